@@ -1,0 +1,1 @@
+"""napari and Qt, and nothing else of the package knows them."""
