@@ -1,0 +1,266 @@
+"""Any image → (C, H, W) float32 in [0, 1] on a bright background, read by region."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_patchseg.errors import ImageError
+
+from .stain import Kind, grey_kind, haematoxylin, is_stained
+
+#: (row0, column0, row1, column1) in pixels, ends excluded.
+Box = tuple[int, int, int, int]
+
+#: Shortest side that can be segmented: a patch and its surroundings.
+SMALLEST_SIDE = 64
+#: More channels than this are taken for an image stack laid out otherwise.
+MOST_CHANNELS = 32
+#: Percentiles that become 0 and 1 where the values are not 8-bit colours.
+_LOW, _HIGH = 0.1, 99.9
+#: Pixels looked at to learn the value range and the kind of image.
+_STATISTICS_PIXELS = 1_000_000
+_STRIP = 1024
+
+
+class Pixels:
+    """An image as the method takes it, converted region by region.
+
+    Values are scaled to [0, 1]: 8-bit colours by 255, everything else from its 0.1 to its 99.9
+    percentile, per channel. Where nuclei are brighter than their surroundings (fluorescence) the
+    image is inverted, since the method needs a bright background. NaN and infinite pixels are filled
+    with the channel's median and marked as not valid.
+
+    Use `Pixels.from_array`.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (C, H, W).
+    kind : str
+        "stained" (bright-field RGB), "dark on light" or "bright on dark".
+    description : str
+        One line for the user: how the image is understood.
+    warnings : list of str
+        What the user should know, one sentence each.
+    valid : ndarray or None
+        (H, W) bool, False where a pixel was NaN or infinite; None if all are good.
+    """
+
+    shape: tuple[int, int, int]
+    kind: Kind
+    description: str
+    warnings: list[str]
+    valid: NDArray[np.bool_] | None
+
+    def __init__(self, channels_last: Any, *, colour: bool, label: str) -> None:
+        self._data = channels_last
+        height, width, channels = channels_last.shape
+        self.shape = (channels, height, width)
+        self.warnings = []
+        self.valid = self._find_valid()
+        sample = self._sample()
+        self._fill, self._low, self._high = self._value_range(sample, colour)
+        scaled = self._scale(sample[None])[:, 0]
+        grey = colour and channels == 3 and bool(np.ptp(scaled, axis=0).max() < 0.02)
+        if grey:  # three equal channels carry one
+            self._data = channels_last[..., :1]
+            self.shape = (1, height, width)
+            self._fill, self._low, self._high = self._fill[:1], self._low[:1], self._high[:1]
+            scaled = scaled[:1]
+            label = "grey (three equal channels)"
+        if colour and not grey and is_stained(scaled):
+            self.kind = "stained"
+            self._prior_channel = None
+        else:
+            self._prior_channel, self.kind = grey_kind(scaled)
+        nuclei = {
+            "stained": "nuclei take the haematoxylin",
+            "dark on light": "nuclei are darker than their surroundings",
+            "bright on dark": "nuclei are brighter than their surroundings",
+        }[self.kind]
+        self.description = f"{label}, {width} x {height} px: {nuclei}"
+
+    @classmethod
+    def from_array(
+        cls,
+        array: Any,
+        *,
+        rgb: bool | None = None,
+        channel_axis: int | None = None,
+        box: Box | None = None,
+    ) -> Pixels:
+        """Take an image apart.
+
+        Parameters
+        ----------
+        array : array
+            (H, W), RGB or RGBA (H, W, 3 | 4), or with a channel axis of at most 32: (H, W, C) or
+            (C, H, W). Unsigned or signed integers, or floats, of any range. Arrays that are read by
+            region (memory maps, dask, zarr) stay unread until then.
+        rgb : bool, optional
+            Whether the last axis is colour. Without it: (H, W, 3) of any type and (H, W, 4) of 8 bits.
+        channel_axis : int, optional
+            The channels of an image that is not RGB. Without it: the shorter of first and last axis.
+        box : Box, optional
+            Only this part of the image.
+
+        Raises
+        ------
+        ImageError
+            With one sentence, for anything that cannot be segmented.
+        """
+        if not hasattr(array, "shape") or not hasattr(array, "dtype"):
+            array = np.asarray(array)
+        _check_type(array)
+        data, colour, label = _channels_last(array, rgb, channel_axis)
+        if box is not None:
+            row0, column0, row1, column1 = box
+            data = data[row0:row1, column0:column1]
+        height, width = data.shape[:2]
+        if min(height, width) == 0:
+            raise ImageError("The image is empty; choose an image with pixels.")
+        if min(height, width) < SMALLEST_SIDE:
+            raise ImageError(
+                f"The image is {width} x {height} px; both sides must be at least {SMALLEST_SIDE} px."
+            )
+        return cls(data, colour=colour, label=label)
+
+    def read(self, box: Box) -> NDArray[np.float32]:
+        """Pixels of a box inside the image: (C, h, w) float32 in [0, 1], on a bright background."""
+        scaled = self._scale(self._raw(box))
+        return 1 - scaled if self.kind == "bright on dark" else scaled
+
+    def prior(self, box: Box | None = None) -> NDArray[np.float32]:
+        """What looks like nuclei before any training: (h, w) float32, larger is more nucleus-like.
+
+        Haematoxylin's optical density for stained images, else darkness (or brightness) of the
+        channel that separates best.
+        """
+        _, height, width = self.shape
+        pixels = self.read(box or (0, 0, height, width))
+        if self.kind == "stained":
+            return haematoxylin(pixels)
+        return 1 - pixels[self._prior_channel or 0]
+
+    # -- inside
+
+    def _raw(self, box: Box) -> NDArray[np.float32]:
+        row0, column0, row1, column1 = box
+        part = np.asarray(self._data[row0:row1, column0:column1], dtype=np.float32)
+        if self.valid is not None:
+            bad = ~self.valid[row0:row1, column0:column1]
+            part[bad] = self._fill
+        return part
+
+    def _scale(self, part: NDArray[np.float32]) -> NDArray[np.float32]:
+        scaled = (part - self._low) / (self._high - self._low)
+        return np.ascontiguousarray(np.moveaxis(scaled.clip(0, 1), -1, 0), dtype=np.float32)
+
+    def _strips(self) -> Iterator[tuple[int, Any]]:
+        for row in range(0, self.shape[1], _STRIP):
+            yield row, np.asarray(self._data[row : row + _STRIP])
+
+    def _find_valid(self) -> NDArray[np.bool_] | None:
+        if self._data.dtype.kind != "f":
+            return None
+        valid = np.empty(self.shape[1:], bool)
+        for row, strip in self._strips():
+            valid[row : row + len(strip)] = np.isfinite(strip).all(-1)
+        bad = int(valid.size - np.count_nonzero(valid))
+        if bad == valid.size:
+            raise ImageError("All pixels are NaN or infinite; choose an image with finite values.")
+        if bad == 0:
+            return None
+        self.warnings.append(
+            f"{bad} pixel{' is' if bad == 1 else 's are'} NaN or infinite and left out."
+        )
+        return valid
+
+    def _sample(self) -> NDArray[np.float32]:
+        """Evenly spaced valid pixels, (n, C)."""
+        channels, height, width = self.shape
+        every = max(1, int(np.sqrt(height * width / _STATISTICS_PIXELS)))
+        sample = np.asarray(self._data[::every, ::every]).reshape(-1, channels).astype(np.float32)
+        if self.valid is not None:
+            good = self.valid[::every, ::every].ravel()
+            if not good.any():  # valid pixels exist, the grid missed them all
+                return np.asarray(self._data)[self.valid].astype(np.float32)
+            sample = sample[good]
+        return sample
+
+    def _value_range(
+        self, sample: NDArray[np.float32], colour: bool
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        if np.all(np.ptp(sample, axis=0) == 0) and self._is_constant(sample[0]):
+            raise ImageError("All pixels have the same value; choose an image that shows something.")
+        fill = np.median(sample, axis=0).astype(np.float32)
+        ones = np.ones_like(fill)
+        if colour and self._data.dtype == np.uint8:
+            return fill, 0 * ones, 255 * ones
+        low, high = np.percentile(sample, [_LOW, _HIGH], axis=0)
+        if colour:  # one range for all channels keeps the colour
+            low, high = low.min() * ones, high.max() * ones
+        flat = high <= low
+        if flat.any():  # too few pixels differ for percentiles to see them
+            low = np.where(flat, sample.min(0), low)
+            high = np.where(flat, np.maximum(sample.max(0), low + 1e-6), high)
+        return fill, low.astype(np.float32), high.astype(np.float32)
+
+    def _is_constant(self, value: NDArray[np.float32]) -> bool:
+        for row, strip in self._strips():
+            differs = (strip.astype(np.float32) != value).any(-1)
+            if self.valid is not None:
+                differs &= self.valid[row : row + len(strip)]
+            if differs.any():
+                return False
+        return True
+
+
+def _check_type(array: Any) -> None:
+    kind = np.dtype(array.dtype).kind
+    if kind == "b":
+        raise ImageError(
+            "The image holds true and false only; choose the image itself, not a mask of it."
+        )
+    if kind not in "uif":
+        raise ImageError(f"Pixels of type {array.dtype} cannot be segmented; convert them to numbers.")
+    if 0 in array.shape:
+        raise ImageError("The image is empty; choose an image with pixels.")
+
+
+def _channels_last(
+    array: Any, rgb: bool | None, channel_axis: int | None
+) -> tuple[Any, bool, str]:
+    """The array as (H, W, C), whether C is colour, and how that reads."""
+    shape = tuple(array.shape)
+    if len(shape) == 2:
+        return array[..., None], False, "grey"
+    if len(shape) != 3:
+        raise ImageError(
+            f"The array has {len(shape)} dimension{'s' if len(shape) != 1 else ''}; give one plane: "
+            "(height, width), with or without a channel axis."
+        )
+    if rgb is None and channel_axis is None:
+        eight_bits = np.dtype(array.dtype) == np.uint8
+        rgb = shape[2] == 3 or (shape[2] == 4 and eight_bits)
+    if rgb:
+        if shape[2] not in (3, 4):
+            raise ImageError(f"RGB needs 3 or 4 values a pixel, not {shape[2]}; say rgb=False.")
+        return array[..., :3], True, "RGB" if shape[2] == 3 else "RGBA (alpha left out)"
+    if channel_axis is None:
+        channel_axis = 0 if shape[0] <= shape[2] else 2
+    if not -3 <= channel_axis < 3:
+        raise ImageError(f"There is no axis {channel_axis}; channel_axis must be 0, 1 or 2.")
+    channels = shape[channel_axis]
+    if channels > MOST_CHANNELS:
+        raise ImageError(
+            f"The array of shape {shape} has no channel axis of at most {MOST_CHANNELS}; "
+            "give one plane of it, or say channel_axis."
+        )
+    order = [axis for axis in range(3) if axis != channel_axis % 3] + [channel_axis % 3]
+    label = "1 channel" if channels == 1 else f"{channels} channels"
+    return array.transpose(order), False, label

@@ -1,0 +1,92 @@
+"""What looks like nuclei before training: the prior that chooses class and polarity."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.color import rgb2hed
+from skimage.filters import threshold_otsu
+
+Kind = Literal["stained", "dark on light", "bright on dark"]
+
+
+def haematoxylin(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Haematoxylin of a bright-field RGB image, by Ruifrok and Johnston's colour deconvolution.
+
+    Parameters
+    ----------
+    pixels : ndarray
+        (3, h, w) in [0, 1].
+
+    Returns
+    -------
+    ndarray
+        (h, w) float32, the stain's amount, 0 and more.
+    """
+    hed = rgb2hed(np.moveaxis(pixels, 0, -1))
+    return np.asarray(hed[..., 0], dtype=np.float32)
+
+
+def is_stained(sample: NDArray[np.float32]) -> bool:
+    """Whether RGB pixels (3, n) in [0, 1] come from a stained section in bright field.
+
+    Light that was only absorbed leaves the background as the brightest part: an image whose pixels are
+    mostly dark was lit by fluorescence. The rule: the median pixel's brightest channel is above 0.35.
+    """
+    return bool(np.median(sample.max(0)) > 0.35)
+
+
+def grey_kind(sample: NDArray[np.float32]) -> tuple[int, Kind]:
+    """Which channel of (C, n) shows nuclei best, and whether they are its dark or its bright side.
+
+    The rule: the channel in which Otsu's threshold explains most of the variance; nuclei are the side
+    with fewer pixels.
+    """
+    scores = [_explained(channel) for channel in sample]
+    best = int(np.argmax([score for score, _ in scores]))
+    return best, "bright on dark" if scores[best][1] < 0.5 else "dark on light"
+
+
+def _explained(values: NDArray[np.float32]) -> tuple[float, float]:
+    """Share of variance that Otsu's threshold explains, and the share of pixels above it."""
+    if np.ptp(values) == 0:
+        return 0.0, 1.0
+    above = values > threshold_otsu(values)
+    share = float(above.mean())
+    between = share * (1 - share) * (values[above].mean() - values[~above].mean()) ** 2
+    return float(between / values.var()), share
+
+
+def correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Pearson's correlation of two maps, in [-1, 1]; 0 where one of them is constant."""
+    x, y = a.ravel() - a.mean(), b.ravel() - b.mean()
+    norm = float(np.sqrt((x @ x) * (y @ y)))
+    return float(x @ y) / norm if norm > 0 else 0.0
+
+
+def choose_class(
+    confidence: NDArray[np.float32], prior: NDArray[np.float32]
+) -> tuple[int, bool, float]:
+    """The class whose confidence goes most, up or down, with the prior.
+
+    Parameters
+    ----------
+    confidence : ndarray
+        (K, h, w).
+    prior : ndarray
+        (h, w), larger is more nucleus-like.
+
+    Returns
+    -------
+    index : int
+        The class.
+    inverted : bool
+        Whether low confidence is nuclei.
+    correlation : float
+        That class's correlation with the prior.
+    """
+    correlations = [correlation(one, prior) for one in confidence]
+    index = int(np.argmax(np.abs(correlations)))
+    return index, correlations[index] < 0, correlations[index]

@@ -1,0 +1,160 @@
+"""Confidence maps of an image of any size: tiles with a halo, stitched exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .network import HALO, ConfidenceNetwork
+from .settings import Settings
+from .snapshot import Cancelled, Control
+from .source import Box, PixelSource
+
+#: Side of a tile without its halo. Large enough that the halo costs little, small enough that a tile
+#: takes a fraction of a second, which is how soon a cancelled prediction ends.
+TILE = 512
+
+#: Rescaling of pixels before the network (paper section 4): keeps black from silencing a patch.
+OFFSET = 0.05
+
+
+def rescale(pixels: torch.Tensor) -> torch.Tensor:
+    """(1 - 0.05) x + 0.05: from [0, 1] to [0.05, 1]."""
+    return pixels * (1 - OFFSET) + OFFSET
+
+
+def tiles(height: int, width: int, tile: int = TILE) -> Iterator[Box]:
+    """Boxes of at most ``tile`` px a side that cover (height, width) once each."""
+    for row in range(0, height, tile):
+        for column in range(0, width, tile):
+            yield row, column, min(row + tile, height), min(column + tile, width)
+
+
+def prepare(network: ConfidenceNetwork, settings: Settings) -> ConfidenceNetwork:
+    """Move a network to the settings' device and memory format."""
+    network = network.to(settings.device)
+    if settings.memory_format == "channels_last":
+        network = network.to(memory_format=torch.channels_last)
+    return network
+
+
+def to_batch(pixels: NDArray[np.float32], settings: Settings) -> torch.Tensor:
+    """(N, C, H, W) float32 in [0, 1] → rescaled tensor on the settings' device and layout."""
+    batch = rescale(torch.from_numpy(np.ascontiguousarray(pixels)).to(settings.device))
+    if settings.memory_format == "channels_last":
+        batch = batch.contiguous(memory_format=torch.channels_last)
+    return batch
+
+
+def autocast(settings: Settings) -> torch.autocast:
+    """The settings' precision as a context."""
+    return torch.autocast(
+        settings.device, dtype=torch.bfloat16, enabled=settings.precision == "bfloat16"
+    )
+
+
+def predict(
+    network: ConfidenceNetwork,
+    source: PixelSource,
+    settings: Settings,
+    *,
+    box: Box | None = None,
+    control: Control | None = None,
+    tile: int = TILE,
+) -> NDArray[np.float32]:
+    """Confidences of an image, or of a box of it: `predict_tiles` run to its end.
+
+    Returns
+    -------
+    ndarray
+        (K, h, w) float32 in [0, 1].
+
+    Raises
+    ------
+    Cancelled
+        If the control asks for the end.
+    """
+    top, left, bottom, right = box or (0, 0, *source.shape[1:])
+    out = np.empty((network.classes, bottom - top, right - left), np.float32)
+    for _ in predict_tiles(network, source, settings, out, box=box, control=control, tile=tile):
+        pass
+    return out
+
+
+def predict_tiles(
+    network: ConfidenceNetwork,
+    source: PixelSource,
+    settings: Settings,
+    out: NDArray[np.float32],
+    *,
+    box: Box | None = None,
+    control: Control | None = None,
+    tile: int = TILE,
+) -> Iterator[tuple[int, int]]:
+    """Fill ``out`` with confidences, one tile at a time.
+
+    Every tile is read with a halo of the receptive field (83 px), so that the result is that of one
+    forward pass over the whole image, whatever the tile size.
+
+    Parameters
+    ----------
+    network : ConfidenceNetwork
+        On the settings' device; put into evaluation mode and left in the mode it was in.
+    source : PixelSource
+        The image.
+    settings : Settings
+        Resolved: device, precision and memory format are taken from it.
+    out : ndarray
+        (K, h, w) float32, written in place.
+    box : Box or None
+        The part wanted; None for all of it. Pixels around it are read as context.
+    control : Control or None
+        Checked before every tile.
+    tile : int
+        Side of a tile in pixels.
+
+    Yields
+    ------
+    done, total : int
+        Tiles done and tiles in all.
+
+    Raises
+    ------
+    Cancelled
+        If the control asks for the end.
+    """
+    _, height, width = source.shape
+    top, left, bottom, right = box or (0, 0, height, width)
+    boxes = list(tiles(bottom - top, right - left, tile))
+    was_training = network.training
+    network.eval()
+    try:
+        for done, (row0, column0, row1, column1) in enumerate(boxes, 1):
+            if control is not None and control.cancelled:
+                raise Cancelled
+            wide = (
+                max(0, top + row0 - HALO),
+                max(0, left + column0 - HALO),
+                min(height, top + row1 + HALO),
+                min(width, left + column1 + HALO),
+            )
+            with torch.inference_mode(), autocast(settings):
+                confidence = network(to_batch(source.read(wide)[None], settings))
+            inner = confidence[
+                0,
+                :,
+                top + row0 - wide[0] : top + row1 - wide[0],
+                left + column0 - wide[1] : left + column1 - wide[1],
+            ]
+            out[:, row0:row1, column0:column1] = inner.float().cpu().numpy()
+            yield done, len(boxes)
+    finally:
+        network.train(was_training)
+
+
+def reduced(source: PixelSource, box: Box, reduction: int) -> NDArray[np.float32]:
+    """Every ``reduction``-th pixel of a box: (C, ceil(h / reduction), ceil(w / reduction)) float32."""
+    return source.read(box)[:, ::reduction, ::reduction]

@@ -1,0 +1,112 @@
+"""The confidence network and the featuriser (paper section 3.1 and 3.3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+WIDTH = 8
+DILATIONS = (1, 2, 3, 5, 10, 20)
+
+#: Pixels on each side that a confidence depends on: the first block sees 1, each residual block twice its dilation.
+HALO = 1 + 2 * sum(DILATIONS)
+
+
+class _Block(nn.Sequential):
+    """Convolution without bias, batch normalisation, ELU."""
+
+    def __init__(self, channels_in: int, channels_out: int, dilation: int) -> None:
+        super().__init__(
+            nn.Conv2d(
+                channels_in, channels_out, 3, padding=dilation, dilation=dilation, bias=False
+            ),
+            nn.BatchNorm2d(channels_out),
+            nn.ELU(),
+        )
+
+
+class _Residual(nn.Module):
+    """Two blocks of one dilation and the identity around them."""
+
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__()
+        self.first = _Block(width, width, dilation)
+        self.second = _Block(width, width, dilation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(self.first(x))
+
+
+class ConfidenceNetwork(nn.Module):
+    """Fully convolutional network f: (C, H, W) → (K, H, W) of confidences in (0, 1).
+
+    One convolution block, six residual blocks with dilations 1, 2, 3, 5, 10 and 20, a 1x1
+    convolution and a sigmoid; eight channels throughout, no down-sampling (section 3.1).
+    7,345 parameters for three channels and one class, 7,372 for four classes.
+
+    Parameters
+    ----------
+    channels : int
+        Channels C of the image.
+    classes : int
+        Number K of confidence maps.
+    """
+
+    def __init__(self, channels: int = 3, classes: int = 1) -> None:
+        super().__init__()
+        self.channels = channels
+        self.classes = classes
+        self.stem = _Block(channels, WIDTH, 1)
+        self.residuals = nn.Sequential(*(_Residual(WIDTH, d) for d in DILATIONS))
+        self.head = nn.Conv2d(WIDTH, classes, 1)
+
+    def logits(self, image: Tensor) -> Tensor:
+        """Confidence before the sigmoid, (N, K, H, W)."""
+        out: Tensor = self.head(self.residuals(self.stem(image)))
+        return out
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Confidence (N, K, H, W) float32 of a batch (N, C, H, W) in [0, 1]."""
+        return torch.sigmoid(self.logits(image).float())
+
+
+class Featuriser(nn.Module):
+    """Patch (C, S, S) → 32 numbers, for the featurised cosine similarity (section 3.3).
+
+    3,530 parameters for three channels and patches of 50 px.
+
+    Parameters
+    ----------
+    channels : int
+        Channels C of a patch.
+    patch_size : int
+        Side S in pixels, at least 16.
+    """
+
+    def __init__(self, channels: int = 3, patch_size: int = 50) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(channels, WIDTH, 3, bias=True),
+            nn.BatchNorm2d(WIDTH),
+            nn.ELU(),
+            nn.Conv2d(WIDTH, WIDTH, 3, stride=2, dilation=2, bias=False),
+            nn.BatchNorm2d(WIDTH),
+            nn.ELU(),
+            nn.Conv2d(WIDTH, 1, 3, stride=2, dilation=2, bias=False),
+            nn.BatchNorm2d(1),
+            nn.ELU(),
+        )
+        side = patch_size - 2
+        for _ in range(2):  # kernel 3, dilation 2, stride 2, no padding
+            side = (side - 5) // 2 + 1
+        self.linear = nn.Linear(side * side, 32)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Features (N, 32) of patches (N, C, S, S)."""
+        out: Tensor = self.linear(self.convolutions(patches).flatten(1))
+        return out
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)

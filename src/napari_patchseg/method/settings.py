@@ -1,0 +1,155 @@
+"""Settings of a run: frozen, validated, saved with every result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from napari_patchseg.errors import SettingsError
+
+Similarity = Literal["mean-squared-error", "cross-entropy", "featurised-cosine"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "float32", "bfloat16"]
+MemoryFormat = Literal["auto", "contiguous", "channels_last"]
+Polarity = Literal["auto", "direct", "inverted"]
+Split = Literal["distance", "none"]
+LengthUnit = Literal["px", "µm"]
+
+
+class Settings(BaseModel):
+    """Every choice that a result depends on, apart from the image itself.
+
+    Two runs with the same image and the same *resolved* settings (no ``"auto"`` left among
+    ``device``, ``precision``, ``memory_format`` and ``threads``) give identical labels.
+
+    Raises
+    ------
+    SettingsError
+        From `Settings.create` and `Settings.replace`, for an unknown name or a value out of range.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    preset: str = Field("default", description="Name of the preset these settings started from.")
+
+    # -- network (paper section 3.1)
+    classes: int = Field(4, ge=1, le=16, description="Number of confidence maps K.")
+
+    # -- patch sampler (section 3.2)
+    patch_size: int = Field(50, ge=8, le=256, description="Side of a patch in pixels.")
+    stride: int = Field(20, ge=1, le=256, description="Distance between candidate windows in pixels.")
+    patches: int = Field(10, ge=2, le=64, description="Windows drawn per crop and class.")
+
+    # -- contrastive loss (section 3.3)
+    similarity: Similarity = Field("mean-squared-error", description="Similarity of two patches.")
+    anchors: int = Field(10, ge=1, le=64, description="Anchors per class, drawn from its positives.")
+
+    # -- optimisation (section 4)
+    crop_size: int = Field(300, ge=64, le=1024, description="Side of a training crop in pixels.")
+    batch_size: int = Field(10, ge=1, le=64, description="Crops per step.")
+    learning_rate: float = Field(2e-4, gt=0, le=0.1, description="Adam's learning rate.")
+    weight_decay: float = Field(1e-4, ge=0, le=1, description="Adam's weight decay.")
+    max_steps: int = Field(300, ge=1, le=100_000, description="Training ends here at the latest.")
+    stop_at_convergence: bool = Field(True, description="End when the separations say converged.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of every random draw.")
+
+    # -- machine: "auto" is resolved once per machine and remembered
+    device: Device = Field("auto", description="Where to compute.")
+    precision: Precision = Field("auto", description="Number format of the convolutions.")
+    memory_format: MemoryFormat = Field("auto", description="Memory layout of the convolutions.")
+    threads: int | Literal["auto"] = Field("auto", description="CPU threads.")
+
+    # -- from confidence to objects
+    nucleus_class: int | None = Field(
+        None, ge=0, le=15, description="Confidence map that is nuclei; None chooses it."
+    )
+    nucleus_polarity: Polarity = Field(
+        "auto", description='"inverted" where low confidence is nuclei.'
+    )
+    nucleus_diameter: float | None = Field(
+        None, gt=0, le=1000, description="Expected nucleus diameter; None estimates it."
+    )
+    diameter_unit: LengthUnit = Field("px", description="Unit of nucleus_diameter.")
+    prior_weight: float = Field(
+        0.0, ge=0, le=10, description="Weight of the stain prior beside the confidence's logit."
+    )
+    threshold: float | None = Field(
+        None, gt=0, lt=1, description="Confidence from which a pixel is nucleus; None: Otsu's."
+    )
+    min_area: float | None = Field(
+        None, ge=0, description="Smallest object in square pixels; None follows the diameter."
+    )
+    split: Split = Field("distance", description="How touching nuclei are split.")
+    split_depth: float = Field(
+        0.75, gt=0, le=20, description="Depth in pixels between two nuclei's distance peaks."
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.crop_size < self.patch_size:
+            raise ValueError(
+                f"crop_size ({self.crop_size}) must not be smaller than patch_size ({self.patch_size})"
+            )
+        if isinstance(self.threads, int) and not 1 <= self.threads <= 1024:
+            raise ValueError(f"threads must be between 1 and 1024, or 'auto', not {self.threads}")
+        if self.nucleus_class is not None and self.nucleus_class >= self.classes:
+            raise ValueError(
+                f"nucleus_class ({self.nucleus_class}) must be below classes ({self.classes})"
+            )
+        return self
+
+    @classmethod
+    def create(cls, preset: str = "default", **changes: Any) -> Settings:
+        """Settings of a preset, with some of them changed.
+
+        Parameters
+        ----------
+        preset : str
+            One of `PRESETS`.
+        **changes
+            Any field of `Settings`.
+
+        Raises
+        ------
+        SettingsError
+            For an unknown preset, an unknown field or a value out of range.
+        """
+        if preset not in PRESETS:
+            known = ", ".join(repr(name) for name in PRESETS)
+            raise SettingsError(f"There is no preset {preset!r}; choose one of {known}.")
+        return cls.from_dict({**PRESETS[preset], "preset": preset, **changes})
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Settings:
+        """Validate a mapping such as `to_dict` makes; raises `SettingsError`."""
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"][:1])
+            text = first["msg"].removeprefix("Value error, ")
+            raise SettingsError(f"Setting {name or 'combination'}: {text}.") from error
+
+    def replace(self, **changes: Any) -> Settings:
+        """Return a copy with some fields changed, validated anew; raises `SettingsError`."""
+        return self.from_dict({**self.model_dump(), **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as plain JSON values."""
+        return self.model_dump(mode="json")
+
+    def changes(self) -> dict[str, Any]:
+        """Fields that differ from their preset's, as plain JSON values: what a user needs to type."""
+        if self.preset not in PRESETS:
+            return self.to_dict()
+        base = Settings.create(self.preset).to_dict()
+        return {key: value for key, value in self.to_dict().items() if value != base[key]}
+
+
+#: Named starting points. "paper": section 4 of the paper to the letter. "default": see docs/method.md.
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "default": {},
+    "paper": {},
+}

@@ -1,0 +1,40 @@
+"""Where training and prediction read their pixels from."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Upper left and lower right corner: (row0, column0, row1, column1) in pixels, ends excluded.
+Box = tuple[int, int, int, int]
+
+
+class PixelSource(Protocol):
+    """An image that is read by region."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+
+    def read(self, box: Box) -> NDArray[np.float32]:
+        """Pixels of a box that lies inside the image: (C, h, w) float32 in [0, 1]."""
+
+
+class ArraySource:
+    """A `PixelSource` over an array (C, H, W) float32 in [0, 1]."""
+
+    def __init__(self, data: NDArray[np.float32]) -> None:
+        self._data = np.asarray(data, dtype=np.float32)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        channels, height, width = self._data.shape
+        return channels, height, width
+
+    def read(self, box: Box) -> NDArray[np.float32]:
+        """Pixels of a box: (C, h, w) float32."""
+        row0, column0, row1, column1 = box
+        return self._data[:, row0:row1, column0:column1]

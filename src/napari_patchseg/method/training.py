@@ -1,0 +1,331 @@
+"""Label-free training on one image or several: a plain generator of snapshots."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .contrast import Contrast, contrast
+from .convergence import CollapseRule, ConvergenceRule
+from .inference import autocast, predict, prepare, reduced, to_batch
+from .model import Model, weights_of
+from .network import ConfidenceNetwork, Featuriser
+from .sampling import PatchSampler, Windows
+from .settings import Settings
+from .snapshot import (
+    Cancelled,
+    ConfidenceMap,
+    Control,
+    NucleusClass,
+    SampledPatches,
+    Snapshot,
+    State,
+    StopReason,
+)
+from .source import Box, PixelSource
+
+#: Steps between two copies of the weights, to which a collapsed run returns.
+CHECKPOINT_STEPS = 10
+#: Collapses after which training gives up and keeps the last good weights.
+MAX_RECOVERIES = 4
+#: Shortest time in seconds between two previews, and the share of the run's time they may take.
+PREVIEW_INTERVAL = 0.2
+PREVIEW_SHARE = 0.2
+#: Pixels of a preview; a larger box is shown at reduced size.
+PREVIEW_PIXELS = 1_000_000
+
+#: Chooses the nucleus class from confidences (K, h, w) of a box at a reduction.
+ClassChooser = Callable[[NDArray[np.float32], Box, int], NucleusClass]
+
+
+def _first_class(confidence: NDArray[np.float32], box: Box, reduction: int) -> NucleusClass:
+    return NucleusClass(0, False, math.nan)
+
+
+class _Trainer:
+    """Network, optimiser and random numbers of one run; one call of `step` is one training step."""
+
+    def __init__(self, sources: Sequence[PixelSource], settings: Settings) -> None:
+        self.sources = sources
+        self.settings = settings
+        smallest = min(min(source.shape[1:]) for source in sources)
+        self.crop = min(settings.crop_size, smallest)
+        self.channels = sources[0].shape[0]
+        patch = min(settings.patch_size, self.crop // 2)
+        self.sampler = PatchSampler(patch, min(settings.stride, max(1, patch // 2)), settings.patches)
+        self.restart(settings.seed)
+
+    def restart(self, seed: int) -> None:
+        """New weights, optimiser and random numbers from a seed."""
+        settings = self.settings
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = ConfidenceNetwork(self.channels, settings.classes)
+            featuriser = (
+                Featuriser(self.channels, self.sampler.patch_size)
+                if settings.similarity == "featurised-cosine"
+                else None
+            )
+        self.network = prepare(network, settings)
+        self.featuriser = featuriser.to(settings.device) if featuriser is not None else None
+        self.random = np.random.default_rng(seed)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.new_optimiser(settings.learning_rate)
+
+    def new_optimiser(self, learning_rate: float) -> None:
+        parameters = list(self.network.parameters())
+        if self.featuriser is not None:
+            parameters += list(self.featuriser.parameters())
+        self.optimiser = torch.optim.Adam(
+            parameters, lr=learning_rate, weight_decay=self.settings.weight_decay
+        )
+
+    def step(self, number: int) -> tuple[Contrast, list[float], SampledPatches]:
+        """One training step; returns the contrast, each class's mean confidence, and the windows."""
+        settings = self.settings
+        pixels, origins, owners = self._crops()
+        images = to_batch(pixels, settings)
+        self.network.train()
+        # The running statistics start as the mean of the first batches, so that a preview of an
+        # early step is that step's and not that of the initial statistics.
+        momentum = max(0.1, 1 / number)
+        for module in self.network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = momentum
+        with autocast(settings):
+            confidence = self.network(images)
+        windows = self.sampler(confidence, self.generator)
+        result = contrast(
+            images,
+            confidence,
+            windows,
+            similarity_name=settings.similarity,
+            anchors=settings.anchors,
+            featuriser=self.featuriser,
+            generator=self.generator,
+        )
+        if result.loss is not None:
+            self.optimiser.zero_grad(set_to_none=True)
+            result.loss.backward()
+            self.optimiser.step()
+        means = confidence.detach().mean((0, 2, 3)).tolist()
+        return result, means, _patches(number, windows, origins, owners)
+
+    def _crops(self) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+        pixels, origins, owners = [], [], []
+        for _ in range(self.settings.batch_size):
+            owner = int(self.random.integers(len(self.sources)))
+            _, height, width = self.sources[owner].shape
+            row = int(self.random.integers(height - self.crop + 1))
+            column = int(self.random.integers(width - self.crop + 1))
+            pixels.append(
+                self.sources[owner].read((row, column, row + self.crop, column + self.crop))
+            )
+            origins.append((row, column))
+            owners.append(owner)
+        return np.stack(pixels), np.array(origins), np.array(owners)
+
+
+def _patches(
+    step: int, windows: Windows, origins: NDArray[np.int64], owners: NDArray[np.int64]
+) -> SampledPatches:
+    crop = windows.crop.cpu().numpy()
+    row = windows.row.cpu().numpy() + origins[crop, 0]
+    column = windows.column.cpu().numpy() + origins[crop, 1]
+    return SampledPatches(
+        step=step,
+        boxes=np.stack([row, column, row + windows.size, column + windows.size], 1),
+        image_index=owners[crop],
+        class_index=windows.class_index.cpu().numpy(),
+        positive=windows.positive.cpu().numpy(),
+        confidence=windows.confidence.cpu().numpy(),
+        entropy=windows.entropy.cpu().numpy(),
+    )
+
+
+class _Previews:
+    """Decides when a map is due, and makes it."""
+
+    def __init__(
+        self, trainer: _Trainer, control: Control, choose_class: ClassChooser
+    ) -> None:
+        self.trainer = trainer
+        self.control = control
+        self.choose_class = choose_class
+        self._next = -math.inf
+
+    def make(self, step: int) -> ConfidenceMap | None:
+        """A map of the current weights if one is due or asked for, else None."""
+        if self.control.take_map_request():
+            return self._map(step, (0, 0, *self.trainer.sources[0].shape[1:]))
+        start = time.perf_counter()
+        if not self.control.previews or start < self._next:
+            return None
+        source = self.trainer.sources[0]
+        box = self.control.preview_box or (0, 0, *source.shape[1:])
+        pixels = (box[2] - box[0]) * (box[3] - box[1])
+        reduction = max(1, math.ceil(math.sqrt(pixels / PREVIEW_PIXELS)))
+        if reduction == 1:
+            made = self._map(step, box)
+        else:
+            made = self._reduced(step, box, reduction)
+        seconds = time.perf_counter() - start
+        wait = max(PREVIEW_INTERVAL, seconds * (1 / PREVIEW_SHARE - 1))
+        self._next = time.perf_counter() + wait
+        return made
+
+    def _map(self, step: int, box: Box) -> ConfidenceMap:
+        trainer = self.trainer
+        data = predict(
+            trainer.network, trainer.sources[0], trainer.settings, box=box, control=self.control
+        )
+        return ConfidenceMap(step, data, box, 1, self.choose_class(data, box, 1))
+
+    def _reduced(self, step: int, box: Box, reduction: int) -> ConfidenceMap:
+        trainer = self.trainer
+        pixels = reduced(trainer.sources[0], box, reduction)
+        trainer.network.eval()
+        with torch.inference_mode(), autocast(trainer.settings):
+            data = trainer.network(to_batch(pixels[None], trainer.settings))[0]
+        array = data.float().cpu().numpy()
+        return ConfidenceMap(step, array, box, reduction, self.choose_class(array, box, reduction))
+
+
+def train(
+    images: PixelSource | Sequence[PixelSource],
+    settings: Settings,
+    *,
+    choose_class: ClassChooser = _first_class,
+    control: Control | None = None,
+) -> Iterator[Snapshot]:
+    """Train a confidence network without labels.
+
+    Every step draws ``batch_size`` random crops, samples windows by the entropy of their confidence
+    and contrasts them. The first image is the one that maps are made of.
+
+    Parameters
+    ----------
+    images : PixelSource or sequence of PixelSource
+        One image, or the paper's data set; all with the same number of channels.
+    settings : Settings
+        Resolved: no "auto" left among device, precision, memory format and threads.
+    choose_class : callable
+        Chooses the nucleus class of a map.
+    control : Control or None
+        The host's wishes: cancel, previews, a whole map now.
+
+    Yields
+    ------
+    Snapshot
+        One after every step; the last has ``stop_reason`` and ``model``.
+
+    Raises
+    ------
+    ValueError
+        For images that differ in channels, or settings that are not resolved.
+    """
+    sources = list(images) if isinstance(images, Sequence) else [images]
+    if len({source.shape[0] for source in sources}) != 1:
+        raise ValueError("All images must have the same number of channels.")
+    if "auto" in (settings.device, settings.precision, settings.memory_format, settings.threads):
+        raise ValueError("Settings must be resolved before training.")
+    if settings.device == "cpu":
+        torch.set_num_threads(int(settings.threads))
+    control = control or Control()
+    trainer = _Trainer(sources, settings)
+    previews = _Previews(trainer, control, choose_class)
+    converged, collapse = ConvergenceRule(), CollapseRule()
+    good = weights_of(trainer.network)
+    recoveries: list[str] = []
+    start = time.perf_counter()
+    nucleus: NucleusClass | None = None
+
+    for step in range(1, settings.max_steps + 1):
+        result, means, patches = trainer.step(step)
+        state: State = "separating"
+        if collapse.update(means, result.loss is None):
+            state = "collapsed"
+            recoveries.append(_recover(trainer, good, len(recoveries), step))
+            collapse.reset()
+        elif step % CHECKPOINT_STEPS == 0 and result.loss is not None:
+            good = weights_of(trainer.network)
+        if state != "collapsed" and converged.update(
+            step, result.positive_separation, result.negative_separation
+        ):
+            state = "converged"
+        ended = _stop_reason(state, step, settings, control, len(recoveries))
+        if ended is not None:
+            state = "converged" if ended == "converged" else ended  # type: ignore[assignment]
+        preview: ConfidenceMap | None = None
+        if ended is None:
+            try:
+                preview = previews.make(step)
+            except Cancelled:
+                ended = state = "stopped"
+        nucleus = preview.nucleus if preview is not None else nucleus
+        elapsed = time.perf_counter() - start
+        yield Snapshot(
+            step=step,
+            max_steps=settings.max_steps,
+            loss=float(result.loss.detach()) if result.loss is not None else math.nan,
+            positive_separation=result.positive_separation,
+            negative_separation=result.negative_separation,
+            state=state,
+            message=_message(state, step, settings, recoveries),
+            elapsed=elapsed,
+            remaining=0.0 if ended else elapsed / step * (settings.max_steps - step),
+            patches=patches,
+            confidence=preview,
+            model=None
+            if ended is None
+            else Model(
+                weights_of(trainer.network), trainer.channels, settings, step, ended, nucleus
+            ),
+            stop_reason=ended,
+            recoveries=tuple(recoveries),
+        )
+        if ended is not None:
+            return
+
+
+def _stop_reason(
+    state: State, step: int, settings: Settings, control: Control, recoveries: int
+) -> StopReason | None:
+    if control.cancelled:
+        return "stopped"
+    if state == "converged" and settings.stop_at_convergence:
+        return "converged"
+    if recoveries >= MAX_RECOVERIES:
+        return "nothing separated"
+    return "step limit" if step == settings.max_steps else None
+
+
+def _recover(
+    trainer: _Trainer, good: dict[str, torch.Tensor], earlier: int, step: int
+) -> str:
+    """Undo a collapse: the first time from the last good weights with half the rate, then anew."""
+    if earlier == 0 and step > CHECKPOINT_STEPS:
+        rate = trainer.settings.learning_rate / 2
+        trainer.network.load_state_dict(good)
+        trainer.new_optimiser(rate)
+        return f"collapse at step {step}: went back to the last good weights at half the learning rate"
+    seed = trainer.settings.seed + 1000 * (earlier + 1)
+    trainer.restart(seed)
+    return f"collapse at step {step}: started anew with seed {seed}"
+
+
+def _message(state: State, step: int, settings: Settings, recoveries: list[str]) -> str:
+    if state == "collapsed":
+        return f"collapsed; {recoveries[-1].split(': ', 1)[1]}"
+    if state == "converged" and settings.stop_at_convergence:
+        return f"converged after {step} steps"
+    if state == "stopped":
+        return f"stopped after {step} steps"
+    if state == "step limit":
+        return f"reached the limit of {step} steps"
+    return "separating"

@@ -1,0 +1,504 @@
+"""The one way from an image to labels, which every front door walks."""
+
+from __future__ import annotations
+
+import math
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_patchseg.errors import (
+    DeviceError,
+    ImageError,
+    ModelError,
+    SettingsError,
+    TrainingError,
+)
+from napari_patchseg.files import preferences
+from napari_patchseg.image.content import expected_diameter, has_structure
+from napari_patchseg.image.instances import (
+    ObjectSettings,
+    label_nuclei,
+    otsu,
+    smallest_area,
+)
+from napari_patchseg.image.pixels import Box, Pixels
+from napari_patchseg.image.stain import choose_class
+from napari_patchseg.method import hardware
+from napari_patchseg.method.inference import predict_tiles, prepare
+from napari_patchseg.method.model import Model
+from napari_patchseg.method.settings import Settings
+from napari_patchseg.method.snapshot import (
+    Cancelled,
+    ConfidenceMap,
+    Control,
+    NucleusClass,
+    Snapshot,
+)
+from napari_patchseg.method.training import train
+
+Labels = NDArray[np.uint16] | NDArray[np.uint32]
+
+#: A chosen class that goes with the prior less than this is not nuclei.
+LEAST_CORRELATION = 0.15
+NOTHING_SEPARATED = "Nothing could be separated in this image: it shows no nuclei."
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is, outside of training.
+
+    Attributes
+    ----------
+    phase : str
+        "starting", "predicting" or "instances".
+    done, total : int
+        Units of work of this phase.
+    message : str
+        In words for the user.
+    """
+
+    phase: str
+    done: int
+    total: int
+    message: str
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """The result of a run.
+
+    Attributes
+    ----------
+    labels : ndarray or None
+        (H, W) uint16 or uint32, 0 is background; None where none were asked for, or the run was
+        stopped.
+    confidence : ConfidenceMap or None
+        Of the whole image at full size; None where the run ended before there was one.
+    model : Model or None
+        The trained network; None where there was nothing to train on.
+    report : dict
+        JSON-ready provenance: settings, versions, steps, stop reason, separations, seconds by phase,
+        objects, warnings.
+    warnings : list of str
+        One sentence each, for the user.
+    history : tuple
+        (step, loss, positive separation, negative separation) of every training step.
+    """
+
+    labels: Labels | None
+    confidence: ConfidenceMap | None
+    model: Model | None
+    report: dict[str, Any]
+    warnings: list[str]
+    history: tuple[tuple[int, float, float, float], ...] = field(default=())
+
+
+def resolve(settings: Settings) -> Settings:
+    """Replace "auto" among device, precision, memory format and threads, once per machine.
+
+    Raises
+    ------
+    DeviceError
+        If the device asked for is not there.
+    """
+    remembered = preferences.machine_choice()
+    resolved = hardware.resolve(settings, remembered)
+    automatic = all(getattr(settings, name) == "auto" for name in hardware.MACHINE_FIELDS)
+    if remembered is None and automatic:
+        preferences.remember_machine_choice(
+            {name: getattr(resolved, name) for name in hardware.MACHINE_FIELDS}
+        )
+    return resolved
+
+
+def run(
+    pixels: Pixels | Sequence[Pixels],
+    settings: Settings,
+    *,
+    control: Control | None = None,
+    model: Model | None = None,
+    make_labels: bool = True,
+    pixel_size: float | None = None,
+) -> Iterator[Snapshot | Progress | Segmentation]:
+    """Train on an image, predict its confidence and label its nuclei.
+
+    Parameters
+    ----------
+    pixels : Pixels or sequence of Pixels
+        The image; further ones are trained on as well (the paper's data-set mode).
+    settings : Settings
+        "auto" is resolved here.
+    control : Control or None
+        The host's wishes.
+    model : Model or None
+        Trained weights to use instead of training.
+    make_labels : bool
+        Whether to end with labels.
+    pixel_size : float or None
+        µm per pixel; needed where the expected diameter is given in µm.
+
+    Yields
+    ------
+    Snapshot, Progress
+        While it runs.
+    Segmentation
+        Last.
+
+    Raises
+    ------
+    PatchSegError
+        With one sentence for the user. Nothing else that torch or the machine does gets out.
+    """
+    try:
+        yield from _Run(pixels, settings, control, model, pixel_size).steps(make_labels)
+    except torch.OutOfMemoryError as error:
+        raise DeviceError(
+            f"Device {settings.device!r} ran out of memory; choose device 'cpu' or smaller crops."
+        ) from error
+    except MemoryError as error:
+        raise DeviceError("The computer ran out of memory; segment a region instead.") from error
+    except RuntimeError as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise TrainingError(f"Training failed: {reason}") from error
+
+
+class _Run:
+    def __init__(
+        self,
+        pixels: Pixels | Sequence[Pixels],
+        settings: Settings,
+        control: Control | None,
+        model: Model | None,
+        pixel_size: float | None,
+    ) -> None:
+        self.images = [pixels] if isinstance(pixels, Pixels) else list(pixels)
+        if not self.images:
+            raise ImageError("There is no image; give at least one.")
+        channels = {image.shape[0] for image in self.images}
+        if len(channels) > 1:
+            raise ImageError("The images differ in their number of channels; train on like images.")
+        self.first = self.images[0]
+        if model is not None and model.channels != self.first.shape[0]:
+            raise ModelError(
+                f"The model takes images of {model.channels} channel(s), this one has "
+                f"{self.first.shape[0]}; choose another model or train on this image."
+            )
+        self.settings = settings
+        self.control = control or Control()
+        self.model = model
+        self.pixel_size = pixel_size
+        self.choose = _Chooser(self.first, settings)
+        self.seconds: dict[str, float] = {}
+        self.history: list[tuple[int, float, float, float]] = []
+        self.warnings = [text for image in self.images for text in image.warnings]
+
+    def steps(self, labelled: bool) -> Iterator[Snapshot | Progress | Segmentation]:
+        yield Progress("starting", 0, 1, "getting ready")
+        start = time.perf_counter()
+        diameter_in_pixels(self.settings, self.pixel_size)  # a wrong unit should fail before training
+        self.settings = resolve(self.settings)
+        promising = self.model is not None or any(map(has_structure, self.images))
+        self.seconds["starting"] = time.perf_counter() - start
+        if not promising:
+            yield self._nothing(None, 0, labelled)
+            return
+        if self.model is None:
+            confidence = yield from self._train()
+        else:
+            confidence = yield from self._predict(self.model)
+        assert self.model is not None
+        steps, reason = self.model.steps, self.model.stop_reason
+        if reason == "nothing separated" or (
+            confidence is not None and abs(confidence.nucleus.correlation) < LEAST_CORRELATION
+        ):
+            yield self._nothing(confidence, steps, labelled)
+            return
+        labels, objects = None, {}
+        if labelled and confidence is not None and not self.control.cancelled:
+            yield Progress("instances", 0, 1, "labelling nuclei")
+            start = time.perf_counter()
+            labels, objects = make_labels(
+                confidence, self.first, self.settings, pixel_size=self.pixel_size
+            )
+            self.seconds["instances"] = time.perf_counter() - start
+            if objects["count"] == 0:
+                self.warnings.append("No nuclei were found; try a lower threshold or diameter.")
+        yield self._result(labels, confidence, steps, reason, objects)
+
+    def _train(self) -> Iterator[Snapshot | Progress]:  # returns ConfidenceMap | None
+        start = time.perf_counter()
+        last: Snapshot | None = None
+        for last in train(
+            self.images, self.settings, choose_class=self.choose, control=self.control
+        ):
+            self.history.append(
+                (last.step, last.loss, last.positive_separation, last.negative_separation)
+            )
+            yield last
+        assert last is not None
+        assert last.model is not None
+        self.seconds["training"] = time.perf_counter() - start
+        self.model = last.model
+        self.warnings += [f"Training recovered from a {text}." for text in last.recoveries]
+        if self.control.cancelled:
+            return None
+        confidence = yield from self._predict(self.model)
+        return confidence
+
+    def _predict(self, model: Model) -> Iterator[Snapshot | Progress]:  # returns ConfidenceMap | None
+        start = time.perf_counter()
+        yield Progress("predicting", 0, 1, "predicting confidence")
+        settings = self.settings.replace(classes=model.settings.classes)
+        if settings.device == "cpu":
+            torch.set_num_threads(int(settings.threads))
+        network = prepare(model.network(), settings)
+        data = np.empty((settings.classes, *self.first.shape[1:]), np.float32)
+        try:
+            for done, total in predict_tiles(
+                network, self.first, settings, data, control=self.control
+            ):
+                yield Progress("predicting", done, total, "predicting confidence")
+        except Cancelled:
+            return None
+        box: Box = (0, 0, *self.first.shape[1:])
+        nucleus = self._nucleus_of(model, data, box)
+        self.model = replace(model, nucleus=nucleus)
+        self.seconds["predicting"] = time.perf_counter() - start
+        return ConfidenceMap(model.steps, data, box, 1, nucleus)
+
+    def _nucleus_of(self, model: Model, data: NDArray[np.float32], box: Box) -> NucleusClass:
+        chosen = self.settings.nucleus_class is not None
+        if self.history or chosen or model.nucleus is None:
+            return self.choose(data, box, 1)
+        return model.nucleus  # a loaded model knows its class
+
+    def _nothing(
+        self, confidence: ConfidenceMap | None, steps: int, labelled: bool
+    ) -> Segmentation:
+        self.warnings.append(NOTHING_SEPARATED)
+        labels = np.zeros(self.first.shape[1:], np.uint16) if labelled else None
+        return self._result(labels, confidence, steps, "nothing separated", {"count": 0})
+
+    def _result(
+        self,
+        labels: Labels | None,
+        confidence: ConfidenceMap | None,
+        steps: int,
+        reason: str,
+        objects: dict[str, Any],
+    ) -> Segmentation:
+        finite = [row for row in self.history if math.isfinite(row[2]) and math.isfinite(row[3])]
+        last = finite[-1] if finite else (0, None, None, None)
+        report = {
+            **provenance(self.settings),
+            "image": {
+                "description": self.first.description,
+                "shape": list(self.first.shape),
+                "pixel_size_um": self.pixel_size,
+            },
+            "steps": steps,
+            "stop_reason": reason,
+            "loss": last[1],
+            "positive_separation": last[2],
+            "negative_separation": last[3],
+            "nucleus_class": None if confidence is None else _describe(confidence.nucleus),
+            "objects": objects,
+            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+            "warnings": list(self.warnings),
+        }
+        return Segmentation(
+            labels, confidence, self.model, report, list(self.warnings), tuple(self.history)
+        )
+
+
+class _Chooser:
+    """Chooses the nucleus class of a map by the image's prior, unless the user did."""
+
+    def __init__(self, pixels: Pixels, settings: Settings) -> None:
+        self._pixels = pixels
+        self._settings = settings
+        self._key: tuple[Box, int] | None = None
+        self._prior = np.empty(0, np.float32)
+
+    def __call__(self, data: NDArray[np.float32], box: Box, reduction: int) -> NucleusClass:
+        if self._key != (box, reduction):  # previews show the same box again and again
+            self._prior = self._pixels.prior(box)[::reduction, ::reduction]
+            self._key = (box, reduction)
+        return choose_nucleus(data, self._prior, self._settings)
+
+
+def choose_nucleus(
+    data: NDArray[np.float32], prior: NDArray[np.float32], settings: Settings
+) -> NucleusClass:
+    """Which of the confidences (K, h, w) is nuclei: the user's choice, else the prior's."""
+    if settings.nucleus_class is None:
+        index, inverted, correlation = choose_class(data, prior)
+    else:
+        index = settings.nucleus_class
+        if index >= len(data):
+            raise SettingsError(f"There is no class {index}; the model has {len(data)}.")
+        _, inverted, correlation = choose_class(data[index : index + 1], prior)
+    if settings.nucleus_polarity != "auto":
+        inverted = settings.nucleus_polarity == "inverted"
+    return NucleusClass(index, inverted, correlation)
+
+
+def diameter_in_pixels(settings: Settings, pixel_size: float | None) -> float | None:
+    """The expected diameter in pixels; None where the user leaves it to the image.
+
+    Raises
+    ------
+    SettingsError
+        If it is given in µm and the image has no pixel size.
+    """
+    if settings.nucleus_diameter is None or settings.diameter_unit == "px":
+        return settings.nucleus_diameter
+    if pixel_size is None:
+        raise SettingsError(
+            "The diameter is given in µm but the image has no pixel size; give it in pixels."
+        )
+    return settings.nucleus_diameter / pixel_size
+
+
+def object_settings(
+    nuclei: NDArray[np.float32],
+    pixels: Pixels,
+    settings: Settings,
+    *,
+    pixel_size: float | None = None,
+) -> ObjectSettings:
+    """Fill in what the user left open about objects, from the confidence (H, W) and the image."""
+    diameter = diameter_in_pixels(settings, pixel_size) or expected_diameter(pixels)
+    return ObjectSettings(
+        threshold=otsu(nuclei, pixels.valid) if settings.threshold is None else settings.threshold,
+        diameter=diameter,
+        min_area=smallest_area(diameter) if settings.min_area is None else settings.min_area,
+        split=settings.split == "distance",
+        split_depth=settings.split_depth,
+    )
+
+
+def make_labels(
+    confidence: ConfidenceMap,
+    pixels: Pixels,
+    settings: Settings,
+    *,
+    pixel_size: float | None = None,
+) -> tuple[Labels, dict[str, Any]]:
+    """Labels of a whole confidence map, and the object settings and count behind them.
+
+    Returns
+    -------
+    labels : ndarray
+        (H, W) uint16 or uint32.
+    objects : dict
+        ``count``, ``threshold``, ``diameter``, ``min_area``, ``split``, ``split_depth``.
+    """
+    nuclei = confidence.nuclei
+    chosen = object_settings(nuclei, pixels, settings, pixel_size=pixel_size)
+    labels = label_nuclei(nuclei, chosen, pixels.valid)
+    return labels, {"count": int(labels.max(initial=0)), **vars(chosen)}
+
+
+def provenance(settings: Settings) -> dict[str, Any]:
+    """Settings, seed and versions, JSON-ready."""
+    versions = {"python": platform.python_version()}
+    for name in ("napari-patchseg", "torch", "numpy", "scipy", "scikit-image"):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "unknown"
+    return {"settings": settings.to_dict(), "seed": settings.seed, "versions": versions}
+
+
+def _describe(nucleus: NucleusClass) -> dict[str, Any]:
+    correlation = None if math.isnan(nucleus.correlation) else round(nucleus.correlation, 4)
+    return {"index": nucleus.index, "inverted": nucleus.inverted, "correlation": correlation}
+
+
+def segment(
+    image: Any,
+    *,
+    preset: str = "default",
+    settings: Settings | None = None,
+    pixel_size: float | None = None,
+    rgb: bool | None = None,
+    channel_axis: int | None = None,
+    box: Box | None = None,
+    model: Model | None = None,
+    **changes: Any,
+) -> Labels:
+    """Label the nuclei of an image, in one call and without any labels to learn from.
+
+    Parameters
+    ----------
+    image : array
+        (H, W), (H, W, 3 | 4) or with a channel axis; see `Pixels.from_array`.
+    preset : str
+        "default" or "paper".
+    settings : Settings, optional
+        All settings, instead of a preset.
+    pixel_size : float, optional
+        µm per pixel.
+    rgb, channel_axis, box
+        See `Pixels.from_array`.
+    model : Model, optional
+        Trained weights to use instead of training.
+    **changes
+        Settings to change, such as ``seed=3`` or ``nucleus_diameter=30``.
+
+    Returns
+    -------
+    ndarray
+        (H, W) uint16, or uint32 from 65,536 objects on; 0 is background. With ``box``, of the whole
+        image, zero outside the box.
+
+    Raises
+    ------
+    PatchSegError
+        With one sentence.
+
+    Examples
+    --------
+    >>> labels = napari_patchseg.segment(image)  # doctest: +SKIP
+    """
+    pixels = Pixels.from_array(image, rgb=rgb, channel_axis=channel_axis, box=box)
+    base = settings or Settings.create(preset)
+    last = None
+    for last in run(pixels, base.replace(**changes), model=model, pixel_size=pixel_size):
+        pass
+    assert isinstance(last, Segmentation)
+    assert last.labels is not None
+    return last.labels
+
+
+def train_model(
+    images: Sequence[Any],
+    *,
+    preset: str = "default",
+    settings: Settings | None = None,
+    rgb: bool | None = None,
+    channel_axis: int | None = None,
+    **changes: Any,
+) -> Model:
+    """Train one confidence network on several images (the paper's data-set mode).
+
+    Parameters are those of `segment`. Raises `PatchSegError`, also where nothing could be separated.
+    """
+    pixels = [Pixels.from_array(image, rgb=rgb, channel_axis=channel_axis) for image in images]
+    base = (settings or Settings.create(preset)).replace(**changes)
+    last = None
+    for last in run(pixels, base, make_labels=False):
+        pass
+    assert isinstance(last, Segmentation)
+    if last.model is None:
+        raise ImageError(NOTHING_SEPARATED)
+    return last.model

@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_patchseg.method.inference import predict, predict_tiles, rescale, tiles
+from napari_patchseg.method.network import ConfidenceNetwork
+from napari_patchseg.method.snapshot import Cancelled, Control
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    network = ConfidenceNetwork(3, 2)
+    network(torch.rand(2, 3, 64, 64))  # running statistics other than the initial ones
+    return network
+
+
+@given(st.integers(1, 400), st.integers(1, 400), st.integers(16, 200))
+def test_tiles_cover_every_pixel_once(height, width, tile):
+    seen = np.zeros((height, width), int)
+    for row0, column0, row1, column1 in tiles(height, width, tile):
+        assert 0 < row1 - row0 <= tile
+        assert 0 < column1 - column0 <= tile
+        seen[row0:row1, column0:column1] += 1
+    assert (seen == 1).all()
+
+
+def test_prediction_is_a_plain_forward_pass_in_evaluation_mode(network, disks, quick):
+    found = predict(network, disks, quick)
+    assert network.training  # left as it was
+    network.eval()
+    with torch.no_grad():
+        plain = network(rescale(torch.from_numpy(disks.read((0, 0, 128, 160))[None])))[0]
+    assert np.allclose(found, plain.numpy(), atol=1e-5)
+
+
+@settings(deadline=None, max_examples=8)
+@given(tile=st.integers(20, 170))
+def test_tiled_equals_untiled(disks_and_network, tile):
+    disks, network, quick = disks_and_network
+    whole = predict(network, disks, quick, tile=1000)
+    assert np.allclose(predict(network, disks, quick, tile=tile), whole, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def disks_and_network(disks):
+    from napari_patchseg.method.settings import Settings
+
+    torch.manual_seed(1)
+    machine = {"device": "cpu", "precision": "float32", "memory_format": "contiguous", "threads": 1}
+    return disks, ConfidenceNetwork(3, 2).eval(), Settings.create(**machine)
+
+
+def test_a_box_is_predicted_with_its_surroundings(network, disks, quick):
+    whole = predict(network, disks, quick)
+    part = predict(network, disks, quick, box=(30, 40, 90, 150))
+    assert part.shape == (2, 60, 110)
+    assert np.allclose(part, whole[:, 30:90, 40:150], atol=1e-4)
+
+
+def test_channels_last_and_bfloat16_agree_with_the_plain_formulation(network, disks, quick):
+    plain = predict(network, disks, quick)
+    layout = predict(network, disks, quick.replace(memory_format="channels_last"))
+    assert np.allclose(layout, plain, atol=1e-4)
+    short = predict(network, disks, quick.replace(precision="bfloat16"))
+    assert np.allclose(short, plain, atol=0.03)
+
+
+def test_cancelling_ends_before_the_next_tile(network, disks, quick):
+    control = Control()
+    out = np.zeros((2, 128, 160), np.float32)
+    steps = predict_tiles(network, disks, quick, out, control=control, tile=64)
+    assert next(steps) == (1, 6)
+    control.cancel()
+    with pytest.raises(Cancelled):
+        next(steps)
+    assert out[:, :64, :64].all()
+    assert not out[:, 64:].any()

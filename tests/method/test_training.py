@@ -1,0 +1,185 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from napari_patchseg.method.model import Model
+from napari_patchseg.method.network import ConfidenceNetwork
+from napari_patchseg.method.snapshot import Control, NucleusClass
+from napari_patchseg.method.source import ArraySource
+from napari_patchseg.method.training import _Trainer, train
+
+
+def test_every_step_tells_where_it_is(disks, quick):
+    shots = list(train(disks, quick))
+    assert [shot.step for shot in shots] == [1, 2, 3, 4, 5, 6]
+    assert all(shot.max_steps == 6 for shot in shots)
+    assert all(math.isfinite(shot.positive_separation) for shot in shots)
+    assert [shot.elapsed for shot in shots] == sorted(shot.elapsed for shot in shots)
+    assert all(shot.model is None and shot.stop_reason is None for shot in shots[:-1])
+    assert shots[-1].stop_reason == "step limit"
+    assert isinstance(shots[-1].model, Model)
+    assert shots[-1].message == "reached the limit of 6 steps"
+    assert shots[-1].remaining == 0
+
+
+def test_training_changes_the_weights_and_the_same_seed_gives_the_same(disks, quick):
+    first, second = (list(train(disks, quick))[-1].model for _ in range(2))
+    other = list(train(disks, quick.replace(seed=1)))[-1].model
+    fresh = _Trainer([disks], quick).network.state_dict()
+    for name, tensor in first.weights.items():
+        assert torch.equal(tensor, second.weights[name])
+    assert any(not torch.equal(t, other.weights[n]) for n, t in first.weights.items())
+    assert any(not torch.equal(t, fresh[n]) for n, t in first.weights.items())
+
+
+def test_previews_and_other_random_numbers_do_not_change_the_run(disks, quick):
+    plain = list(train(disks, quick))[-1].model
+    watched = None
+    for shot in train(disks, quick, control=Control(previews=True)):
+        torch.rand(3)  # somebody else in the process draws
+        np.random.rand(3)  # noqa: NPY002 - the global state is the point
+        watched = shot.model
+    for name, tensor in plain.weights.items():
+        assert torch.equal(tensor, watched.weights[name])
+
+
+def test_sampled_patches_lie_in_the_image_and_describe_themselves(disks, quick):
+    for shot in train(disks, quick):
+        patches = shot.patches
+        assert patches.step == shot.step
+        assert len(patches.boxes) == quick.batch_size * quick.classes * quick.patches
+        assert (patches.boxes[:, :2] >= 0).all()
+        assert (patches.boxes[:, 2] <= 128).all()
+        assert (patches.boxes[:, 3] <= 160).all()
+        assert (patches.boxes[:, 2:] - patches.boxes[:, :2] == quick.patch_size).all()
+        assert ((patches.confidence >= 0) & (patches.confidence <= 1)).all()
+        assert ((patches.entropy >= 0) & (patches.entropy <= 1)).all()
+
+
+def test_a_preview_is_a_forward_pass_of_the_weights_of_its_step(disks, quick):
+    control = Control(previews=True)
+    seen = 0
+    trainer_model = None
+    for shot in train(disks, quick, control=control):
+        if shot.confidence is not None:
+            seen += 1
+            assert shot.confidence.step == shot.step
+            assert shot.confidence.data.shape == (2, 128, 160)
+        control.request_map()  # the step after is mapped, due or not
+        trainer_model = shot.model
+    assert seen >= quick.max_steps - 2
+    assert trainer_model is not None
+
+
+def test_a_map_asked_for_comes_after_the_next_step_and_only_once(disks, quick):
+    control = Control()
+    maps = []
+    for shot in train(disks, quick, control=control):
+        if shot.step == 2:
+            control.request_map()
+        maps.append(shot.confidence)
+    assert [m is not None for m in maps] == [False, False, True, False, False, False]
+    assert maps[2].box == (0, 0, 128, 160)
+    assert maps[2].reduction == 1
+
+
+def test_a_large_preview_is_reduced_and_says_so(disks, quick, monkeypatch):
+    monkeypatch.setattr("napari_patchseg.method.training.PREVIEW_PIXELS", 2000)
+    control = Control(previews=True, preview_box=(10, 20, 110, 151))
+    chosen = []
+
+    def choose(data, box, reduction):
+        chosen.append((data.shape, box, reduction))
+        return NucleusClass(1, True, -0.5)
+
+    first = next(train(disks, quick, control=control, choose_class=choose))
+    assert first.confidence.reduction == 3
+    assert first.confidence.data.shape == (2, 34, 44)
+    assert chosen == [((2, 34, 44), (10, 20, 110, 151), 3)]
+    assert np.allclose(first.confidence.nuclei, 1 - first.confidence.data[1])
+
+
+def test_cancelling_keeps_the_weights_reached(disks, quick):
+    control = Control()
+    shots = []
+    for shot in train(disks, quick, control=control):
+        shots.append(shot)
+        if shot.step == 2:
+            control.cancel()
+    assert [shot.step for shot in shots] == [1, 2, 3]
+    assert shots[-1].stop_reason == "stopped"
+    assert shots[-1].model.steps == 3
+    assert isinstance(shots[-1].model.network(), ConfidenceNetwork)
+
+
+def test_several_images_are_all_trained_on(disks, quick):
+    other = ArraySource(disks.read((0, 0, 100, 120)))
+    seen = set()
+    for shot in train([disks, other], quick):
+        patches = shot.patches
+        seen |= set(patches.image_index.tolist())
+        inside = patches.boxes[patches.image_index == 1]
+        assert (inside[:, 2] <= 100).all()
+        assert (inside[:, 3] <= 120).all()
+    assert seen == {0, 1}
+
+
+@pytest.mark.parametrize("side", [64, 70, 97])
+def test_the_smallest_images_train(quick, side):
+    rng = np.random.default_rng(0)
+    source = ArraySource(rng.random((1, side, side + 3), dtype=np.float32))
+    last = list(train(source, quick.replace(max_steps=2, patch_size=50, crop_size=300)))[-1]
+    assert last.stop_reason == "step limit"
+
+
+@pytest.mark.parametrize("similarity", ["cross-entropy", "featurised-cosine"])
+def test_the_other_similarities_train(disks, quick, similarity):
+    last = list(train(disks, quick.replace(similarity=similarity)))[-1]
+    assert math.isfinite(last.loss)
+
+
+@pytest.mark.parametrize("value", [40.0, -40.0])
+def test_a_collapse_is_noticed_recovered_from_and_reported(disks, quick, monkeypatch, value):
+    """Driven into saturation at step 2, training starts anew and goes on to the end."""
+    plain = _Trainer.step
+
+    def saturated(self, number):
+        if number == 2 and not hasattr(self, "hit"):
+            self.hit = True
+            with torch.no_grad():
+                self.network.head.bias.fill_(value)
+                self.network.head.weight.zero_()
+        return plain(self, number)
+
+    monkeypatch.setattr(_Trainer, "step", saturated)
+    shots = list(train(disks, quick))
+    assert shots[1].state == "collapsed"
+    assert shots[-1].stop_reason == "step limit"
+    assert len(shots[-1].recoveries) == 1
+    assert "seed 1000" in shots[-1].recoveries[0]
+    assert shots[3].state == "separating"
+    assert 0.05 < float(np.mean(shots[3].patches.confidence)) < 0.95
+
+
+def test_collapse_after_collapse_gives_up(disks, quick, monkeypatch):
+    plain = _Trainer.step
+
+    def saturated(self, number):
+        with torch.no_grad():
+            self.network.head.bias.fill_(-40)
+            self.network.head.weight.zero_()
+        return plain(self, number)
+
+    monkeypatch.setattr(_Trainer, "step", saturated)
+    last = list(train(disks, quick.replace(max_steps=50)))[-1]
+    assert last.stop_reason == "nothing separated"
+    assert last.step < 50
+
+
+def test_unresolved_settings_and_unlike_images_are_a_programming_error(disks, quick):
+    with pytest.raises(ValueError, match="resolved"):
+        next(train(disks, quick.replace(device="auto")))
+    with pytest.raises(ValueError, match="channels"):
+        next(train([disks, ArraySource(np.zeros((1, 80, 80), np.float32))], quick))
