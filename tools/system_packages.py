@@ -2,7 +2,7 @@
 
 Python's standard library only: tox runs this before anything else.
 
-    python tools/system_packages.py            install what is missing (as root), or say what to type
+    python tools/system_packages.py            install what is missing as root, or say how
     python tools/system_packages.py --check    only look: exit code 1 if something is missing
 
 On a system without dpkg there is nothing to look up, and it says so.
@@ -45,7 +45,7 @@ PACKAGES = (
     "xvfb",
 )
 
-# One line of dpkg-query: name, tab, status, tab, "libglib2.0-0 (= 2.84), ..." (names it stands for).
+# A line of dpkg-query: name, status, and the names that it stands for ("libglib2.0-0 (= 2.84)").
 QUERY = "${Package}\t${db:Status-Status}\t${Provides}\n"
 
 
