@@ -130,8 +130,8 @@ def _flush_folder(folder: Path) -> None:
 def _sentence(target: Path, error: OSError | ValueError) -> str:
     number = getattr(error, "errno", None)
     if number in _FULL:
-        reason = _FULL[number]
-        return f"{target} was not written: {reason}; free some space or choose another folder."
+        full = _FULL[number]
+        return f"{target} was not written: {full}; free some space or choose another folder."
     # numpy's tofile reports a short write without saying why; a full disk is the usual cause.
     if number is None and "written" in str(error):
         return f"{target} was not written: the disk is full or failing; choose another folder."

@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import math
+import subprocess
+import xml.etree.ElementTree as ET
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from napari_patchseg.errors import FileError
+from napari_patchseg.files import labels as module
+from napari_patchseg.files.labels import (
+    read_provenance,
+    write_confidence_tiff,
+    write_labels_ome_tiff,
+    write_labels_png,
+)
+
+OME = "{http://www.openmicroscopy.org/Schemas/OME/2016-06}"
+rng = np.random.default_rng(0)
+
+
+def some_labels(highest: int, dtype: type = np.int32) -> np.ndarray:
+    labels = np.zeros((70, 90), dtype)
+    labels[10:30, 20:50] = 1
+    labels[40:60, 10:80] = highest
+    return labels
+
+
+def pixels_element(path) -> ET.Element:
+    with tifffile.TiffFile(path) as tiff:
+        found = ET.fromstring(tiff.ome_metadata).find(f".//{OME}Pixels")
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("highest", "given", "written"),
+    [
+        (255, np.uint8, np.uint16),
+        (65_535, np.int64, np.uint16),
+        (65_536, np.int32, np.uint32),
+        (2**32 - 1, np.uint64, np.uint32),
+    ],
+)
+def test_type_and_values(tmp_path, highest, given, written):
+    path = tmp_path / "a.ome.tif"
+    labels = some_labels(highest, given)
+    assert write_labels_ome_tiff(path, labels) == path
+    back = tifffile.imread(path)
+    assert back.dtype == written
+    np.testing.assert_array_equal(back, labels)
+
+
+def test_pixel_size_unit_and_name(tmp_path):
+    path = tmp_path / "slide 7.ome.tif"
+    write_labels_ome_tiff(path, some_labels(3), pixel_size=(0.5, 0.25))
+    pixels = pixels_element(path)
+    assert pixels.get("PhysicalSizeX") == "0.25"
+    assert pixels.get("PhysicalSizeY") == "0.5"
+    assert pixels.get("PhysicalSizeXUnit") == pixels.get("PhysicalSizeYUnit") == "µm"
+    with tifffile.TiffFile(path) as tiff:
+        assert tiff.is_ome
+        assert tiff.series[0].axes == "YX"
+        assert tiff.series[0].name == "slide 7"
+        tags = tiff.pages[0].tags
+        assert Fraction(*tags["XResolution"].value) == 40_000  # per centimetre
+        assert Fraction(*tags["YResolution"].value) == 20_000
+        assert tags["ResolutionUnit"].value == 3
+        assert tags["Compression"].value == 8
+
+
+@pytest.mark.parametrize("size", [None, (0, 0.25), (math.nan, 1), (-1, 1), (0.25,)])
+def test_unknown_pixel_size_is_not_written(tmp_path, size):
+    path = tmp_path / "a.ome.tif"
+    write_labels_ome_tiff(path, some_labels(3), pixel_size=size)
+    assert not any(key.startswith("PhysicalSize") for key in pixels_element(path).attrib)
+
+
+def test_stack(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    stack = np.stack([some_labels(3), some_labels(4), some_labels(5)])
+    write_labels_ome_tiff(path, stack, pixel_size=(2, 0.5, 0.25))
+    with tifffile.TiffFile(path) as tiff:
+        assert tiff.series[0].axes == "ZYX"
+        np.testing.assert_array_equal(tiff.asarray(), stack)
+    assert pixels_element(path).get("PhysicalSizeZ") == "2.0"
+
+
+def test_provenance_is_valid_and_comes_back(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    provenance = {
+        "settings": {"preset": "default", "threads": np.int64(2)},
+        "separation": math.nan,
+        "text": 'quotes "<&>" µ \x00 {braces}',
+        "sizes": (1, 2.5, np.float32(0.5)),
+        "none": None,
+    }
+    write_labels_ome_tiff(path, some_labels(3), provenance=provenance, name='a<"&\x07b')
+    with tifffile.TiffFile(path) as tiff:
+        xml = tiff.ome_metadata
+    root = ET.fromstring(xml)  # parses, and the image refers to its annotation
+    annotation = root.find(f".//{OME}CommentAnnotation")
+    reference = root.find(f"{OME}Image/{OME}AnnotationRef")
+    assert annotation is not None
+    assert reference is not None
+    assert annotation.get("ID") == reference.get("ID")
+    image = root.find(f"{OME}Image")
+    assert image is not None
+    assert image.get("Name") == 'a<"&\N{REPLACEMENT CHARACTER}b'
+    assert read_provenance(path) == {
+        "settings": {"preset": "default", "threads": 2},
+        "separation": None,
+        "text": 'quotes "<&>" µ \x00 {braces}',
+        "sizes": [1, 2.5, 0.5],
+        "none": None,
+    }
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(provenance=st.dictionaries(st.text(), json_values, max_size=4), name=st.text(max_size=20))
+def test_any_provenance_comes_back(tmp_path, provenance, name):
+    labels = some_labels(3)
+    for path, write in (
+        (tmp_path / "a.ome.tif", write_labels_ome_tiff),
+        (tmp_path / "a.png", write_labels_png),
+    ):
+        options = {"name": name} if write is write_labels_ome_tiff else {}
+        write(path, labels, provenance=provenance, **options)
+        assert read_provenance(path) == provenance
+
+
+def test_png(tmp_path):
+    path = tmp_path / "a.png"
+    labels = some_labels(65_535)
+    write_labels_png(path, labels)
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        assert image.mode == "I;16"
+        np.testing.assert_array_equal(np.asarray(image), labels)
+    assert read_provenance(path) is None
+
+
+def test_png_refuses_what_it_cannot_hold(tmp_path):
+    with pytest.raises(FileError, match=r"a label 65,536; save as OME-TIFF"):
+        write_labels_png(tmp_path / "a.png", some_labels(65_536))
+    with pytest.raises(FileError, match="have 3 axes; save as OME-TIFF"):
+        write_labels_png(tmp_path / "a.png", np.zeros((2, 70, 70), int))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("write", [write_labels_ome_tiff, write_labels_png])
+@pytest.mark.parametrize(
+    ("labels", "sentence"),
+    [
+        (np.array([[0, -1]]), "a label -1; labels must be 0"),
+        (np.array([[0.5]]), "must be whole numbers, but these are float64"),
+        (np.array([[2**32]]), "a label 4,294,967,296"),
+        (np.zeros((0, 5), int), "empty"),
+    ],
+)
+def test_bad_labels(tmp_path, write, labels, sentence):
+    with pytest.raises(FileError, match=sentence):
+        write(tmp_path / "a", labels)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_masks_are_labels_too(tmp_path):
+    write_labels_ome_tiff(tmp_path / "a.ome.tif", some_labels(1).astype(bool))
+    assert tifffile.imread(tmp_path / "a.ome.tif").max() == 1
+
+
+def test_too_many_axes(tmp_path):
+    with pytest.raises(FileError, match="cannot be written as an image"):
+        write_labels_ome_tiff(tmp_path / "a.ome.tif", np.zeros((1, 1, 1, 8, 8), int))
+
+
+def test_confidence(tmp_path):
+    path = tmp_path / "confidence.tif"
+    confidence = rng.random((80, 70))
+    write_confidence_tiff(path, confidence, (0.25, 0.25), provenance={"step": 3})
+    back = tifffile.imread(path)
+    assert back.dtype == np.float32
+    np.testing.assert_array_equal(back, confidence.astype(np.float32))
+    assert pixels_element(path).get("PhysicalSizeY") == "0.25"
+    assert read_provenance(path) == {"step": 3}
+
+
+def test_overwrite(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    write_labels_ome_tiff(path, some_labels(2))
+    with pytest.raises(FileError, match="exists already"):
+        write_labels_ome_tiff(path, some_labels(3), overwrite=False)
+    assert tifffile.imread(path).max() == 2
+    write_labels_ome_tiff(path, some_labels(3))
+    assert tifffile.imread(path).max() == 3
+
+
+@pytest.mark.parametrize("write", [write_labels_ome_tiff, write_labels_png, write_confidence_tiff])
+def test_disk_full_half_way(tmp_path, write):
+    resource = pytest.importorskip("resource", reason="POSIX only")
+    path = tmp_path / "a.ome.tif"
+    path.write_bytes(b"old")
+    noise = rng.integers(0, 60_000, (400, 400))  # compresses badly: about 300 kB
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(FileError, match=r"was not written: the file would be larger|full"):
+            write(path, noise)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.ome.tif"]
+
+
+def test_really_full_disk(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except OSError:
+        mounted = False
+    if not mounted:
+        pytest.skip("mounting a small disk needs root on Linux")
+    try:
+        with pytest.raises(FileError, match="disk is full"):
+            write_labels_ome_tiff(disk / "a.ome.tif", rng.integers(0, 60_000, (400, 400)))
+        assert list(disk.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_large_files_have_64_bit_offsets(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_BIG", 10_000)
+    write_labels_ome_tiff(tmp_path / "big.ome.tif", np.zeros((100, 100), np.uint16))
+    write_labels_ome_tiff(tmp_path / "small.ome.tif", np.zeros((50, 50), np.uint16))
+    with tifffile.TiffFile(tmp_path / "big.ome.tif") as tiff:
+        assert tiff.is_bigtiff
+    with tifffile.TiffFile(tmp_path / "small.ome.tif") as tiff:
+        assert not tiff.is_bigtiff
+
+
+def test_no_provenance(tmp_path):
+    tifffile.imwrite(tmp_path / "plain.tif", np.zeros((8, 8), np.uint8))
+    assert read_provenance(tmp_path / "plain.tif") is None
+    write_labels_ome_tiff(tmp_path / "a.ome.tif", some_labels(1))
+    assert read_provenance(tmp_path / "a.ome.tif") is None
+
+
+def test_provenance_of_no_file_and_no_image(tmp_path):
+    with pytest.raises(FileError, match="There is no file"):
+        read_provenance(tmp_path / "none.tif")
+    (tmp_path / "text.tif").write_text("hello")
+    with pytest.raises(FileError, match="not a TIFF or PNG"):
+        read_provenance(tmp_path / "text.tif")
