@@ -1,0 +1,226 @@
+"""Trained models in and out: safetensors for the weights, JSON for what belongs to them.
+
+safetensors and not pickle: a model from a stranger can be opened without running their code.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from napari_patchseg import __version__
+from napari_patchseg.errors import FileError, ModelError, SettingsError
+
+from .atomic import atomic_write
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_patchseg.method.model import Model
+    from napari_patchseg.method.settings import Settings
+
+FORMAT = "napari-patchseg model"
+FORMAT_VERSION = "1"
+
+#: A model is some 50 kB; what is much larger is something else, and is not loaded to find out.
+_LARGEST = 64 * 2**20
+
+_Count = Annotated[int, Field(ge=0, le=2**31)]
+
+
+class _Nucleus(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    index: Annotated[int, Field(ge=0, le=15)]
+    inverted: bool
+    correlation: Annotated[float, Field(ge=-1, le=1)] | None
+
+
+class _Header(BaseModel):
+    """What the file says about its weights."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    channels: Annotated[int, Field(ge=1, le=1024)]
+    steps: _Count
+    stop_reason: str
+    settings: dict[str, Any]
+    nucleus: _Nucleus | None
+    package_version: str
+
+
+def save_model(path: str | os.PathLike[str], model: Model, *, overwrite: bool = True) -> Path:
+    """Write a trained model.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; should end in ``.safetensors``.
+    model : Model
+        Weights, settings, steps, stop reason and nucleus class are kept.
+    overwrite : bool
+        Whether an existing file may be replaced.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be written.
+    """
+    from safetensors.torch import save
+
+    nucleus = None
+    if model.nucleus is not None:
+        correlation = float(model.nucleus.correlation)
+        nucleus = _Nucleus(
+            index=model.nucleus.index,
+            inverted=model.nucleus.inverted,
+            correlation=None if math.isnan(correlation) else correlation,
+        )
+    header = _Header(
+        channels=model.channels,
+        steps=model.steps,
+        stop_reason=model.stop_reason,
+        settings=model.settings.to_dict(),
+        nucleus=nucleus,
+        package_version=__version__,
+    )
+    content = save(
+        # A GPU's or channels_last's layout is not the file's business.
+        {name: tensor.detach().cpu().contiguous() for name, tensor in model.weights.items()},
+        {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "model": header.model_dump_json(),
+        },
+    )
+    with atomic_write(path, overwrite=overwrite) as temporary:
+        temporary.write_bytes(content)
+    return Path(path)
+
+
+def load_model(path: str | os.PathLike[str]) -> Model:
+    """Read a trained model.
+
+    Raises
+    ------
+    FileError
+        If there is no such file or it may not be read.
+    ModelError
+        If it is truncated, of another version, or not a model of this package.
+    """
+    from napari_patchseg.method.model import Model
+    from napari_patchseg.method.snapshot import NucleusClass
+
+    path = Path(path)
+    _check_start(path)
+    metadata, weights = _read(path)
+    header = _header(path, metadata)
+    settings = _settings(path, header)
+    nucleus = None
+    if header.nucleus is not None:
+        if header.nucleus.index >= settings.classes:
+            raise ModelError(f"{path} is damaged: its nucleus class does not exist.")
+        correlation = header.nucleus.correlation
+        nucleus = NucleusClass(
+            index=header.nucleus.index,
+            inverted=header.nucleus.inverted,
+            correlation=math.nan if correlation is None else correlation,
+        )
+    _check_weights(path, weights, header.channels, settings.classes)
+    return Model(
+        weights=weights,
+        channels=header.channels,
+        settings=settings,
+        steps=header.steps,
+        stop_reason=header.stop_reason,
+        nucleus=nucleus,
+    )
+
+
+def _check_start(path: Path) -> None:
+    """Tell what is no safetensors file from what is a damaged one."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(10)
+            size = os.fstat(file.fileno()).st_size
+    except FileNotFoundError as error:
+        raise FileError(f"There is no file {path}.") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise FileError(f"{path} cannot be read: {reason}.") from error
+    if start.startswith((b"PK", b"\x80")):
+        raise ModelError(
+            f"{path} is a pickled PyTorch file, which could run code; "
+            "give a model that PatchSeg saved."
+        )
+    if size > _LARGEST or (len(start) == 10 and start[8:9] != b"{"):
+        raise ModelError(f"{path} is not a PatchSeg model.")
+    if len(start) < 10 or int.from_bytes(start[:8], "little") > size - 8:
+        raise ModelError(f"{path} is truncated; get it anew.")
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") == FORMAT:
+                return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return metadata, {}
+    # torch lacks some of the types that safetensors has, and says so in several ways.
+    except (SafetensorError, OSError, ValueError, RuntimeError, AttributeError, KeyError) as error:
+        raise ModelError(f"{path} is damaged or truncated; get it anew.") from error
+
+
+def _header(path: Path, metadata: dict[str, str]) -> _Header:
+    if metadata.get("format") != FORMAT:
+        raise ModelError(f"{path} is not a PatchSeg model.")
+    version = metadata.get("format_version", "")
+    if version != FORMAT_VERSION:
+        raise ModelError(
+            f"{path} is a PatchSeg model of format {version[:20]!r}, and this version reads format "
+            f"{FORMAT_VERSION!r}; install the napari-patchseg that wrote it or train anew."
+        )
+    try:
+        return _Header.model_validate_json(metadata.get("model", ""))
+    except ValidationError as error:
+        raise ModelError(f"{path} is damaged: its description cannot be read.") from error
+
+
+def _settings(path: Path, header: _Header) -> Settings:
+    from napari_patchseg.method.settings import Settings
+
+    try:
+        return Settings.from_dict(header.settings)
+    except SettingsError as error:
+        raise ModelError(
+            f"{path} has settings that this version does not take ({str(error).rstrip('.')}); "
+            f"it was written by napari-patchseg {header.package_version[:20]}."
+        ) from error
+
+
+def _check_weights(path: Path, weights: dict[str, Tensor], channels: int, classes: int) -> None:
+    import torch
+
+    from napari_patchseg.method.network import ConfidenceNetwork
+
+    with torch.device("meta"):  # shapes only
+        expected = ConfidenceNetwork(channels, classes).state_dict()
+    same = weights.keys() == expected.keys() and all(
+        weights[name].shape == tensor.shape and weights[name].dtype == tensor.dtype
+        for name, tensor in expected.items()
+    )
+    if not same:
+        raise ModelError(f"{path} holds the weights of another network; train anew.")
+    if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
+        raise ModelError(f"{path} is damaged: some weights are not finite; train anew.")
