@@ -30,7 +30,7 @@ from napari_patchseg.image.instances import (
     smallest_area,
 )
 from napari_patchseg.image.pixels import Box, Pixels
-from napari_patchseg.image.stain import choose_class
+from napari_patchseg.image.stain import choose_class, with_prior
 from napari_patchseg.method import hardware
 from napari_patchseg.method.inference import predict_tiles, prepare
 from napari_patchseg.method.model import Model
@@ -402,7 +402,8 @@ def make_labels(
     objects : dict
         ``count``, ``threshold``, ``diameter``, ``min_area``, ``split``, ``split_depth``.
     """
-    nuclei = confidence.nuclei
+    prior = pixels.prior() if settings.prior_weight else confidence.nuclei
+    nuclei = with_prior(confidence.nuclei, prior, settings.prior_weight, pixels.valid)
     chosen = object_settings(nuclei, pixels, settings, pixel_size=pixel_size)
     labels = label_nuclei(nuclei, chosen, pixels.valid)
     return labels, {"count": int(labels.max(initial=0)), **vars(chosen)}

@@ -140,11 +140,16 @@ class Pixels:
         Haematoxylin's optical density for stained images, else darkness (or brightness) of the
         channel that separates best.
         """
-        _, height, width = self.shape
-        pixels = self.read(box or (0, 0, height, width))
-        if self.kind == "stained":
-            return haematoxylin(pixels)
-        return 1 - pixels[self._prior_channel or 0]
+        row0, column0, row1, column1 = box or (0, 0, *self.shape[1:])
+        out = np.empty((row1 - row0, column1 - column0), np.float32)
+        for row in range(row0, row1, _STRIP):  # deconvolution needs several times a strip's memory
+            pixels = self.read((row, column0, min(row + _STRIP, row1), column1))
+            out[row - row0 : row - row0 + _STRIP] = (
+                haematoxylin(pixels)
+                if self.kind == "stained"
+                else 1 - pixels[self._prior_channel or 0]
+            )
+        return out
 
     # -- inside
 

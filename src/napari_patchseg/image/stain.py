@@ -90,3 +90,38 @@ def choose_class(
     correlations = [correlation(one, prior) for one in confidence]
     index = int(np.argmax(np.abs(correlations)))
     return index, correlations[index] < 0, correlations[index]
+
+
+def with_prior(
+    confidence: NDArray[np.float32],
+    prior: NDArray[np.float32],
+    weight: float,
+    valid: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float32]:
+    """Confidence and prior taken together: sigmoid(z(logit confidence) + weight z(prior)).
+
+    z subtracts the mean and divides by the standard deviation of the valid pixels.
+
+    Parameters
+    ----------
+    confidence, prior : ndarray
+        (h, w) each; confidence in [0, 1].
+    weight : float
+        Of the prior; at 0 the confidence is returned as it is.
+    valid : ndarray, optional
+        (h, w) bool.
+    """
+    if weight == 0:
+        return confidence
+    clipped = confidence.clip(1e-4, 1 - 1e-4)
+    logit = np.log(clipped / (1 - clipped))
+    together = _standardised(logit, valid) + weight * _standardised(prior, valid)
+    return np.asarray(1 / (1 + np.exp(-together)), dtype=np.float32)
+
+
+def _standardised(
+    values: NDArray[np.float32], valid: NDArray[np.bool_] | None
+) -> NDArray[np.float32]:
+    good = values if valid is None else values[valid]
+    spread = float(good.std())
+    return (values - float(good.mean())) / (spread if spread > 0 else 1.0)

@@ -8,39 +8,59 @@ from dataclasses import dataclass
 
 @dataclass
 class ConvergenceRule:
-    """Decides from the two separations alone; see docs/method.md for how it was chosen.
+    """Decides from the two separations alone that positives and negatives are as far apart as they get.
+
+    While the network learns, the positive-negative separation grows; once it has learnt what it can,
+    both separations shrink again, since ever emptier patches also lower the loss, and the objects
+    dissolve. So the run has converged when the smoothed positive-negative separation has passed its
+    peak, while it is above the positive-positive one; the weights of the peak are the result. See
+    docs/method.md for how the numbers were chosen.
 
     Parameters
     ----------
     first : int
-        No convergence before this step.
+        No peak before this step, and nothing counts before half of it: the first separations are
+        those of a random network.
     smoothing : float
         Weight of the newest value in the running means, in (0, 1].
-    ratio : float
-        Converged once the positive-negative separation is this many times the positive-positive one.
+    drop : float
+        Share of its peak by which the running mean must have fallen.
     patience : int
-        Steps in a row for which that must hold.
+        Steps that must have gone by since the peak.
+
+    Attributes
+    ----------
+    peak_step : int
+        Step of the highest running mean so far; 0 before the first.
     """
 
-    first: int = 60
-    smoothing: float = 0.1
-    ratio: float = 1.5
+    first: int = 20
+    smoothing: float = 0.15
+    drop: float = 0.05
     patience: int = 10
 
     def __post_init__(self) -> None:
+        self.peak_step = 0
+        self._peak = -math.inf
         self._positive: float | None = None
         self._negative: float | None = None
-        self._held = 0
 
     def update(self, step: int, positive_separation: float, negative_separation: float) -> bool:
         """Take in a step's separations (NaN: none) and say whether training has converged."""
+        if step < self.first // 2:
+            return False
         if not (math.isfinite(positive_separation) and math.isfinite(negative_separation)):
             return False
         self._positive = self._mean(self._positive, positive_separation)
         self._negative = self._mean(self._negative, negative_separation)
-        holds = self._negative >= self.ratio * max(self._positive, 1e-12)
-        self._held = self._held + 1 if holds else 0
-        return step >= self.first and self._held >= self.patience
+        if step >= self.first and self._negative > self._peak:
+            self._peak, self.peak_step = self._negative, step
+        return (
+            self.peak_step > 0
+            and step - self.peak_step >= self.patience
+            and self._negative <= (1 - self.drop) * self._peak
+            and self._negative > self._positive
+        )
 
     def _mean(self, old: float | None, new: float) -> float:
         return new if old is None else old + self.smoothing * (new - old)
@@ -69,7 +89,3 @@ class CollapseRule:
         self._skipped = self._skipped + 1 if skipped else 0
         flat = all(m < self.margin or m > 1 - self.margin for m in class_means)
         return flat or not all(map(math.isfinite, class_means)) or self._skipped >= self.skips
-
-    def reset(self) -> None:
-        """Forget the steps that were undone."""
-        self._skipped = 0

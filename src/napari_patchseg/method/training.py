@@ -240,8 +240,9 @@ def train(
     trainer = _Trainer(sources, settings)
     previews = _Previews(trainer, control, choose_class)
     converged, collapse = ConvergenceRule(), CollapseRule()
-    good = weights_of(trainer.network)
+    good = best = weights_of(trainer.network)
     recoveries: list[str] = []
+    settled = 0  # the step at which the network last started anew
     start = time.perf_counter()
     nucleus: NucleusClass | None = None
 
@@ -251,16 +252,18 @@ def train(
         if collapse.update(means, result.loss is None):
             state = "collapsed"
             recoveries.append(_recover(trainer, good, len(recoveries), step))
-            collapse.reset()
+            converged, collapse, settled = ConvergenceRule(), CollapseRule(), step
         elif step % CHECKPOINT_STEPS == 0 and result.loss is not None:
             good = weights_of(trainer.network)
         if state != "collapsed" and converged.update(
-            step, result.positive_separation, result.negative_separation
+            step - settled, result.positive_separation, result.negative_separation
         ):
             state = "converged"
+        if settled + converged.peak_step == step:
+            best = weights_of(trainer.network)
         ended = _stop_reason(state, step, settings, control, len(recoveries))
-        if ended is not None:
-            state = "converged" if ended == "converged" else ended  # type: ignore[assignment]
+        if ended in ("stopped", "step limit"):
+            state = ended
         preview: ConfidenceMap | None = None
         if ended is None:
             try:
@@ -284,7 +287,12 @@ def train(
             model=None
             if ended is None
             else Model(
-                weights_of(trainer.network), trainer.channels, settings, step, ended, nucleus
+                best if ended == "converged" else weights_of(trainer.network),
+                trainer.channels,
+                settings,
+                settled + converged.peak_step if ended == "converged" else step,
+                ended,
+                nucleus,
             ),
             stop_reason=ended,
             recoveries=tuple(recoveries),

@@ -1,0 +1,1 @@
+"""From an array to pixels, and from confidence to objects."""
