@@ -1,0 +1,272 @@
+"""The layers that this plugin owns: made once for an image, then only written to."""
+
+from __future__ import annotations
+
+import weakref
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .layer_source import METADATA_KEY, transform_of, unwrap
+from .overlays import Canvas, ShownMap, ShownPatches
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Labels, Layer, Shapes
+    from napari.viewer import Viewer
+
+#: Sky blue and orange of Okabe and Ito's palette: told apart with any colour vision.
+POSITIVE_COLOUR = "#56b4e9"
+NEGATIVE_COLOUR = "#e69f00"
+
+
+class LiveLayers:
+    """Confidence, windows and labels of one image layer.
+
+    Nothing but the GUI's thread may call this. A layer that the user deletes during a run stays
+    away until the next one.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Where the layers go.
+    source : Image
+        The image; held weakly. Layers are reused for this object alone, whatever it is called.
+    """
+
+    def __init__(self, viewer: Viewer, source: Image) -> None:
+        self._viewer = weakref.ref(unwrap(viewer))
+        self._source = weakref.ref(source)
+        self._layers: dict[str, Layer] = {}
+        self._gone: set[str] = set()
+        self._labels: list[_OwnLabels] = []
+        self._canvas: Canvas | None = None
+        self.streaming = True
+
+    def begin(self, canvas: Canvas) -> None:
+        """A run begins: deleted layers may come back, labels of earlier runs are the user's."""
+        self._canvas = canvas
+        self._gone.clear()
+        self._labels.clear()
+        for role in [role for role, layer in self._layers.items() if not self._is_there(layer)]:
+            del self._layers[role]
+
+    # -- while it runs
+
+    def write_map(self, shown: ShownMap) -> None:
+        """Show a confidence map in "<image> confidence"."""
+        layer = self._layer("confidence", lambda: self._new_confidence(shown))
+        if layer is None:
+            return
+        if layer.data is not shown.data:
+            layer.data = shown.data
+        self._follow(layer, shown.origin, shown.reduction)
+        layer.metadata[METADATA_KEY].update(
+            step=shown.step,
+            reduction=shown.reduction,
+            **{"class": shown.nucleus.index + 1, "inverted": shown.nucleus.inverted},
+        )
+
+    def write_patches(self, positive: ShownPatches, negative: ShownPatches) -> None:
+        """Show a step's windows in "<image> positive patches" and "<image> negative patches"."""
+        for role, colour, shown in (
+            ("positive patches", POSITIVE_COLOUR, positive),
+            ("negative patches", NEGATIVE_COLOUR, negative),
+        ):
+            layer = self._layer(role, lambda r=role, c=colour: self._new_patches(r, c))
+            if layer is None:
+                continue
+            self._follow(layer)
+            width = self._edge_width(shown)
+            count = len(shown.rectangles)
+            # Without a type the first shapes would become polygons.
+            layer.data = (list(shown.rectangles), ["rectangle"] * count)
+            if count:
+                layer.edge_width = [width] * count
+            layer.features = shown.features
+            if count:
+                layer.metadata[METADATA_KEY]["step"] = int(shown.features["step"][0])
+
+    # -- labels
+
+    def write_labels(self, labels: NDArray, report: dict[str, Any]) -> Labels | None:
+        """Show labels (h, w) of the region in "<image> nuclei".
+
+        Labels of this run that nobody edited are rewritten; otherwise a new layer is made. None if
+        the image is gone.
+        """
+        source, canvas = self._source(), self._canvas
+        if source is None or canvas is None or not self._is_there(source):
+            return None
+        data = canvas.place(labels)
+        own = self._unedited()
+        if own is not None:
+            self.rewrite_labels(labels, report)
+            return own.layer
+        from napari.layers import Labels
+
+        layer = Labels(
+            data,
+            name=f"{source.name} nuclei",
+            opacity=0.6,
+            metadata={METADATA_KEY: {"role": "nuclei", **report}},
+            **transform_of(source, canvas.origin),
+        )
+        self._add(layer, select=source in self._selection())
+        self._labels.append(_OwnLabels(layer))
+        return layer
+
+    def rewrite_labels(self, labels: NDArray, report: dict[str, Any]) -> bool:
+        """Replace the last labels of this run that nobody edited; false if there are none."""
+        own = self._unedited()
+        if own is None or self._canvas is None:
+            return False
+        own.write(self._canvas.place(labels))
+        own.layer.metadata[METADATA_KEY] = {"role": "nuclei", **report}
+        return True
+
+    @property
+    def has_unedited_labels(self) -> bool:
+        """Whether there are labels of this run that `rewrite_labels` may replace."""
+        return self._unedited() is not None
+
+    @property
+    def last_labels(self) -> Labels | None:
+        """The labels layer made last in this run, edited or not, if it is still there."""
+        there = [own.layer for own in self._labels if self._is_there(own.layer)]
+        return there[-1] if there else None
+
+    def _unedited(self) -> _OwnLabels | None:
+        there = [own for own in self._labels if self._is_there(own.layer)]
+        return next((own for own in reversed(there) if not own.is_edited()), None)
+
+    # -- inside
+
+    def _is_there(self, layer: Layer) -> bool:
+        viewer = self._viewer()
+        return viewer is not None and layer in viewer.layers
+
+    def _selection(self) -> set[Layer]:
+        viewer = self._viewer()
+        return set() if viewer is None else {unwrap(layer) for layer in viewer.layers.selection}
+
+    def _layer(self, role: str, make: Callable[[], Layer]) -> Any:
+        """The layer of a role, made if need be; None if it was deleted, or the image is gone."""
+        if role in self._gone:
+            return None
+        layer = self._layers.get(role)
+        if layer is None:
+            source = self._source()
+            if source is None or not self._is_there(source):
+                return None
+            layer = self._layers[role] = make()
+            self._add(layer)
+        elif not self._is_there(layer):
+            del self._layers[role]
+            self._gone.add(role)
+            return None
+        return layer
+
+    def _add(self, layer: Layer, *, select: bool = False) -> None:
+        viewer = self._viewer()
+        if viewer is None:
+            return
+        with self._keep_selection(not select):
+            viewer.add_layer(layer)
+
+    @contextmanager
+    def _keep_selection(self, keep: bool) -> Iterator[None]:
+        # napari selects every new layer, which would take the tool out of the user's hand.
+        viewer = self._viewer()
+        assert viewer is not None
+        selected, active = set(viewer.layers.selection), viewer.layers.selection.active
+        yield
+        if keep and selected:
+            viewer.layers.selection = selected
+            viewer.layers.selection.active = active if len(selected) == 1 else None
+
+    def _follow(self, layer: Layer, origin: tuple[int, int] = (0, 0), reduction: int = 1) -> None:
+        """Put the layer where the image is, should that have moved, or the grid have changed."""
+        source = self._source()
+        if source is None:
+            return
+        for name, value in transform_of(source, origin, reduction).items():
+            now = getattr(layer, name)
+            if name == "affine":
+                now = now.affine_matrix
+            same = now == value if name in ("units", "axis_labels") else _equal(now, value)
+            if not same:
+                setattr(layer, name, value)
+
+    def _metadata(self, role: str, source: Image) -> dict[str, Any]:
+        return {METADATA_KEY: {"role": role, "image": source.name}}
+
+    def _new_confidence(self, shown: ShownMap) -> Image:
+        from napari.layers import Image
+
+        source = self._source()
+        assert source is not None
+        return Image(
+            shown.data,
+            rgb=False,
+            name=f"{source.name} confidence",
+            colormap="magma",
+            contrast_limits=(0, 1),
+            blending="translucent_no_depth",
+            opacity=0.6,
+            metadata=self._metadata("confidence", source),
+            **transform_of(source, shown.origin, shown.reduction),
+        )
+
+    def _new_patches(self, role: str, colour: str) -> Shapes:
+        from napari.layers import Shapes
+
+        source = self._source()
+        assert source is not None
+        return Shapes(
+            None,
+            ndim=2,
+            name=f"{source.name} {role}",
+            edge_color=colour,
+            face_color="transparent",
+            edge_width=1,
+            opacity=0.9,
+            blending="translucent_no_depth",
+            metadata=self._metadata(role, source),
+            **transform_of(source),
+        )
+
+    def _edge_width(self, shown: ShownPatches) -> float:
+        """Thin beside a window, but to be seen in a large image."""
+        if self._canvas is None or not len(shown.rectangles):
+            return 1.0
+        side = float(np.ptp(shown.rectangles[0, :, 0]))
+        return float(np.clip(max(self._canvas.shape) / 500, 1, max(1.0, side / 10)))
+
+
+class _OwnLabels:
+    """A labels layer of ours, and what we wrote into it."""
+
+    def __init__(self, layer: Labels) -> None:
+        self.layer = layer
+        self._written = _checksum(layer.data)
+
+    def write(self, data: NDArray) -> None:
+        self.layer.data = data
+        self._written = _checksum(data)
+
+    def is_edited(self) -> bool:
+        return _checksum(self.layer.data) != self._written
+
+
+def _checksum(data: Any) -> tuple[Any, ...]:
+    array = np.ascontiguousarray(data)
+    return array.shape, array.dtype.str, zlib.crc32(array.view(np.uint8).data)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    a, b = np.asarray(a), np.asarray(b)
+    return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-12, atol=0))

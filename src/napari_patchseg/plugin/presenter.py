@@ -1,0 +1,181 @@
+"""Puts what a run yields into the viewer's layers, and draws labels when asked."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject, Signal
+
+from napari_patchseg.method.settings import Settings
+from napari_patchseg.method.snapshot import ConfidenceMap, NucleusClass
+
+from .label_maker import Drawing, DrawRequest, LabelMaker
+from .layer_source import unwrap
+from .live_layers import LiveLayers
+from .overlays import ShownMap, show_patches
+from .run import RunRecord
+from .worker import Mail, object_fields
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+    from napari.viewer import Viewer
+
+#: Seconds after which windows are drawn anew even where no new map has come.
+_PATCHES_SECONDS = 1.0
+
+
+class Presenter(QObject):
+    """Shows one record at a time. Only for the GUI's thread.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Where the layers are.
+    parent : QObject or None
+        Qt's owner.
+    """
+
+    #: Labels were written; the argument is their report.
+    labelled = Signal(dict)
+    #: A sentence for the user, and whether it is an error.
+    told = Signal(str, bool)
+
+    def __init__(self, viewer: Viewer, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = unwrap(viewer)
+        self._layers: weakref.WeakKeyDictionary[Image, LiveLayers] = weakref.WeakKeyDictionary()
+        self._record: RunRecord | None = None
+        self._nucleus = NucleusClass(0, False, float("nan"))
+        self._patches_step, self._patches_time = 0, 0.0
+        self.streaming = True
+        self._maker = LabelMaker(self)
+        self._maker.drawn.connect(self._on_drawn)
+
+    @property
+    def live(self) -> LiveLayers | None:
+        """The layers of the record's image."""
+        layer = None if self._record is None else self._record.source.layer
+        return None if layer is None else self._layers.get(layer)
+
+    @property
+    def is_drawing(self) -> bool:
+        """Whether labels are being made."""
+        return self._maker.is_busy
+
+    @property
+    def has_image(self) -> bool:
+        """Whether the record's image is still in the viewer."""
+        return self._record is not None and self._record.source.layer in self._viewer.layers
+
+    def begin(self, record: RunRecord) -> None:
+        """A new run begins."""
+        self._maker.clear()
+        self._record = record
+        self._patches_step = 0
+        layer = record.source.layer
+        assert layer is not None
+        if layer not in self._layers:
+            self._layers[layer] = LiveLayers(self._viewer, layer)
+        self._layers[layer].begin(record.canvas)
+
+    def clear(self) -> None:
+        """Forget what is still to be drawn."""
+        self._maker.clear()
+
+    # -- what a run yields
+
+    def show(self, mail: Mail) -> None:
+        """Write what came into the live layers."""
+        if not self.streaming:
+            return
+        if mail.shown is not None:
+            self._show_map(mail.shown)
+        self._show_patches(new_map=mail.shown is not None)
+
+    def _show_map(self, shown: ShownMap) -> None:
+        self._nucleus = shown.nucleus
+        if self.live is not None:
+            self.live.write_map(shown)
+
+    def _show_patches(self, *, new_map: bool) -> None:
+        record, live = self._record, self.live
+        if record is None or live is None or record.last is None or record.made is None:
+            return
+        patches = record.last.patches
+        now = time.monotonic()
+        due = new_map or now - self._patches_time > _PATCHES_SECONDS
+        if patches is None or not due or (patches.step == self._patches_step and not new_map):
+            return
+        self._patches_step, self._patches_time = patches.step, now
+        live.write_patches(*show_patches(patches, record.canvas, self._nucleus))
+
+    # -- labels
+
+    def draw(self, made: ConfidenceMap, *, labels: bool, new: bool = False) -> None:
+        """Draw labels, or the shown class, of a map; the answer comes later."""
+        record = self._record
+        if record is None or record.pixels is None:
+            return
+        self._maker.ask(
+            DrawRequest(
+                confidence=made,
+                pixels=record.pixels,
+                settings=record.settings,
+                pixel_size=record.source.pixel_size,
+                canvas=record.canvas,
+                chosen=record.chosen,
+                report=record.report,
+                labels=labels,
+                new=new,
+            )
+        )
+
+    def take_objects(self, settings: Settings, *, redraw: bool = True) -> None:
+        """Take over the user's wishes about objects, and draw the last labels of this run anew."""
+        record, live = self._record, self.live
+        if record is None:
+            return
+        changed = record.settings.replace(**object_fields(settings))
+        if changed == record.settings:
+            return
+        record.settings = record.chosen.settings = changed
+        if not redraw or live is None:
+            return
+        if record.whole is not None and live.has_unedited_labels:
+            self.draw(record.whole, labels=True)
+        elif record.made is not None:
+            self.draw(record.made, labels=False)
+
+    def write_labels(self, labels: NDArray, report: dict[str, Any]) -> None:
+        """Add or renew the labels (h, w) of the region."""
+        if self.live is not None and self.live.write_labels(labels, report) is not None:
+            self.labelled.emit(report)
+
+    def write_nothing(self, report: dict[str, Any]) -> None:
+        """Add labels without any object."""
+        if self._record is not None:
+            row0, column0, row1, column1 = self._record.source.box
+            self.write_labels(np.zeros((row1 - row0, column1 - column0), np.uint16), report)
+
+    def _on_drawn(self, drawing: Drawing) -> None:
+        record, live = self._record, self.live
+        if record is None or live is None or drawing.request.pixels is not record.pixels:
+            return  # of an earlier run
+        if drawing.error is not None:
+            self.told.emit(str(drawing.error), True)
+            return
+        shown = drawing.shown
+        newest = record.made is None or drawing.request.confidence.step >= record.made.step
+        if shown is not None and newest and self.streaming:
+            self._show_map(shown)
+            self._show_patches(new_map=True)
+        if drawing.labels is None or drawing.report is None:
+            return
+        if drawing.request.new:
+            self.write_labels(drawing.labels, drawing.report)
+        elif live.rewrite_labels(drawing.labels, drawing.report):
+            self.labelled.emit(drawing.report)

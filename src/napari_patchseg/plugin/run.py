@@ -1,0 +1,194 @@
+"""One run in its thread, and the record of what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_patchseg.method.settings import Settings
+from napari_patchseg.method.snapshot import ConfidenceMap, Snapshot
+
+from .layer_source import LayerSource
+from .overlays import Canvas
+from .worker import Mail, Mailbox, RunControl, RunRequest, RunTask, ShownClass, object_fields
+
+if TYPE_CHECKING:
+    from napari_patchseg.image.pixels import Pixels
+    from napari_patchseg.method.model import Model
+    from napari_patchseg.pipeline import Segmentation
+
+#: Milliseconds between two looks into the letter-box.
+_TICK_MS = 100
+
+
+@dataclass
+class RunRecord:
+    """What is known of a run, during it and afterwards.
+
+    Attributes
+    ----------
+    source, canvas : LayerSource, Canvas
+        The image, and where layers go.
+    settings : Settings
+        Resolved as soon as the worker has done that.
+    chosen : ShownClass
+        Which class is shown.
+    pixels : Pixels or None
+        The region, once it was read.
+    last : Snapshot or None
+        The last step's.
+    history : list
+        (step, loss, positive separation, negative separation) of all steps.
+    made, whole : ConfidenceMap or None
+        The newest map, and the newest of the whole region at full size.
+    result : Segmentation or None
+        What the pipeline ended with.
+    model : Model or None
+        The weights reached, or used.
+    is_stale : bool
+        Whether the image changed since.
+    """
+
+    source: LayerSource
+    canvas: Canvas
+    settings: Settings
+    chosen: ShownClass
+    pixels: Pixels | None = None
+    last: Snapshot | None = None
+    history: list[tuple[int, float, float, float]] = field(default_factory=list)
+    made: ConfidenceMap | None = None
+    whole: ConfidenceMap | None = None
+    result: Segmentation | None = None
+    model: Model | None = None
+    is_stale: bool = False
+
+    def take(self, mail: Mail) -> None:
+        """Enter what came."""
+        self.history.extend(mail.points)
+        if mail.settings is not None:  # keep the wishes about objects that came meanwhile
+            self.settings = mail.settings.replace(**object_fields(self.settings))
+        self.pixels = mail.pixels or self.pixels
+        self.last = mail.snapshot or self.last
+        self.made = mail.made or self.made
+        self.whole = mail.whole or self.whole
+        if mail.snapshot is not None and mail.snapshot.model is not None:
+            self.model = mail.snapshot.model
+        if mail.result is not None:
+            self.result = mail.result
+            self.model = mail.result.model or self.model
+
+    @property
+    def whole_of_model(self) -> ConfidenceMap | None:
+        """The whole map of the weights reached, if it was made."""
+        whole = self.whole
+        if whole is None or (self.model is not None and whole.step != self.model.steps):
+            return None
+        return whole
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """Provenance of labels made now."""
+        if self.result is not None:
+            return self.result.report
+        return {"stop_reason": "none: labels were made during training"}
+
+
+class ActiveRun(QObject):
+    """A run under way.
+
+    Parameters
+    ----------
+    request : RunRequest
+        What to do.
+    chosen : ShownClass
+        Which class to show.
+    previews : bool
+        Whether maps are wanted during training.
+    parent : QObject or None
+        Qt's owner.
+    """
+
+    #: Something came; the argument is a `Mail`.
+    news = Signal(object)
+    #: The worker has ended; everything that came has been handed over.
+    ended = Signal()
+
+    def __init__(
+        self,
+        request: RunRequest,
+        chosen: ShownClass,
+        *,
+        previews: bool,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.request = request
+        self.control = RunControl(previews=previews)
+        self.cancelled = False
+        self._handing_over = False
+        self._finished = False
+        self._mailbox = Mailbox()
+        self._mailbox.arrived.connect(self._on_arrived)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_TICK_MS)
+        self._timer.timeout.connect(self._hand_over)
+        self._worker = self._make_worker(chosen)
+
+    def _make_worker(self, chosen: ShownClass) -> Any:
+        from napari.qt.threading import create_worker
+
+        # A function, not a generator: napari's generator workers swallow every RuntimeError (which
+        # all of torch's are), do not run `finally`, and queue every yield.
+        self._task = RunTask(self.request, self.control, self._mailbox, chosen)
+        worker = create_worker(self._task, _start_thread=False)
+        # napari quits its workers when the window closes.
+        self.control.abort_requested = lambda: worker.abort_requested
+        worker.finished.connect(self._on_finished)
+        return worker
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._worker.start()
+
+    def cancel(self) -> None:
+        """Ask for the end."""
+        self.cancelled = True
+        self.control.cancel()
+
+    def remaining(self, last: Snapshot | None) -> float | None:
+        """Seconds of training left at most, pauses left out; None where nobody knows."""
+        if last is None or last.remaining is None or not last.step:
+            return None
+        seconds = max(0.0, last.elapsed - self.control.paused_seconds)
+        return seconds / last.step * (last.max_steps - last.step)
+
+    def _on_arrived(self) -> None:
+        if not self._timer.isActive():
+            self._timer.start()
+
+    def _hand_over(self) -> None:
+        if self._handing_over:  # napari's progress bars process events: not done with the last mail
+            self._timer.start()
+            return
+        self._handing_over = True
+        try:
+            self.news.emit(self._mailbox.take())
+        finally:
+            self._handing_over = False
+        if self._finished:
+            self._end()
+
+    def _on_finished(self) -> None:
+        self._finished = True
+        if not self._handing_over:
+            self._timer.stop()
+            self._hand_over()
+
+    def _end(self) -> None:
+        if self._worker is not None:
+            self._worker = None
+            self._task.clear()
+            self.ended.emit()

@@ -1,0 +1,388 @@
+"""One training session: the states of its run, and what one can ask of it.
+
+The session knows the viewer's layers, but no widget.
+"""
+
+from __future__ import annotations
+
+import weakref
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_patchseg.errors import PatchSegError
+from napari_patchseg.method.settings import Settings
+
+from .activity import Activity
+from .layer_source import LayerSource, unwrap
+from .overlays import Canvas
+from .presenter import Presenter
+from .run import ActiveRun, RunRecord
+from .source_watch import SourceWatch
+from .worker import Mail, RunRequest, ShownClass
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+    from napari.viewer import Viewer
+
+    from napari_patchseg.method.model import Model
+
+
+class RunState(StrEnum):
+    """What a session is doing."""
+
+    IDLE = "idle"
+    STARTING = "starting"
+    TRAINING = "training"
+    PAUSING = "pausing"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    PREDICTING = "predicting"
+    LABELLING = "labelling"
+    CONVERGED = "converged"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+_PHASES = {
+    "starting": RunState.STARTING,
+    "predicting": RunState.PREDICTING,
+    "instances": RunState.LABELLING,
+}
+_CAN_PAUSE = frozenset({RunState.TRAINING, RunState.PREDICTING})
+
+
+class TrainingSession(QObject):
+    """Runs the pipeline in a thread and shows in the viewer what it does.
+
+    Only the GUI's thread may call this. One run at a time in a process.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Where the layers are.
+    parent : QObject or None
+        Qt's owner.
+    """
+
+    #: `state` or `message` changed.
+    state_changed = Signal()
+    #: Step, time left or curves changed.
+    progressed = Signal()
+    #: A map, labels or a model came or went.
+    results_changed = Signal()
+    #: A sentence for the user, and whether it is an error.
+    told = Signal(str, bool)
+    #: The run is over, whichever way.
+    ended = Signal()
+
+    #: The session that ran last in this process.
+    _latest: ClassVar[weakref.ref[TrainingSession] | None] = None
+
+    def __init__(self, viewer: Viewer, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = unwrap(viewer)
+        self._run: ActiveRun | None = None
+        self._watch: SourceWatch | None = None
+        self._activity: Activity | None = None
+        self._error: PatchSegError | None = None
+        self._labels_wanted = False
+        self._ended_because: str | None = None
+        self._state, self._message = RunState.IDLE, "ready"
+        self._final = (RunState.IDLE, "ready")
+        #: What is known of the last run; None before the first.
+        self.record: RunRecord | None = None
+        self.presenter = Presenter(self._viewer, self)
+        self.presenter.told.connect(self.told)
+        self.presenter.labelled.connect(self._on_labelled)
+
+    # -- what there is to see
+
+    @property
+    def state(self) -> RunState:
+        """What the session is doing."""
+        return self._state
+
+    @property
+    def message(self) -> str:
+        """The state in words."""
+        return self._message
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a run is under way."""
+        return self._run is not None
+
+    @classmethod
+    def running(cls) -> TrainingSession | None:
+        """The session that is busy in this process, in whichever window."""
+        session = None if cls._latest is None else cls._latest()
+        return session if session is not None and session.is_busy else None
+
+    @property
+    def labels(self) -> Labels | None:
+        """The labels layer that the last run made, if it is still there."""
+        live = self.presenter.live
+        return None if live is None else live.last_labels
+
+    @property
+    def can_label(self) -> bool:
+        """Whether labels can be made: at once, or after the step under way."""
+        record = self.record
+        if record is None or not self.presenter.has_image or self._state is RunState.STOPPING:
+            return False
+        return self.is_busy or (record.result is not None and not record.is_stale)
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds of training left at most; None where nobody knows."""
+        if self._run is None or self.record is None:
+            return None
+        return self._run.remaining(self.record.last)
+
+    # -- what one can ask for
+
+    def start(
+        self,
+        source: LayerSource,
+        settings: Settings,
+        *,
+        model: Model | None = None,
+        make_labels: bool = False,
+    ) -> None:
+        """Begin a run.
+
+        Parameters
+        ----------
+        source : LayerSource
+            The image; the run stays bound to it.
+        settings : Settings
+            "auto" included.
+        model : Model or None
+            Segment with these weights, without training.
+        make_labels : bool
+            Add a labels layer at the end.
+
+        Raises
+        ------
+        PatchSegError
+            If a run is under way in this process, or the layer is gone.
+        """
+        if TrainingSession.running() is not None:
+            raise PatchSegError("A run is under way; stop it first.")
+        if source.layer is None:
+            raise PatchSegError("The image layer is gone; choose another one.")
+        canvas = Canvas.of(source.shape, source.box)
+        self.record = RunRecord(source, canvas, settings, ShownClass(settings), model=model)
+        self.presenter.begin(self.record)
+        self._labels_wanted = False
+        self._launch(RunRequest(source, canvas, settings, model, make_labels))
+        self.results_changed.emit()
+        self.progressed.emit()
+
+    def pause(self) -> None:
+        """Let the worker wait after the step under way."""
+        if self._run is not None and self._state in _CAN_PAUSE:
+            self._run.control.pause()
+            self._set_state(RunState.PAUSING, "pausing…")
+
+    def resume(self) -> None:
+        """Let a paused worker go on."""
+        if self._run is not None and self._state in (RunState.PAUSED, RunState.PAUSING):
+            self._run.control.resume()
+            self._set_state(RunState.TRAINING, "separating")
+
+    def stop(self, because: str | None = None) -> None:
+        """End the run after the step under way; weights and last map are kept.
+
+        Parameters
+        ----------
+        because : str or None
+            A sentence for the user where it was not them who asked.
+        """
+        if self._run is None or self._run.cancelled:
+            return
+        self._ended_because = because
+        self._run.cancel()
+        self._set_state(RunState.STOPPING, "stopping…")
+
+    @property
+    def streaming(self) -> bool:
+        """Whether the live layers are written to."""
+        return self.presenter.streaming
+
+    @streaming.setter
+    def streaming(self, on: bool) -> None:
+        self.presenter.streaming = on
+        if self._run is not None:
+            self._run.control.previews = on
+
+    def make_labels(self, settings: Settings) -> None:
+        """Add or renew labels: from the last map, or from a new one while training goes on."""
+        record = self.record
+        if record is None or not self.can_label:
+            self.told.emit("There is nothing to label yet; train on the image first.", True)
+            return
+        self.presenter.take_objects(settings, redraw=False)
+        if self._run is not None:
+            self._labels_wanted = True
+            self._run.control.request_map()
+        elif record.whole_of_model is not None:
+            self.presenter.draw(record.whole_of_model, labels=True, new=True)
+        elif record.model is not None:
+            self._labels_wanted = True
+            self._launch(RunRequest(record.source, record.canvas, record.settings, record.model))
+        else:
+            self.presenter.write_nothing(record.report)
+
+    def shutdown(self) -> None:
+        """The panel or the viewer goes away: end the run, and wait for nobody."""
+        self.presenter.clear()
+        if self._run is not None:
+            self._run.cancel()
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+
+    # -- the run
+
+    def _launch(self, request: RunRequest) -> None:
+        assert self.record is not None
+        self._error = self._ended_because = None
+        previews = self.streaming and request.model is None
+        self._run = ActiveRun(request, self.record.chosen, previews=previews, parent=self)
+        self._run.news.connect(self._on_news)
+        self._run.ended.connect(self._on_ended)
+        TrainingSession._latest = weakref.ref(self)
+        self._watch = SourceWatch(self._viewer, request.source, self.stop)
+        steps = request.settings.max_steps if request.model is None else 0
+        self._activity = Activity(request.source.name, steps, self.stop)
+        self._set_state(RunState.STARTING, "getting ready")
+        self._run.start()
+
+    def _on_news(self, mail: Mail) -> None:
+        record = self.record
+        if record is None or self._run is None:
+            return
+        record.take(mail)
+        self._error = mail.error or self._error
+        self._enter_state(mail)
+        if self._ended_because is None:
+            self.presenter.show(mail)
+        if mail.whole is not None and self._labels_wanted:
+            self._labels_wanted = False
+            self.presenter.draw(mail.whole, labels=True, new=True)
+        self.progressed.emit()
+        if mail.made is not None or mail.result is not None:
+            self.results_changed.emit()
+        self._report_activity(mail)  # last: it processes events
+
+    def _enter_state(self, mail: Mail) -> None:
+        if mail.paused and self._state is RunState.PAUSING:
+            self._set_state(RunState.PAUSED, "paused")
+        if self._state in (RunState.STOPPING, RunState.PAUSING, RunState.PAUSED):
+            return
+        if mail.progress is not None:
+            state = _PHASES.get(mail.progress.phase, self._state)
+            self._set_state(state, mail.progress.message)
+        elif mail.snapshot is not None:
+            self._set_state(RunState.TRAINING, mail.snapshot.message)
+
+    def _report_activity(self, mail: Mail) -> None:
+        if self._activity is None:
+            return
+        if mail.progress is not None:
+            self._activity.update(mail.progress.done, mail.progress.total, self._message)
+        elif mail.snapshot is not None:
+            self._activity.update(mail.snapshot.step, mail.snapshot.max_steps, self._message)
+
+    def _on_ended(self) -> None:
+        run = self._run
+        assert run is not None
+        if self._watch is not None:
+            if self._error is None and self._ended_because is None:
+                run.cancelled = True  # too late to stop; a change's sentence is all that is wanted
+                self._watch.tell = self._note_end
+                self._watch.check()  # changes in place may have come without an event
+            self._watch.close()
+            self._watch = None
+        if self._activity is not None:
+            self._activity.close()
+            self._activity = None
+        self._run = None
+        run.deleteLater()
+        self._finish(run.request)
+        self.results_changed.emit()
+        self.progressed.emit()
+        self.ended.emit()
+
+    def _note_end(self, sentence: str) -> None:
+        self._ended_because = sentence
+
+    def _finish(self, request: RunRequest) -> None:
+        """State, sentences and labels that a run ends with."""
+        record = self.record
+        assert record is not None
+        wanted, self._labels_wanted = self._labels_wanted, False
+        result = record.result
+        if self._error is not None:
+            self._set_state(RunState.FAILED, "failed")
+            self.told.emit(str(self._error), True)
+            return
+        if self._ended_because is not None or result is None:
+            self._set_state(RunState.STOPPED, "stopped")
+            if self._ended_because is not None:
+                record.is_stale = True
+                self.told.emit(self._ended_because, False)
+            return
+        follows = request.model is not None and not request.make_labels
+        if follows:  # a prediction for labels after a stop
+            self._set_state(*self._final)
+            return
+        self._final = _final_state(str(result.report["stop_reason"]), request, result.report)
+        self._set_state(*self._final)
+        for warning in result.warnings:
+            self.told.emit(warning, False)
+        if result.labels is not None:
+            self._write_result()
+        elif wanted:
+            self.presenter.write_nothing(result.report)
+
+    def _write_result(self) -> None:
+        record = self.record
+        assert record is not None
+        assert record.result is not None
+        assert record.result.labels is not None
+        if record.whole is not None and record.chosen.was_changed:
+            # the user moved a control while the run went on
+            self.presenter.draw(record.whole, labels=True, new=True)
+        else:
+            self.presenter.write_labels(record.result.labels, record.result.report)
+
+    def _on_labelled(self, report: dict[str, object]) -> None:
+        objects = report.get("objects")
+        count = objects.get("count", 0) if isinstance(objects, dict) else 0
+        if not self.is_busy:
+            state, words = self._final
+            self._set_state(state, f"{words} · {count} nuclei")
+        self.results_changed.emit()
+
+    def _set_state(self, state: RunState, message: str) -> None:
+        if (state, message) != (self._state, self._message):
+            self._state, self._message = state, message
+            self.state_changed.emit()
+
+
+def _final_state(
+    reason: str, request: RunRequest, report: dict[str, object]
+) -> tuple[RunState, str]:
+    steps = report["steps"]
+    if request.model is not None:
+        return RunState.FINISHED, "segmented with the model"
+    return {
+        "converged": (RunState.CONVERGED, f"converged after {steps} steps"),
+        "stopped": (RunState.STOPPED, f"stopped after {steps} steps"),
+        "step limit": (RunState.FINISHED, f"reached the limit of {steps} steps"),
+    }.get(reason, (RunState.FINISHED, reason))

@@ -1,0 +1,331 @@
+"""The thread that a run lives in, and the letter-box between it and the window."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_patchseg.errors import PatchSegError, TrainingError
+from napari_patchseg.method.settings import Settings
+from napari_patchseg.method.snapshot import ConfidenceMap, Control, NucleusClass, Snapshot
+
+from .layer_source import LayerSource
+from .overlays import Canvas, ShownMap, show_map
+
+if TYPE_CHECKING:
+    from napari_patchseg.image.pixels import Pixels
+    from napari_patchseg.method.model import Model
+    from napari_patchseg.pipeline import Progress, Segmentation
+
+LOG = logging.getLogger(__name__)
+
+#: Settings about objects: they can be changed after training.
+OBJECT_FIELDS = (
+    "nucleus_class",
+    "nucleus_polarity",
+    "nucleus_diameter",
+    "diameter_unit",
+    "prior_weight",
+    "threshold",
+    "min_area",
+    "split",
+    "split_depth",
+)
+
+
+def object_fields(settings: Settings) -> dict[str, Any]:
+    """The settings about objects alone."""
+    return {name: getattr(settings, name) for name in OBJECT_FIELDS}
+
+
+#: Seconds between two looks of a paused worker at whether it should go on.
+_PAUSE_POLL = 0.02
+
+
+class RunControl(Control):
+    """What the window may ask of a run: besides `Control`'s wishes, to pause.
+
+    The method asks `cancelled` after every step and every tile, so that is where a pause waits.
+    """
+
+    def __init__(self, *, previews: bool) -> None:
+        super().__init__(previews=previews)
+        self.abort_requested: Callable[[], bool] = lambda: False
+        self.on_pause: Callable[[bool], None] = lambda _paused: None
+        self.paused_seconds = 0.0
+        self._paused = threading.Event()
+        self._one_map = threading.Event()
+        self._worker: int | None = None
+
+    def pause(self) -> None:
+        """Ask the worker to wait after the step or tile under way."""
+        self._paused.set()
+
+    def resume(self) -> None:
+        """Let the worker go on."""
+        self._paused.clear()
+
+    @property
+    def pause_wanted(self) -> bool:
+        """Whether the worker was asked to wait."""
+        return self._paused.is_set()
+
+    def request_map(self) -> None:
+        """Ask for a whole map; a paused run takes one more step for it."""
+        super().request_map()
+        self._one_map.set()
+
+    def map_made(self) -> None:
+        """A whole map has come: a paused run waits again."""
+        self._one_map.clear()
+
+    def enter(self) -> None:
+        """Called by the worker's thread: it alone may wait."""
+        self._worker = threading.get_ident()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the end was asked for, by the window or by napari; waits while paused."""
+        if threading.get_ident() == self._worker:
+            self._wait_while_paused()
+        return self._is_cancelled()
+
+    def _is_cancelled(self) -> bool:
+        return super().cancelled or self.abort_requested()
+
+    def _waits(self) -> bool:
+        return self._paused.is_set() and not self._one_map.is_set() and not self._is_cancelled()
+
+    def _wait_while_paused(self) -> None:
+        if not self._waits():
+            return
+        start = time.perf_counter()
+        self.on_pause(True)
+        while self._waits():
+            time.sleep(_PAUSE_POLL)
+        self.paused_seconds += time.perf_counter() - start
+        self.on_pause(False)
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """All that a run needs to know.
+
+    Attributes
+    ----------
+    source : LayerSource
+        The image.
+    canvas : Canvas
+        Where its maps are shown.
+    settings : Settings
+        As the user chose them, "auto" included.
+    model : Model or None
+        Use these weights instead of training.
+    make_labels : bool
+        Whether the run ends with labels.
+    """
+
+    source: LayerSource
+    canvas: Canvas
+    settings: Settings
+    model: Model | None = None
+    make_labels: bool = False
+
+
+@dataclass
+class Mail:
+    """What has come since the letter-box was last emptied; of each kind only the newest.
+
+    `points` alone holds everything: (step, loss, positive separation, negative separation).
+    """
+
+    points: list[tuple[int, float, float, float]] = field(default_factory=list)
+    snapshot: Snapshot | None = None
+    made: ConfidenceMap | None = None
+    shown: ShownMap | None = None
+    whole: ConfidenceMap | None = None
+    progress: Progress | None = None
+    paused: bool | None = None
+    pixels: Pixels | None = None
+    settings: Settings | None = None
+    result: Segmentation | None = None
+    error: PatchSegError | None = None
+
+
+class Mailbox(QObject):
+    """Carries what a worker yields to the window without ever queueing up.
+
+    A worker that is faster than the window would fill Qt's event queue with maps: here the newest
+    replaces the one before, and `arrived` is emitted once until the box is emptied.
+    """
+
+    arrived = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._mail = Mail()
+        self._announced = False
+
+    def post(self, *, point: tuple[int, float, float, float] | None = None, **news: Any) -> None:
+        """Put in news, named as in `Mail`; from any thread."""
+        with self._lock:
+            if point is not None:
+                self._mail.points.append(point)
+            for name, value in news.items():
+                setattr(self._mail, name, value)
+            announce, self._announced = not self._announced, True
+        if announce:
+            with contextlib.suppress(RuntimeError):  # Qt's half is gone: the application has quit
+                self.arrived.emit()
+
+    def take(self) -> Mail:
+        """Empty the box."""
+        with self._lock:
+            mail, self._mail = self._mail, Mail()
+            self._announced = False
+        return mail
+
+
+class ShownClass:
+    """The user's choice of what is nuclei; written by the window, read by the worker.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of the run; `nucleus_class` and `nucleus_polarity` count.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._of_run = settings
+        self.settings = settings
+
+    @property
+    def was_changed(self) -> bool:
+        """Whether any wish about objects came after the run began."""
+        return object_fields(self.settings) != object_fields(self._of_run)
+
+    def of(self, made: ConfidenceMap, pixels: Pixels) -> NucleusClass:
+        """The class to show of a map; not for the GUI's thread."""
+        settings = self.settings
+        if _choice(settings) == _choice(self._of_run):
+            return made.nucleus
+        from napari_patchseg.pipeline import choose_nucleus
+
+        prior = pixels.prior(made.box)[:: made.reduction, :: made.reduction]
+        return choose_nucleus(made.data, prior, settings)
+
+
+def _choice(settings: Settings) -> tuple[int | None, str]:
+    return settings.nucleus_class, settings.nucleus_polarity
+
+
+class RunTask:
+    """The function of a run's worker. Raises nothing: errors go by mail.
+
+    Everything that may take long or import torch happens here, never on the GUI's thread. napari
+    shows a task by its ``str``, and keeps it until it quits: hence `clear`.
+    """
+
+    def __init__(
+        self, request: RunRequest, control: RunControl, mailbox: Mailbox, chosen: ShownClass
+    ) -> None:
+        self._name = f"PatchSeg: segment nuclei in {request.source.name}"
+        self._needs = (request, control, mailbox, chosen)
+
+    def __str__(self) -> str:
+        return self._name
+
+    def clear(self) -> None:
+        """Let go of image, weights and maps."""
+        self._needs = ()  # type: ignore[assignment]
+
+    def __call__(self) -> None:
+        """Do it."""
+        request, control, mailbox, chosen = self._needs
+        control.enter()
+        control.on_pause = lambda paused: mailbox.post(paused=paused)
+        try:
+            _work(request, control, mailbox, chosen)
+        except PatchSegError as error:
+            LOG.info("The run ended with an error.", exc_info=True)
+            mailbox.post(error=error)
+        except MemoryError as error:
+            mailbox.post(error=sentence(error, "Not enough memory, segment a smaller region"))
+        except (ImportError, OSError) as error:
+            LOG.exception("The run could not start.")
+            mailbox.post(error=sentence(error, "The run could not load what it needs"))
+        except Exception as error:
+            LOG.exception("The run failed.")
+            mailbox.post(error=sentence(error, "Training failed"))
+
+
+def sentence(error: BaseException, what: str) -> TrainingError:
+    """A user's sentence for an error that nobody foresaw; the error stays its cause."""
+    first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    told = TrainingError(f"{what}: {first}.")
+    told.__cause__ = error
+    return told
+
+
+def _work(request: RunRequest, control: RunControl, mailbox: Mailbox, chosen: ShownClass) -> None:
+    from napari_patchseg import pipeline
+
+    pixels = request.source.open()
+    settings = pipeline.resolve(request.settings)
+    mailbox.post(pixels=pixels, settings=settings)
+    items = pipeline.run(
+        pixels,
+        settings,
+        control=control,
+        model=request.model,
+        make_labels=request.make_labels,
+        pixel_size=request.source.pixel_size,
+    )
+    with contextlib.closing(items):
+        for item in items:
+            if isinstance(item, Snapshot):
+                mailbox.post(
+                    point=(
+                        item.step,
+                        item.loss,
+                        item.positive_separation,
+                        item.negative_separation,
+                    ),
+                    snapshot=item,
+                    **_map_news(item.confidence, pixels, request, control, chosen),
+                )
+            elif isinstance(item, pipeline.Progress):
+                mailbox.post(progress=item)
+            else:
+                news = _map_news(item.confidence, pixels, request, control, chosen)
+                mailbox.post(result=item, **news)
+
+
+def _map_news(
+    made: ConfidenceMap | None,
+    pixels: Pixels,
+    request: RunRequest,
+    control: RunControl,
+    chosen: ShownClass,
+) -> dict[str, Any]:
+    if made is None:
+        return {}
+    news = {"made": made, "shown": show_map(made, request.canvas, chosen.of(made, pixels))}
+    if is_whole(made, request.source):
+        news["whole"] = made
+        control.map_made()
+    return news
+
+
+def is_whole(made: ConfidenceMap, source: LayerSource) -> bool:
+    """Whether a map covers the whole region at full size, as labels need it."""
+    row0, column0, row1, column1 = source.box
+    return made.reduction == 1 and made.box == (0, 0, row1 - row0, column1 - column0)
