@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import os
-import statistics
-import sys
 import time
 from typing import Any
 
+import torch
+
 from napari_patchseg.errors import DeviceError
 
+from .network import ConfidenceNetwork
 from .settings import Settings
 
 MACHINE_FIELDS = ("device", "precision", "memory_format", "threads")
 
 
-def _import_torch() -> Any:
-    # OpenMP's idle threads spin and take the cores that a window needs; the variable is read when
-    # the library is loaded, so it must be set before, and only where the user has not set it.
-    if "torch" not in sys.modules:
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    import torch
-
-    return torch
-
-
 def available_devices() -> list[str]:
     """Devices that torch can use here, the fastest first; "cpu" is always the last."""
-    torch = _import_torch()
     devices = []
     if torch.cuda.is_available():
         devices.append("cuda")
@@ -74,7 +64,6 @@ def measure(device: str) -> dict[str, Any]:
 
     Takes a second or two. Returns a mapping with the keys of `MACHINE_FIELDS`.
     """
-    torch = _import_torch()
     threads = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
         threads = len(os.sched_getaffinity(0))
@@ -89,8 +78,8 @@ def measure(device: str) -> dict[str, Any]:
     torch.set_num_threads(threads)
     try:
         timings = {
-            (precision, layout): _time_step(torch, precision, layout)
-            for precision in (("float32", "bfloat16") if _has_bfloat16(torch) else ("float32",))
+            (precision, layout): _time_step(precision, layout)
+            for precision in (("float32", "bfloat16") if _has_bfloat16() else ("float32",))
             for layout in ("contiguous", "channels_last")
         }
     finally:
@@ -104,28 +93,26 @@ def measure(device: str) -> dict[str, Any]:
     }
 
 
-def _has_bfloat16(torch: Any) -> bool:
+def _has_bfloat16() -> bool:
     # Without the instructions bfloat16 is emulated: slower, and not worth timing.
     check = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
     return bool(check()) if check is not None else False
 
 
-def _time_step(torch: Any, precision: str, layout: str) -> float:
-    from .network import ConfidenceNetwork
-
+def _time_step(precision: str, layout: str) -> float:
     network = ConfidenceNetwork(3, 4)
     images = torch.rand(4, 3, 192, 192, generator=torch.Generator().manual_seed(0))
     if layout == "channels_last":
         network = network.to(memory_format=torch.channels_last)
         images = images.contiguous(memory_format=torch.channels_last)
     seconds = []
-    for _ in range(4):
+    for _ in range(5):
         start = time.perf_counter()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16"):
             out = network(images)
         out.mean().backward()
         seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:])
+    return min(seconds[1:])  # what else the machine does only ever adds
 
 
 def _check(device: str) -> None:
