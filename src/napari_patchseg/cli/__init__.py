@@ -1,0 +1,58 @@
+"""The command line: napari-patchseg segment, train and demo.
+
+What is imported here is light: torch and the image libraries come when there is something to do, so
+that ``--help`` answers at once, and after Ctrl-C is listened for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+
+from napari_patchseg.errors import PatchSegError
+
+from .arguments import parser
+from .console import Console
+from .interrupt import Interrupt
+
+#: Exit code for a mistake that the user can put right; argparse has the same.
+MISTAKE = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments without the program's name; by default the process's.
+
+    Returns
+    -------
+    int
+        The exit code: 0, 2 for a mistake, 130 after Ctrl-C.
+
+    Raises
+    ------
+    SystemExit
+        For ``--help``, ``--version`` and arguments that are wrong.
+    """
+    args = parser().parse_args(argv)
+    console = Console(quiet=getattr(args, "quiet", False))
+    interrupt = Interrupt()
+    with interrupt.installed():
+        try:
+            module, function = args.command
+            command = getattr(importlib.import_module(f".{module}", __name__), function)
+            return int(command(args, console, interrupt))
+        except BaseException as error:
+            if not interrupt.signal:  # an interrupted library may raise anything
+                if not isinstance(error, PatchSegError):
+                    raise
+                console.error(str(error))
+                return MISTAKE
+    written = ", ".join(str(path) for path in interrupt.written())
+    console.error(
+        f"Stopped; written before: {written}" if written else "Stopped; nothing was written."
+    )
+    return 128 + interrupt.signal

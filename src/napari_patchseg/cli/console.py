@@ -1,0 +1,162 @@
+"""What the command line says: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from napari_patchseg.method.snapshot import Snapshot
+    from napari_patchseg.pipeline import Progress, Segmentation
+
+    Item = Snapshot | Progress | Segmentation
+
+PROGRAM = "napari-patchseg"
+#: Seconds between two lines of progress where there is no terminal to draw a bar on.
+_LINE_INTERVAL = 10.0
+_BAR = "{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt}, at most {remaining} left"
+
+
+class Console:
+    """The user's terminal, log file or pipe; one that was closed is no reason to lose work.
+
+    Parameters
+    ----------
+    quiet : bool
+        Whether only results, warnings and errors are said.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        with contextlib.suppress(AttributeError, ValueError):  # a "µ" on a terminal without one
+            sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+    def result(self, text: str) -> None:
+        """What the user asked for."""
+        _say(text, sys.stdout)
+
+    def note(self, text: str) -> None:
+        """What is going on."""
+        if not self.quiet:
+            _say(text, sys.stderr)
+
+    def warn(self, text: str) -> None:
+        """What the user should know about the result."""
+        _say(f"{PROGRAM}: warning: {text}", sys.stderr)
+
+    def error(self, text: str) -> None:
+        """Why there is no result."""
+        _say(f"{PROGRAM}: {text}", sys.stderr)
+
+    def follow(self, items: Iterable[Item], name: str) -> Iterator[Item]:
+        """Hand on the items of `pipeline.run`, showing progress under a name."""
+        if self.quiet:
+            yield from items
+            return
+        display = _Bar(name) if sys.stderr.isatty() else _Lines(name)
+        try:
+            for item in items:
+                state = _state(item)
+                if state is not None:
+                    display.show(state)
+                yield item
+        finally:
+            display.close()
+
+
+def _say(text: str, stream: TextIO) -> None:
+    try:
+        stream.write(text + "\n")
+        stream.flush()
+    except (OSError, ValueError):  # `| head` has read enough, or the disk of the log is full
+        _mute(stream)
+
+
+def _mute(stream: TextIO) -> None:
+    """Send what is still to be written, at exit too, nowhere."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+@dataclass(frozen=True)
+class _State:
+    phase: str
+    words: str
+    done: int
+    total: int
+    left: float | None  # seconds, at most: training may converge earlier
+
+
+def _state(item: Item) -> _State | None:
+    from napari_patchseg.method.snapshot import Snapshot
+    from napari_patchseg.pipeline import Progress
+
+    if isinstance(item, Snapshot):
+        words = "training" if item.state == "separating" else item.message
+        return _State("training", words, item.step, item.max_steps, item.remaining)
+    if isinstance(item, Progress):
+        return _State(item.phase, item.message, item.done, item.total, None)
+    return None
+
+
+class _Bar:
+    """A bar on a terminal."""
+
+    def __init__(self, name: str) -> None:
+        from tqdm import tqdm
+
+        self._name = name
+        self._phase = ""
+        self._bar = tqdm(
+            total=1, file=sys.stderr, leave=False, dynamic_ncols=True, bar_format=_BAR, desc=name
+        )
+
+    def show(self, state: _State) -> None:
+        bar = self._bar
+        bar.set_description_str(f"{self._name}: {state.words}", refresh=False)
+        if state.phase != self._phase:
+            self._phase = state.phase
+            bar.reset(state.total)
+        bar.update(state.done - bar.n)
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+class _Lines:
+    """A line now and then, for a log."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._words = ""
+        self._next = 0.0
+
+    def show(self, state: _State) -> None:
+        now = time.monotonic()
+        if state.words == self._words and now < self._next:
+            return
+        self._words, self._next = state.words, now + _LINE_INTERVAL
+        text = f"{self._name}: {state.words}"
+        if state.total > 1:
+            text += f", {state.done} of {state.total}"
+        if state.left:
+            text += f", at most {_time_left(state.left)} left"
+        _say(text, sys.stderr)
+
+    def close(self) -> None:
+        pass
+
+
+def _time_left(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

@@ -1,0 +1,156 @@
+"""napari-patchseg demo: the synthetic sample in napari, or its results in a folder."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from napari_patchseg.errors import FileError
+from napari_patchseg.files.atomic import atomic_write
+from napari_patchseg.files.curves import require_matplotlib, write_curves_png
+from napari_patchseg.files.labels import write_confidence_tiff, write_labels_ome_tiff
+from napari_patchseg.image.overlay import outlined
+from napari_patchseg.image.pixels import Pixels
+from napari_patchseg.image.synthetic import synthetic_field
+
+from .common import follow, settings_from, summary
+from .console import Console
+from .interrupt import Interrupt
+from .outputs import prepare, write_json
+
+#: The demo's files; the report comes first and marks the folder as the demo's.
+FILES = ("report.json", "labels.ome.tif", "confidence.tif", "overlay.png", "curves.png")
+#: µm per pixel of the sample.
+_PIXEL_SIZE = 0.25
+_PROBE = "from qtpy.QtWidgets import QApplication; QApplication([])"
+
+
+def demo(args: argparse.Namespace, console: Console, interrupt: Interrupt) -> int:
+    """Show the plugin at work. Returns the exit code."""
+    obstacle = "as asked" if args.headless else no_window()
+    if obstacle is None:
+        _window()
+        return 0
+    console.note(f"No window: {obstacle}. The results go to {args.output}.")
+    _headless(args, console, interrupt)
+    return 0
+
+
+def no_window() -> str | None:
+    """Why no window can be opened here; None if one can."""
+    if sys.platform.startswith("linux") and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    ):
+        return "there is no display"
+    platform = os.environ.get("QT_QPA_PLATFORM", "")
+    if platform.startswith(("offscreen", "minimal")):
+        return f"Qt is told to show none (QT_QPA_PLATFORM={platform})"
+    # Where a library or the display is missing Qt ends the process: let that be another one.
+    try:
+        probe = subprocess.run(
+            [sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=60, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "Qt does not start"
+    if probe.returncode == 0:
+        return None
+    lines = [line for line in probe.stderr.splitlines() if line.strip()] or ["no reason given"]
+    reason = lines[-1] if lines[0].startswith("Traceback") else lines[0]
+    return f"Qt does not start ({reason.strip().rstrip('.')})"
+
+
+def _window() -> None:
+    # By name: this side of the house does not know the plugin, napari does.
+    napari = importlib.import_module("napari")
+    viewer = napari.Viewer()
+    image, *_ = viewer.open_sample("napari-patchseg", "synthetic")
+    viewer.layers.selection.active = image
+    _, widget = viewer.window.add_plugin_dock_widget("napari-patchseg", "PatchSeg")
+    widget.train()
+    try:
+        napari.run()
+    except KeyboardInterrupt:
+        viewer.close()  # ends the training
+        raise
+
+
+def _headless(args: argparse.Namespace, console: Console, interrupt: Interrupt) -> None:
+    require_matplotlib()
+    folder: Path = args.output
+    _prepare_folder(folder, interrupt)
+    settings = settings_from(args)
+    start = time.perf_counter()
+    image, truth = synthetic_field((args.size, args.size), seed=0, pixel_size=_PIXEL_SIZE)
+    pixels = Pixels.from_array(image)
+    console.note(f"synthetic sample: {pixels.description}; {_PIXEL_SIZE} µm per pixel")
+    done = follow(console, interrupt, "synthetic sample", pixels, settings, pixel_size=_PIXEL_SIZE)
+    labels = done.labels
+    assert labels is not None
+    found, true = labels > 0, truth > 0
+    total = int(np.count_nonzero(found) + np.count_nonzero(true))
+    dice = 2 * int(np.count_nonzero(found & true)) / total if total else 1.0
+    report = {"demo": True, "dice_against_truth": round(dice, 4), **done.report}
+    report["image"]["file"] = "synthetic sample"
+    report["seconds"]["total"] = round(time.perf_counter() - start, 3)
+    size = (_PIXEL_SIZE, _PIXEL_SIZE)
+    written = [folder / FILES[0]]
+    write_json(written[0], report, overwrite=True)
+    written.append(
+        write_labels_ome_tiff(
+            folder / FILES[1], labels, pixel_size=size, provenance=report, name="synthetic nuclei"
+        )
+    )
+    if done.confidence is not None:
+        written.append(
+            write_confidence_tiff(
+                folder / FILES[2], done.confidence.nuclei, size, provenance=report
+            )
+        )
+    _write_png(folder / FILES[3], outlined(pixels, labels))
+    written += [folder / FILES[3], write_curves_png(folder / FILES[4], done.history)]
+    for text in done.warnings:
+        console.warn(text)
+    console.result(f"synthetic sample: {summary(report)}; Dice against the true nuclei {dice:.2f}")
+    for path in written:
+        console.result(f"wrote {path}")
+
+
+def _prepare_folder(folder: Path, interrupt: Interrupt) -> None:
+    """Make the folder, and see that what is in it under our names is an earlier demo's."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except FileExistsError as error:
+        raise FileError(f"{folder} is a file, not a folder; choose another folder.") from error
+    except OSError as error:
+        raise FileError(f"Folder {folder} cannot be made: {error.strerror}.") from error
+    targets = [folder / name for name in FILES]
+    there = [path for path in targets if path.exists() or path.is_symlink()]
+    if there and not _is_demo_report(targets[0]):
+        raise FileError(
+            f"{there[0]} is not of an earlier demo; choose another folder with --output."
+        )
+    for path in targets:
+        prepare(path, interrupt, overwrite=True)
+
+
+def _is_demo_report(path: Path) -> bool:
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(report, dict) and report.get("demo") is True
+
+
+def _write_png(path: Path, picture: np.ndarray) -> None:
+    from PIL import Image
+
+    with atomic_write(path) as temporary:
+        Image.fromarray(picture).save(temporary, format="PNG")
