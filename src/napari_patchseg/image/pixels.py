@@ -156,10 +156,10 @@ class Pixels:
     def _raw(self, box: Box) -> NDArray[np.float32]:
         row0, column0, row1, column1 = box
         part = np.asarray(self._data[row0:row1, column0:column1], dtype=np.float32)
-        if self.valid is not None:
-            bad = ~self.valid[row0:row1, column0:column1]
-            part[bad] = self._fill
-        return part
+        if self.valid is None:
+            return part
+        good = self.valid[row0:row1, column0:column1, None]
+        return np.where(good, part, self._fill)
 
     def _scale(self, part: NDArray[np.float32]) -> NDArray[np.float32]:
         scaled = (part - self._low) / (self._high - self._low)

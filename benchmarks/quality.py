@@ -1,0 +1,185 @@
+"""Quality on real slides: every method beside the yardstick, on the same images.
+
+    python benchmarks/quality.py --images DIR --labels DIR [--methods yardstick,default]
+        [--every 3] [--limit N] [--json results.json] [--overlays DIR]
+
+Labels are read here only, to score; nothing that segments sees them. Results are kept per image in the
+JSON file, by method and code version: a second call computes only what is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage as ndi
+from skimage.color import rgb2hed
+from skimage.filters import threshold_otsu
+from skimage.measure import label
+from skimage.morphology import disk, h_maxima, remove_small_objects
+from skimage.segmentation import find_boundaries, watershed
+
+import napari_patchseg
+from napari_patchseg.files.images import read_image
+from napari_patchseg.image.metrics import agreement
+from napari_patchseg.image.pixels import Pixels
+from napari_patchseg.pipeline import Segmentation, run
+
+FIGURES = ("dice", "aji", "pq", "f1", "count_ratio", "seconds")
+Labels = NDArray[np.integer]
+
+
+def yardstick(image: NDArray[np.uint8]) -> Labels:
+    """What a user could type instead: haematoxylin (or grey), Otsu, watershed."""
+    colour = image[..., :3]
+    if np.ptp(colour, axis=-1).max() == 0:
+        channel, smallest = colour.mean(-1), 20
+    else:
+        channel, smallest = rgb2hed(colour)[..., 0], 60
+    smooth = ndi.gaussian_filter(channel, 1)
+    mask = smooth > threshold_otsu(smooth)
+    mask = ndi.binary_closing(ndi.binary_opening(mask, disk(3)), disk(2))
+    mask = remove_small_objects(ndi.binary_fill_holes(mask), max_size=smallest)
+    distance = ndi.gaussian_filter(ndi.distance_transform_edt(mask), 1)
+    seeds = label(h_maxima(distance, 0.75))
+    return watershed(-distance, seeds, mask=mask)
+
+
+def trained(preset: str, seed: int = 0) -> Callable[[NDArray[np.uint8]], tuple[Labels, dict]]:
+    """`segment` with a preset, and its report."""
+
+    def method(image: NDArray[np.uint8]) -> tuple[Labels, dict]:
+        settings = napari_patchseg.Settings.create(preset, seed=seed)
+        last = None
+        for last in run(Pixels.from_array(image), settings):
+            pass
+        assert isinstance(last, Segmentation)
+        return last.labels, last.report
+
+    return method
+
+
+METHODS: dict[str, Callable[..., Any]] = {
+    "yardstick": lambda image: (yardstick(image), {}),
+    "default": trained("default"),
+    "default-seed1": trained("default", seed=1),
+    "paper": trained("paper"),
+}
+
+
+def score(method: str, image_path: Path, label_path: Path, overlays: Path | None) -> dict[str, Any]:
+    """Figures of one method on one image."""
+    image = read_image(image_path).array
+    truth = read_image(label_path).array
+    start = time.perf_counter()
+    found, report = METHODS[method](image)
+    seconds = time.perf_counter() - start
+    row = {"seconds": round(seconds, 2), **asdict(agreement(truth, found))}
+    for key in ("steps", "stop_reason", "warnings"):
+        if key in report:
+            row[key] = report[key]
+    if overlays is not None:
+        _overlay(image, truth, found, overlays / f"{image_path.stem}-{method}.png")
+    return row
+
+
+def _overlay(image: NDArray[np.uint8], truth: Labels, found: Labels, path: Path) -> None:
+    import imageio.v3 as iio
+
+    out = image[..., :3].copy()
+    out[find_boundaries(found)] = (220, 40, 40)
+    out[find_boundaries(truth)] = (40, 80, 255)
+    out[find_boundaries(found) & find_boundaries(truth)] = (0, 200, 0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    iio.imwrite(path, out)
+
+
+def code_version() -> str:
+    """A hash over the package's sources: results of other code are not mixed in."""
+    root = Path(napari_patchseg.__file__).parent
+    digest = hashlib.sha256()
+    for part in ("method", "image", "pipeline.py"):
+        files = sorted((root / part).rglob("*.py")) if (root / part).is_dir() else [root / part]
+        for file in files:
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def interval(values: NDArray[np.float64]) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean over images."""
+    draws = np.random.default_rng(0).choice(values, (2000, len(values))).mean(1)
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def table(results: dict[str, dict[str, dict[str, Any]]]) -> str:
+    """Markdown, a row a method."""
+    lines = [
+        "| method | images | Dice (95 %) | worst Dice | AJI | PQ | F1 | objects / true | s / image |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for method, rows in results.items():
+        means = {name: np.array([row[name] for row in rows.values()], float) for name in FIGURES}
+        low, high = interval(means["dice"])
+        lines.append(
+            f"| {method} | {len(rows)} | {means['dice'].mean():.3f} ({low:.3f} to {high:.3f}) "
+            f"| {means['dice'].min():.3f} | {means['aji'].mean():.3f} | {means['pq'].mean():.3f} "
+            f"| {means['f1'].mean():.3f} | {np.nanmean(means['count_ratio']):.2f} "
+            f"| {means['seconds'].mean():.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--labels", type=Path, required=True, help="<image's stem>.png, uint16")
+    parser.add_argument("--methods", default="yardstick,default")
+    parser.add_argument("--every", type=int, default=1, help="take every Nth image, sorted by name")
+    parser.add_argument("--start", type=int, default=0, help="index of the first image taken")
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--overlays", type=Path)
+    options = parser.parse_args(arguments)
+
+    paths = sorted(options.images.iterdir())[options.start :: options.every][: options.limit]
+    kept: dict[str, Any] = {}
+    if options.json is not None and options.json.exists():
+        kept = json.loads(options.json.read_text())
+    version = code_version()
+    results: dict[str, dict[str, dict[str, Any]]] = {}
+    for method in options.methods.split(","):
+        stored = kept.setdefault("yardstick" if method == "yardstick" else f"{method}@{version}", {})
+        results[method] = {}
+        for path in paths:
+            key = f"{path.parent.parent.name}/{path.name}"
+            if key not in stored or options.overlays is not None:
+                truth = options.labels / f"{path.stem}.png"
+                stored[key] = score(method, path, truth, options.overlays)
+                if options.json is not None:
+                    options.json.write_text(json.dumps(kept, indent=1))
+            results[method][key] = stored[key]
+            row = stored[key]
+            print(
+                f"{method} {path.stem}: Dice {row['dice']:.3f}, AJI {row['aji']:.3f}, "
+                f"{row['seconds']:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_patchseg.errors import ImageError
+from napari_patchseg.image.pixels import Pixels
+
+
+def disks(height=96, width=128, dark=True, noise=0.02):
+    """Grey image in [0, 1]: few disks, dark on bright or bright on dark."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:height, :width]
+    inside = ((rows % 32 - 16) ** 2 + (columns % 32 - 16) ** 2) < 49
+    image = np.where(inside, 0.3, 0.8) + rng.normal(0, noise, (height, width))
+    return (image if dark else 1 - image).clip(0, 1)
+
+
+def tissue():
+    """RGB uint8 with blue-violet disks on pink."""
+    inside = disks(noise=0) < 0.5
+    image = np.where(inside[..., None], (90, 60, 150), (235, 200, 220))
+    return (image + np.random.default_rng(1).integers(-5, 6, image.shape)).astype(np.uint8)
+
+
+def whole(pixels):
+    return pixels.read((0, 0, *pixels.shape[1:]))
+
+
+def test_rgb_is_scaled_by_255():
+    image = tissue()
+    pixels = Pixels.from_array(image)
+    assert pixels.kind == "stained"
+    assert pixels.shape == (3, 96, 128)
+    assert whole(pixels).dtype == np.float32
+    assert np.allclose(whole(pixels), np.moveaxis(image, -1, 0) / 255)
+
+
+def test_alpha_is_left_out():
+    image = tissue()
+    with_alpha = np.dstack([image, np.full(image.shape[:2], 9, np.uint8)])
+    assert np.array_equal(whole(Pixels.from_array(with_alpha)), whole(Pixels.from_array(image)))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.int32, np.float32, np.float64])
+@pytest.mark.parametrize("dark", [True, False])
+def test_grey_of_any_type_comes_out_dark_on_light(dtype, dark):
+    image = disks(dark=dark)
+    if np.dtype(dtype).kind != "f":
+        image = image * min(np.iinfo(dtype).max, 3000)
+    pixels = Pixels.from_array(image.astype(dtype))
+    assert pixels.kind == ("dark on light" if dark else "bright on dark")
+    out = whole(pixels)
+    assert out.shape == (1, 96, 128)
+    assert out.min() >= 0
+    assert out.max() <= 1
+    assert np.median(out) > 0.5  # background is bright
+    assert out[0, 16, 16] < 0.3
+    assert pixels.prior()[16, 16] > pixels.prior()[0, 0]
+
+
+@given(scale=st.floats(1e-6, 1e6), offset=st.floats(-1e3, 1e3))
+def test_value_range_does_not_matter(scale, offset):
+    image = disks()
+    plain = whole(Pixels.from_array(image))
+    assert np.allclose(whole(Pixels.from_array((image + offset) * scale)), plain, atol=2e-3)
+
+
+def test_channels_first_and_last_are_the_same():
+    stack = np.stack([disks(), disks(dark=False), disks() * 0.5, disks() ** 2])
+    first, last = Pixels.from_array(stack), Pixels.from_array(np.moveaxis(stack, 0, -1))
+    assert first.shape == last.shape == (4, 96, 128)
+    assert np.array_equal(whole(first), whole(last))
+    named = Pixels.from_array(np.moveaxis(stack, 0, 1), channel_axis=1)
+    assert np.array_equal(whole(named), whole(first))
+
+
+def test_three_equal_channels_are_grey():
+    image = (disks(dark=False) * 255).astype(np.uint8)
+    pixels = Pixels.from_array(np.dstack([image, image, image, np.full_like(image, 255)]))
+    assert pixels.shape == (1, 96, 128)
+    assert pixels.kind == "bright on dark"
+    assert "grey" in pixels.description
+
+
+def test_reading_a_box_is_reading_a_part():
+    pixels = Pixels.from_array(tissue())
+    assert np.array_equal(pixels.read((10, 20, 50, 90)), whole(pixels)[:, 10:50, 20:90])
+    assert np.allclose(pixels.prior((10, 20, 50, 90)), pixels.prior()[10:50, 20:90])
+
+
+def test_a_region_is_an_image_of_its_own():
+    image = tissue()
+    part = Pixels.from_array(image, box=(8, 16, 88, 100))
+    assert np.array_equal(whole(part), whole(Pixels.from_array(image[8:88, 16:100])))
+
+
+def test_nan_and_infinite_pixels_are_masked_and_said():
+    image = disks().astype(np.float32)
+    image[3, 4], image[50, 60] = np.nan, np.inf
+    pixels = Pixels.from_array(image)
+    assert pixels.valid is not None
+    assert not pixels.valid[3, 4]
+    assert np.count_nonzero(~pixels.valid) == 2
+    assert pixels.warnings == ["2 pixels are NaN or infinite and left out."]
+    assert np.isfinite(whole(pixels)).all()
+
+
+def test_the_users_array_is_not_changed():
+    image = disks().astype(np.float32)
+    image[0, 0] = np.nan
+    before = image.copy()
+    whole(Pixels.from_array(image))
+    assert np.array_equal(image, before, equal_nan=True)
+
+
+def test_lazy_arrays_are_read_by_region():
+    dask = pytest.importorskip("dask.array")
+    image = tissue()
+    lazy = dask.from_array(image, chunks=32)
+    assert np.array_equal(whole(Pixels.from_array(lazy)), whole(Pixels.from_array(image)))
+
+
+BAD = [
+    (np.zeros((0, 0), np.uint8), "empty"),
+    (np.zeros((100, 100), np.uint8), "same value"),
+    (np.full((100, 100, 3), 7, np.uint8), "same value"),
+    (np.full((100, 100), np.nan), "NaN or infinite"),
+    (np.full((100, 100), np.inf), "NaN or infinite"),
+    (np.eye(63), "at least 64"),
+    (np.eye(100)[:60], "at least 64"),
+    (np.arange(200), "1 dimension"),
+    (np.zeros((1, 1, 1, 70, 70)), "5 dimensions"),
+    (np.eye(100) > 0, "true and false"),
+    (np.eye(100).astype(complex), "complex128"),
+    (np.eye(100).astype(str), "cannot be segmented"),
+    (np.random.default_rng(0).random((70, 70, 70)), "channel axis"),
+]
+
+
+@pytest.mark.parametrize(("array", "says"), BAD)
+def test_what_cannot_be_segmented_is_one_sentence(array, says):
+    with pytest.raises(ImageError, match=says) as error:
+        Pixels.from_array(array)
+    assert "\n" not in str(error.value)
+
+
+def test_a_single_pixel_that_differs_is_enough_not_to_be_constant():
+    image = np.zeros((3000, 700), np.uint8)
+    image[2999, 699] = 1  # off the grid that statistics are taken from
+    assert Pixels.from_array(image).shape == (1, 3000, 700)
+
+
+def test_rgb_said_of_what_is_not():
+    with pytest.raises(ImageError, match="RGB needs"):
+        Pixels.from_array(np.random.default_rng(0).random((70, 70, 5)), rgb=True)
+    with pytest.raises(ImageError, match="channel_axis must be"):
+        Pixels.from_array(np.random.default_rng(0).random((70, 70, 5)), channel_axis=3)
