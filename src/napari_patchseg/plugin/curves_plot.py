@@ -1,0 +1,67 @@
+"""Live curves of the loss and of both separations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyqtgraph as pg
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+#: Okabe and Ito's palette.
+_LOSS, _POSITIVE, _NEGATIVE = "#cc79a7", "#56b4e9", "#e69f00"
+_GREY = "#909090"
+
+
+class CurvesPlot(QWidget):
+    """Two plots over one axis of steps: the loss above, the separations below."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setToolTip(
+            "Top: contrastive loss. Bottom: information separation, positive to positive (falls)\n"
+            "and positive to negative (rises); training ends once they have parted."
+        )
+        self._view = pg.GraphicsLayoutWidget()
+        self._view.setBackground(None)
+        self._view.setAccessibleName("curves of loss and separations")
+        top = self._plot(0, "loss")
+        bottom = self._plot(1, "separation")
+        bottom.setXLink(top)
+        top.getAxis("bottom").setStyle(showValues=False)
+        bottom.setLabel("bottom", "step", color=_GREY)
+        legend = bottom.addLegend(offset=(4, 2), labelTextColor=_GREY, verSpacing=-6)
+        legend.setLabelTextSize("8pt")
+        self._curves = (
+            top.plot(pen=pg.mkPen(_LOSS, width=1)),
+            bottom.plot(pen=pg.mkPen(_POSITIVE, width=1), name="positive–positive"),
+            bottom.plot(pen=pg.mkPen(_NEGATIVE, width=1), name="positive–negative"),
+        )
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._view)
+        self.setMinimumSize(260, 190)
+        self.setMaximumHeight(230)
+
+    def _plot(self, row: int, name: str) -> pg.PlotItem:
+        plot = self._view.addPlot(row=row, col=0)
+        plot.setMenuEnabled(False)
+        plot.hideButtons()
+        plot.setMouseEnabled(x=False, y=False)
+        plot.setLabel("left", name, color=_GREY)
+        plot.getAxis("left").setWidth(48)
+        for axis in ("left", "bottom"):
+            plot.getAxis(axis).setPen(_GREY)
+            plot.getAxis(axis).setTextPen(_GREY)
+        return plot
+
+    def show_history(self, history: Sequence[tuple[int, float, float, float]]) -> None:
+        """Draw (step, loss, positive, negative separation) of all steps; NaN is a gap."""
+        table = np.array(history, float).reshape(-1, 4)
+        for number, curve in enumerate(self._curves, start=1):
+            curve.setData(table[:, 0], table[:, number], connect="finite")
+
+    @property
+    def curves(self) -> tuple[pg.PlotDataItem, ...]:
+        """Loss, positive-positive and positive-negative separation."""
+        return self._curves

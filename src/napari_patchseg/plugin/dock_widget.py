@@ -1,0 +1,380 @@
+"""The panel: puts views, session and preferences together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from napari.utils.notifications import show_error, show_info, show_warning
+from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtWidgets import (
+    QApplication,
+    QComboBox,
+    QDoubleSpinBox,
+    QFileDialog,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_patchseg.errors import PatchSegError
+from napari_patchseg.files import preferences
+from napari_patchseg.method.settings import Settings
+
+from .curves_plot import CurvesPlot
+from .hover import watch_hover
+from .layer_combo import ImageCombo
+from .layer_source import METADATA_KEY, Region, source_of, unwrap
+from .model_panel import ModelPanel
+from .objects_panel import ObjectsPanel
+from .question import ask_to_stop
+from .run_panel import RunPanel
+from .script import script_of
+from .session import TrainingSession
+from .settings_form import SettingsForm
+
+if TYPE_CHECKING:
+    from napari.layers import Labels, Layer
+    from napari.viewer import Viewer
+
+    from napari_patchseg.method.model import Model
+
+LOG = logging.getLogger(__name__)
+
+_LABELS_FILTER = "OME-TIFF (*.ome.tif *.ome.tiff);;16-bit PNG (*.png)"
+#: Milliseconds after the last change at which settings are remembered.
+_SAVE_MS = 400
+#: Class numbers belong to one run of one image: not to be remembered.
+_NOT_REMEMBERED = ("nucleus_class", "nucleus_polarity")
+
+
+class PatchSegWidget(QWidget):
+    """Segment nuclei in an open image, without labels, while you watch.
+
+    Parameters
+    ----------
+    napari_viewer : Viewer
+        The viewer, or napari's proxy of it.
+    """
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = unwrap(napari_viewer)
+        self.session = TrainingSession(self._viewer, self)
+        self._had_parent = False
+        self._make_views()
+        self._lay_out()
+        self._save_timer = QTimer(self)
+        self._save_timer.setSingleShot(True)
+        self._save_timer.setInterval(_SAVE_MS)
+        self._save_timer.timeout.connect(self._remember)
+        self._show_remembered()
+        self._connect()
+        self._end_hover = watch_hover(self._viewer)
+        # Not a method of ours: by then Qt's half of this object is gone.
+        self.destroyed.connect(partial(TrainingSession.shutdown, self.session))
+        self._refresh()
+
+    # -- what one can ask for
+
+    def settings(self) -> Settings:
+        """All settings as shown; raises `SettingsError` where they do not go together."""
+        values = {**self.form.values(), **self.objects.values()}
+        diameter = self.diameter.value()
+        values["nucleus_diameter"] = diameter if diameter > 0 else None
+        values["diameter_unit"] = self.unit.currentText()
+        preset = values.pop("preset")
+        return Settings.create(preset, **values)
+
+    def show_settings(self, settings: Settings) -> None:
+        """Show settings, as if the user had entered them."""
+        self.form.show_settings(settings)
+        self.objects.show_settings(settings)
+        self.diameter.setValue(settings.nucleus_diameter or 0)
+        self.unit.setCurrentText(settings.diameter_unit)
+
+    def train(self) -> None:
+        """Train on the chosen image and region."""
+        self._begin(self.image.layer, self._region(), make_labels=False)
+
+    def segment(self, layer: Layer) -> None:
+        """Train on a layer until convergence and add its labels."""
+        self._begin(layer, Region.WHOLE, make_labels=True)
+
+    def segment_with_model(self) -> None:
+        """Segment the chosen image with the model at hand."""
+        if self.models.model is None:
+            self._tell("There is no model yet; train one or load one.", True)
+            return
+        self._begin(self.image.layer, self._region(), make_labels=True, model=self.models.model)
+
+    def make_labels(self) -> None:
+        """Add or renew the labels."""
+        self._guarded(lambda: self.session.make_labels(self.settings()))
+
+    def save_labels(self, path: str) -> None:
+        """Write the labels to a file."""
+        from .writer import write_ome_tiff, write_png
+
+        layer = self._labels_to_save()
+        if layer is None:
+            self._tell("There are no labels to save; make some first.", True)
+            return
+        data, meta, _ = layer.as_layer_data_tuple()
+        write = write_png if path.lower().endswith(".png") else write_ome_tiff
+
+        def save() -> None:
+            self._tell(f"Saved the labels as {write(path, data, meta)[0]}.", False)
+
+        self._guarded(save)
+
+    def script(self) -> str:
+        """Python that reproduces the last labels, or would make those of the run so far."""
+        record = self.session.record
+        if record is None:
+            raise PatchSegError("There is nothing to copy yet; train on an image first.")
+        layer = self.session.labels
+        report = record.report if layer is None else layer.metadata.get(METADATA_KEY, {})
+        used = record.model is not None and record.model is self.models.model
+        loaded = self.models.path if used and not record.history else None
+        return script_of(record, report, loaded)
+
+    # -- building
+
+    def _make_views(self) -> None:
+        self.image = ImageCombo(self._viewer, self)
+        self.region = QComboBox()
+        for region in Region:
+            self.region.addItem(str(region), region)
+        self.region.setToolTip(
+            "What to train on and to segment: all of the image, what the canvas shows now,\n"
+            "or the selected rectangle of a Shapes layer."
+        )
+        self.region.setAccessibleName("region")
+        self.region.setObjectName("region")
+        self.diameter = QDoubleSpinBox()
+        self.diameter.setRange(0, 1000)
+        self.diameter.setDecimals(1)
+        self.diameter.setSpecialValueText("auto")
+        self.diameter.setToolTip(
+            "Expected diameter of a nucleus; auto estimates it from the image."
+        )
+        self.diameter.setAccessibleName("nucleus diameter")
+        self.diameter.setObjectName("nucleus_diameter")
+        self.unit = QComboBox()
+        self.unit.addItems(["px", "µm"])
+        self.unit.setToolTip("Unit of the diameter; µm needs a layer that has units.")
+        self.unit.setAccessibleName("unit of the diameter")
+        self.form = SettingsForm()
+        self.run = RunPanel(self.session)
+        self.curves = CurvesPlot()
+        self.objects = ObjectsPanel()
+        self.models = ModelPanel()
+
+    def _lay_out(self) -> None:
+        content = QWidget()
+        layout = QVBoxLayout(content)
+        layout.setContentsMargins(6, 4, 6, 4)
+        layout.setSpacing(5)
+        top = QFormLayout()
+        top.setContentsMargins(0, 0, 0, 0)
+        top.setVerticalSpacing(3)
+        top.addRow("image", self.image)
+        top.addRow("region", self.region)
+        pair = QHBoxLayout()
+        pair.addWidget(self.diameter, 1)
+        pair.addWidget(self.unit)
+        top.addRow("nucleus diameter", pair)
+        layout.addLayout(top)
+        for part in (self.form, self.run, self.curves, _line(), self.objects, _line(), self.models):
+            layout.addWidget(part)
+        layout.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidget(content)
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(scroll)
+        self.setMinimumWidth(content.minimumSizeHint().width() + 18)
+
+    def _connect(self) -> None:
+        self.form.changed.connect(self._on_settings)
+        self.objects.changed.connect(self._on_objects)
+        self.diameter.valueChanged.connect(self._on_objects)
+        self.unit.currentTextChanged.connect(self._on_objects)
+        self.image.layer_changed.connect(self._refresh)
+        self.run.train_clicked.connect(self.train)
+        self.objects.make_clicked.connect(self.make_labels)
+        self.objects.save_clicked.connect(self._on_save_labels)
+        self.models.apply_clicked.connect(self.segment_with_model)
+        self.models.copy_clicked.connect(self._on_copy)
+        self.models.told.connect(self._tell)
+        session = self.session
+        session.told.connect(self._tell)
+        session.state_changed.connect(self._refresh)
+        session.results_changed.connect(self._on_results)
+        session.progressed.connect(self._on_progress)
+        session.ended.connect(self._on_ended)
+        session.presenter.labelled.connect(self.objects.show_report)
+
+    # -- starting
+
+    def _region(self) -> Region:
+        return Region(self.region.currentData())
+
+    def _begin(
+        self, layer: Layer | None, region: Region, *, make_labels: bool, model: Model | None = None
+    ) -> None:
+        def begin() -> None:
+            source = source_of(self._viewer, layer, region)
+            settings = self.settings()
+            if make_labels and model is None:
+                settings = settings.replace(stop_at_convergence=True)
+            running = TrainingSession.running()
+            if running is not None:
+                ask_to_stop(self, running, source.name, begin)
+                return
+            previous = self.session.record
+            if previous is not None and previous.source.layer is not source.layer:
+                self.objects.forget_class()
+                settings = settings.replace(nucleus_class=None, nucleus_polarity="auto")
+            self.objects.forget_report()
+            self.image.layer = source.layer
+            self.image.hold(True)
+            self.session.start(source, settings, model=model, make_labels=make_labels)
+
+        self._guarded(begin)
+
+    # -- reactions
+
+    def _on_settings(self) -> None:
+        self.objects.set_classes(self.form.classes)
+        self._save_timer.start()
+
+    def _on_objects(self, *_: object) -> None:
+        self._save_timer.start()
+        try:
+            settings = self.settings()
+        except PatchSegError:
+            return  # said when the user starts something
+        self._guarded(lambda: self.session.presenter.take_objects(settings))
+
+    def _on_results(self) -> None:
+        record = self.session.record
+        if record is not None and record.model is not None and not self.session.is_busy:
+            if record.model is not self.models.model and record.history:
+                self.models.take(record.model)
+            self.objects.set_classes(record.model.settings.classes)
+        self._refresh()
+
+    def _on_progress(self) -> None:
+        record = self.session.record
+        self.curves.show_history([] if record is None else record.history)
+
+    def _on_ended(self) -> None:
+        self.image.hold(False)
+        self._refresh()
+
+    def _on_save_labels(self) -> None:
+        layer = self._labels_to_save()
+        if layer is None:
+            self._tell("There are no labels to save; make some first.", True)
+            return
+        path, chosen = QFileDialog.getSaveFileName(
+            self, "Save labels", f"{layer.name}.ome.tif", _LABELS_FILTER
+        )
+        if path:
+            if "." not in path.rsplit("/", 1)[-1]:
+                path += ".png" if "png" in chosen else ".ome.tif"
+            self.save_labels(path)
+
+    def _on_copy(self) -> None:
+        def copy() -> None:
+            clipboard = QApplication.clipboard()
+            assert clipboard is not None
+            clipboard.setText(self.script())
+            self._tell("Copied a script that makes these labels.", False, quiet=True)
+
+        self._guarded(copy)
+
+    def _labels_to_save(self) -> Labels | None:
+        from napari.layers import Labels
+
+        active = unwrap(self._viewer.layers.selection.active)
+        if isinstance(active, Labels):
+            return active
+        return self.session.labels
+
+    def _refresh(self) -> None:
+        session = self.session
+        has_image = self.image.layer is not None
+        self.run.train_button.setEnabled(not session.is_busy)
+        self.objects.make_button.setEnabled(session.can_label)
+        self.models.apply_button.setEnabled(
+            self.models.model is not None and has_image and not session.is_busy
+        )
+        self.models.copy_button.setEnabled(session.record is not None)
+        self.image.setEnabled(not session.is_busy)
+
+    # -- telling and remembering
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except PatchSegError as error:
+            self._tell(str(error), True)
+
+    def _tell(self, sentence: str, is_error: bool, *, quiet: bool = False) -> None:
+        LOG.info(sentence)
+        show = show_error if is_error else show_info if quiet else show_warning
+        show(sentence)
+
+    def _show_remembered(self) -> None:
+        try:
+            self.show_settings(Settings.create(**preferences.load_settings()))
+        except PatchSegError:
+            LOG.info("The remembered settings are not used.", exc_info=True)
+            self.show_settings(Settings.create())
+
+    def _remember(self) -> None:
+        self._save_timer.stop()
+        try:
+            settings = self.settings()
+        except PatchSegError:
+            return
+        changes = {k: v for k, v in settings.changes().items() if k not in _NOT_REMEMBERED}
+        preferences.save_settings({"preset": settings.preset, **changes})
+
+    # -- the end
+
+    def event(self, event: QEvent | None) -> bool:
+        """Notice that the panel was removed: napari takes it out of its dock and forgets it."""
+        if event is not None and event.type() == QEvent.Type.ParentChange:
+            if self.parentWidget() is not None:
+                self._had_parent = True
+            elif self._had_parent:
+                self._close_down()
+        return super().event(event)
+
+    def _close_down(self) -> None:
+        self._had_parent = False
+        if self._save_timer.isActive():
+            self._remember()
+        self.session.shutdown()
+        self._end_hover()
+        self.image.disconnect_viewer()
+        self.deleteLater()
+
+
+def _line() -> QFrame:
+    line = QFrame()
+    line.setFrameShape(QFrame.Shape.HLine)
+    line.setFrameShadow(QFrame.Shadow.Sunken)
+    return line

@@ -1,0 +1,219 @@
+"""From confidence to nuclei: class, threshold, size and split, redrawn at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QLabeledDoubleSlider
+
+from napari_patchseg.method.settings import Settings
+
+_POLARITIES = (
+    ("auto", "auto"),
+    ("high confidence", "direct"),
+    ("low confidence (inverted)", "inverted"),
+)
+
+
+class ObjectsPanel(QWidget):
+    """Controls of the labels, and the buttons that make and save them."""
+
+    #: The user moved a control.
+    changed = Signal()
+    make_clicked = Signal()
+    save_clicked = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.class_box = QComboBox()
+        self.class_box.setToolTip(
+            "Which of the K confidence maps is nuclei; auto lets the stain choose."
+        )
+        self.class_box.setAccessibleName("nucleus class")
+        self.class_box.setObjectName("nucleus_class")
+        self.polarity_box = QComboBox()
+        for words, value in _POLARITIES:
+            self.polarity_box.addItem(words, value)
+        self.polarity_box.setToolTip("Whether high or low confidence of that class is nuclei.")
+        self.polarity_box.setAccessibleName("nucleus polarity")
+        self.threshold_auto = QCheckBox("auto")
+        self.threshold_auto.setChecked(True)
+        self.threshold_auto.setToolTip("Choose the threshold by Otsu's method.")
+        self.threshold = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
+        self.threshold.setRange(0.01, 0.99)
+        self.threshold.setSingleStep(0.01)
+        self.threshold.setDecimals(2)
+        self.threshold.setValue(0.5)
+        self.threshold.setToolTip("Confidence from which a pixel is nucleus.")
+        self.threshold.setAccessibleName("threshold")
+        self.min_area = _spin(
+            -1, 1e7, "px²", "Smaller objects are left out; auto follows the diameter."
+        )
+        self.min_area.setSpecialValueText("auto")
+        self.min_area.setDecimals(0)
+        self.min_area.setSingleStep(5)
+        self.min_area.setAccessibleName("minimum area")
+        self.split = QCheckBox("split touching")
+        self.split.setToolTip("Cut objects that look like several nuclei.")
+        self.split_depth = _spin(
+            0.05, 20, "px", "How deep a waist must be to be cut; less cuts more."
+        )
+        self.split_depth.setSingleStep(0.25)
+        self.split_depth.setAccessibleName("split depth")
+        self.make_button = QPushButton("Make labels")
+        self.make_button.setShortcut("F8")
+        self.make_button.setToolTip(
+            "Add the nuclei as a Labels layer, at any moment; training goes on. (F8)"
+        )
+        self.save_button = QPushButton("Save labels…")
+        self.save_button.setToolTip("As OME-TIFF, with pixel size and provenance, or 16-bit PNG.")
+        self._lay_out()
+        self._connect()
+        self.show_settings(Settings.create())
+
+    def values(self) -> dict[str, Any]:
+        """The fields of `Settings` that these controls stand for."""
+        return {
+            "nucleus_class": self.class_box.currentData(),
+            "nucleus_polarity": self.polarity_box.currentData(),
+            "threshold": None if self.threshold_auto.isChecked() else self.threshold.value(),
+            "min_area": None if self.min_area.value() < 0 else self.min_area.value(),
+            "split": "distance" if self.split.isChecked() else "none",
+            "split_depth": self.split_depth.value(),
+        }
+
+    def show_settings(self, settings: Settings) -> None:
+        """Show the settings' values, without saying that they changed."""
+        self.blockSignals(True)
+        self.set_classes(settings.classes)
+        self.class_box.setCurrentIndex(self.class_box.findData(settings.nucleus_class))
+        self.polarity_box.setCurrentIndex(self.polarity_box.findData(settings.nucleus_polarity))
+        self.threshold_auto.setChecked(settings.threshold is None)
+        if settings.threshold is not None:
+            self.threshold.setValue(settings.threshold)
+        self.min_area.setValue(-1 if settings.min_area is None else settings.min_area)
+        self.split.setChecked(settings.split == "distance")
+        self.split_depth.setValue(settings.split_depth)
+        self.blockSignals(False)
+
+    def set_classes(self, count: int) -> None:
+        """Offer this many classes; a choice that is no longer there becomes auto."""
+        if self.class_box.count() == count + 1:
+            return
+        chosen = self.class_box.currentData()
+        self.class_box.blockSignals(True)
+        self.class_box.clear()
+        self.class_box.addItem("auto", None)
+        for number in range(count):
+            self.class_box.addItem(f"class {number + 1}", number)
+        self.class_box.setCurrentIndex(max(0, self.class_box.findData(chosen)))
+        self.class_box.blockSignals(False)
+
+    def forget_class(self) -> None:
+        """Class numbers mean nothing for another image."""
+        self.blockSignals(True)
+        self.class_box.setCurrentIndex(0)
+        self.polarity_box.setCurrentIndex(0)
+        self.blockSignals(False)
+
+    def show_report(self, report: dict[str, Any]) -> None:
+        """Show what "auto" came to."""
+        nucleus, objects = report.get("nucleus_class"), report.get("objects") or {}
+        if nucleus:
+            side = "low" if nucleus["inverted"] else "high"
+            self.class_box.setItemText(0, f"auto (class {nucleus['index'] + 1}, {side})")
+        if self.threshold_auto.isChecked() and "threshold" in objects:
+            self.blockSignals(True)
+            self.threshold.setValue(float(objects["threshold"]))
+            self.blockSignals(False)
+        if "min_area" in objects:
+            self.min_area.setSpecialValueText(f"auto ({float(objects['min_area']):.0f})")
+
+    def forget_report(self) -> None:
+        """Another run begins: nothing is known of what "auto" comes to."""
+        self.class_box.setItemText(0, "auto")
+        self.min_area.setSpecialValueText("auto")
+
+    # -- inside
+
+    def _lay_out(self) -> None:
+        grid = QGridLayout()
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setVerticalSpacing(3)
+        pair = QHBoxLayout()
+        pair.addWidget(self.class_box, 1)
+        pair.addWidget(self.polarity_box, 1)
+        line = QHBoxLayout()
+        line.addWidget(self.threshold_auto)
+        line.addWidget(self.threshold, 1)
+        cuts = QHBoxLayout()
+        cuts.addWidget(self.split)
+        cuts.addWidget(self.split_depth, 1)
+        size = QHBoxLayout()
+        size.addWidget(self.min_area, 1)
+        for row, (text, content, buddy) in enumerate(
+            (
+                ("nuclei are", pair, self.class_box),
+                ("threshold", line, self.threshold),
+                ("minimum area", size, self.min_area),
+                ("", cuts, None),
+            )
+        ):
+            label = QLabel(text)
+            if buddy is not None:
+                label.setBuddy(buddy)
+                label.setToolTip(buddy.toolTip())
+            grid.addWidget(label, row, 0)
+            grid.addLayout(content, row, 1)
+        grid.setColumnStretch(1, 1)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.make_button)
+        buttons.addWidget(self.save_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(3)
+        layout.addLayout(grid)
+        layout.addLayout(buttons)
+
+    def _connect(self) -> None:
+        self.class_box.currentIndexChanged.connect(self._on_change)
+        self.polarity_box.currentIndexChanged.connect(self._on_change)
+        self.threshold_auto.toggled.connect(self._on_change)
+        self.threshold.valueChanged.connect(self._on_threshold)
+        self.min_area.valueChanged.connect(self._on_change)
+        self.split.toggled.connect(self._on_change)
+        self.split.toggled.connect(self.split_depth.setEnabled)
+        self.split_depth.valueChanged.connect(self._on_change)
+        self.make_button.clicked.connect(self.make_clicked)
+        self.save_button.clicked.connect(self.save_clicked)
+
+    def _on_threshold(self) -> None:
+        if self.signalsBlocked():
+            return
+        if self.threshold_auto.isChecked():  # whoever moves the slider wants its value
+            self.threshold_auto.setChecked(False)
+        else:
+            self._on_change()
+
+    def _on_change(self, *_: object) -> None:
+        self.changed.emit()
+
+
+def _spin(low: float, high: float, unit: str, tooltip: str) -> QDoubleSpinBox:
+    box = QDoubleSpinBox()
+    box.setRange(low, high)
+    box.setSuffix(f" {unit}")
+    box.setToolTip(tooltip)
+    return box

@@ -1,0 +1,155 @@
+"""Buttons, progress and state of a run."""
+
+from __future__ import annotations
+
+import math
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QKeySequence
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from .session import RunState, TrainingSession
+
+
+class RunPanel(QWidget):
+    """Train, Pause or Resume, Stop; what is done and what is left.
+
+    Parameters
+    ----------
+    session : TrainingSession
+        The one that is shown and asked; Train alone is left to whoever listens.
+    parent : QWidget or None
+        Qt's owner.
+    """
+
+    train_clicked = Signal()
+
+    def __init__(self, session: TrainingSession, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self.train_button = _button(
+            "Train", "F5", "Learn to tell nuclei apart, from this image alone"
+        )
+        self.pause_button = _button("Pause", "F6", "Wait after the step under way, or go on")
+        self.stop_button = _button(
+            "Stop", "F7", "End after the step under way; the weights and the last map are kept"
+        )
+        self.stream_box = QCheckBox("live layers")
+        self.stream_box.setChecked(True)
+        self.stream_box.setToolTip(
+            "Show confidence and sampled patches as layers while training.\n"
+            "Off: training is a little faster."
+        )
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(True)
+        self.bar.setAccessibleName("progress")
+        self.bar.setFixedHeight(18)
+        self.state_label = QLabel()
+        self.state_label.setWordWrap(True)
+        self.state_label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.state_label.setObjectName("state")
+        self.image_label = QLabel()
+        self.image_label.setWordWrap(True)
+        self.image_label.setEnabled(False)  # a remark, hence grey
+        self.image_label.setToolTip("How the image is understood")
+
+        buttons = QHBoxLayout()
+        for button in (self.train_button, self.pause_button, self.stop_button):
+            buttons.addWidget(button, 1)
+        below = QGridLayout()
+        below.addWidget(self.state_label, 0, 0)
+        below.addWidget(self.stream_box, 0, 1, Qt.AlignmentFlag.AlignRight)
+        below.setColumnStretch(0, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(3)
+        layout.addLayout(buttons)
+        layout.addWidget(self.bar)
+        layout.addLayout(below)
+        layout.addWidget(self.image_label)
+
+        self.train_button.clicked.connect(self.train_clicked)
+        self.pause_button.clicked.connect(self._on_pause)
+        self.stop_button.clicked.connect(lambda: session.stop())
+        self.stream_box.toggled.connect(self._on_stream)
+        session.state_changed.connect(self._show_state)
+        session.progressed.connect(self._show_progress)
+        self._show_state()
+        self._show_progress()
+
+    def _on_pause(self) -> None:
+        if self._session.state in (RunState.PAUSED, RunState.PAUSING):
+            self._session.resume()
+        else:
+            self._session.pause()
+
+    def _on_stream(self, on: bool) -> None:
+        self._session.streaming = on
+
+    def _show_state(self) -> None:
+        session = self._session
+        state, busy = session.state, session.is_busy
+        waits = state in (RunState.PAUSED, RunState.PAUSING)
+        _rename(self.pause_button, "Resume" if waits else "Pause")
+        self.pause_button.setEnabled(waits or state in (RunState.TRAINING, RunState.PREDICTING))
+        _rename(self.stop_button, "Stopping…" if state is RunState.STOPPING else "Stop")
+        self.stop_button.setEnabled(busy and state is not RunState.STOPPING)
+        self._show_words()
+
+    def _show_words(self) -> None:
+        words = self._session.message
+        remaining = self._session.remaining
+        if self._session.state is RunState.TRAINING and remaining is not None:
+            words = f"{words} · {in_words(remaining)} left at most"
+        if self.state_label.text() != words:
+            self.state_label.setText(words)
+
+    def _show_progress(self) -> None:
+        record = self._session.record
+        last = None if record is None else record.last
+        if last is not None:
+            self.bar.setRange(0, last.max_steps)
+            self.bar.setValue(last.step)
+            self.bar.setFormat(f"step {last.step} of {last.max_steps}")
+        elif self._session.is_busy:
+            self.bar.setRange(0, 0)
+        else:
+            self.bar.setRange(0, 1)
+            self.bar.setValue(0)
+            self.bar.setFormat("")
+        pixels = None if record is None else record.pixels
+        self.image_label.setText("" if pixels is None else pixels.description)
+        self.image_label.setVisible(pixels is not None)
+        self._show_words()
+
+
+def in_words(seconds: float) -> str:
+    """A rough time such as "40 s", "3 min" or "2 h"."""
+    if seconds < 90:
+        return f"{max(1, math.ceil(seconds))} s"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min"
+    return f"{round(seconds / 3600)} h"
+
+
+def _button(text: str, key: str, tooltip: str) -> QPushButton:
+    button = QPushButton(text)
+    button.setShortcut(QKeySequence(key))
+    button.setToolTip(f"{tooltip} ({key})")
+    button.setObjectName(text.lower())
+    return button
+
+
+def _rename(button: QPushButton, text: str) -> None:
+    key = button.shortcut()
+    button.setText(text)
+    button.setShortcut(key)  # Qt takes it away with the text
