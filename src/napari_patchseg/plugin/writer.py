@@ -1,0 +1,120 @@
+"""Writers of a Labels layer for napari's File > Save, `layer.save` and the panel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_patchseg.files.labels import write_labels_ome_tiff, write_labels_png
+
+
+def write_ome_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Write a Labels layer as OME-TIFF, with pixel size and provenance.
+
+    Parameters
+    ----------
+    path : str
+        The file; ``.ome.tif`` is added where the name does not end as that of a TIFF.
+    data : array-like
+        The layer's data: (H, W) or a stack; of a multiscale layer the full resolution is written.
+    meta : dict
+        The layer's metadata as npe2 hands them over.
+
+    Returns
+    -------
+    list of str
+        The file written.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be written; napari shows the sentence.
+    """
+    target, overwrite = _target(path, (".tif", ".tiff"), ".ome.tif")
+    written = write_labels_ome_tiff(
+        target,
+        full_resolution(data, meta),
+        pixel_size=pixel_size(meta),
+        provenance=_provenance(meta),
+        name=meta.get("name"),
+        overwrite=overwrite,
+    )
+    return [str(written)]
+
+
+def write_png(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Write a Labels layer as 16-bit PNG; parameters, result and errors as in `write_ome_tiff`."""
+    target, overwrite = _target(path, (".png",), ".png")
+    labels = full_resolution(data, meta)
+    written = write_labels_png(target, labels, provenance=_provenance(meta), overwrite=overwrite)
+    return [str(written)]
+
+
+def full_resolution(data: Any, meta: Mapping[str, Any]) -> NDArray[Any]:
+    """A layer's data as one array, the first level of a multiscale layer."""
+    # np.asarray of napari's MultiScaleData would be the coarsest level.
+    return np.asarray(data[0] if meta.get("multiscale") else data)
+
+
+def pixel_size(meta: Mapping[str, Any]) -> tuple[float, ...] | None:
+    """Size of a pixel in µm along the last two or three axes, (y, x) or (z, y, x).
+
+    Parameters
+    ----------
+    meta : mapping
+        With a layer's "scale" and "units", and perhaps "affine".
+
+    Returns
+    -------
+    tuple of float or None
+        None where the units are no lengths, as with napari's default, pixels.
+    """
+    scale, units = meta.get("scale"), meta.get("units")
+    if scale is None or units is None:
+        return None
+    sizes = np.abs(np.asarray(scale, dtype=float))
+    names = [units] * len(sizes) if isinstance(units, str) else list(units)
+    affine = meta.get("affine")
+    if affine is not None:  # the columns' lengths: what it adds to the scale
+        linear = np.asarray(affine, dtype=float)[:-1, :-1]
+        sizes = sizes * np.linalg.norm(linear, axis=0)
+    factors = [_micrometres(name) for name in names]
+    if len(factors) != len(sizes) or None in factors[-2:]:
+        return None
+    last = 3 if len(sizes) > 2 and factors[-3] is not None else 2
+    return tuple(
+        float(size * factor)
+        for size, factor in zip(sizes[-last:], factors[-last:], strict=True)
+        if factor is not None
+    )
+
+
+def _micrometres(unit: Any) -> float | None:
+    """µm in one of a unit of length; None for any other unit."""
+    import pint
+
+    try:
+        return float(pint.Quantity(1, str(unit)).to("micrometer").magnitude)
+    except (pint.PintError, AttributeError, TypeError, ValueError):
+        return None
+
+
+def _provenance(meta: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    provenance = (meta.get("metadata") or {}).get("napari_patchseg")
+    return provenance if isinstance(provenance, Mapping) else None
+
+
+def _target(path: str, endings: Sequence[str], ending: str) -> tuple[Path, bool]:
+    """The file to write, and whether it may replace one.
+
+    napari's dialog offers the layer's bare name and hands on whatever was typed. A file never gets
+    a name that says another format; and since the dialog has asked about the name without the
+    ending, a file that has it is not replaced.
+    """
+    if path.lower().endswith(tuple(endings)):
+        return Path(path), True
+    return Path(path + ending), False

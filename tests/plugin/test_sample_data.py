@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import socket
+import threading
+
+import numpy as np
+import pytest
+
+from napari_patchseg.errors import FileError
+from napari_patchseg.image.synthetic import synthetic_field
+from napari_patchseg.plugin import sample_data
+
+PLUGIN = "napari-patchseg"
+
+
+def test_synthetic(make_napari_viewer):
+    viewer = make_napari_viewer()
+    image, labels = viewer.open_sample(PLUGIN, "synthetic")
+    assert [layer.name for layer in viewer.layers] == ["synthetic H&E", "synthetic H&E true nuclei"]
+    assert image.rgb
+    assert image.data.shape == (512, 512, 3)
+    assert labels.data.max() > 50
+    assert not labels.visible
+    for layer in (image, labels):
+        np.testing.assert_array_equal(layer.scale, (0.25, 0.25))
+        assert [str(unit) for unit in layer.units] == ["micrometer", "micrometer"]
+    np.testing.assert_array_equal(image.extent.world, labels.extent.world)
+    expected = synthetic_field((512, 512), seed=0)
+    np.testing.assert_array_equal(image.data, expected[0])
+    np.testing.assert_array_equal(labels.data, expected[1])
+
+
+def test_ihc(make_napari_viewer):
+    viewer = make_napari_viewer()
+    (layer,) = viewer.open_sample(PLUGIN, "ihc")
+    assert layer.name == "IHC"
+    assert layer.rgb
+    assert layer.data.shape == (512, 512, 3)
+    assert [str(unit) for unit in layer.units] == ["pixel", "pixel"]
+
+
+def test_samples_are_in_the_menu(make_napari_viewer):
+    from napari.plugins import _npe2
+
+    make_napari_viewer()
+    found = {key: list(samples) for key, samples in _npe2.sample_iterator()}
+    assert found[PLUGIN] == ["synthetic", "ihc", "skin"]
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """Names are not found, as on a machine without network; nothing leaves this one either way."""
+
+    def fail(*args, **kwargs):
+        raise socket.gaierror(-3, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    monkeypatch.setattr(socket.socket, "connect", fail)
+
+
+@pytest.fixture
+def empty_cache(tmp_path, monkeypatch):
+    from skimage.data import _fetchers
+
+    if _fetchers._image_fetcher is None:
+        pytest.skip("scikit-image without pooch never downloads")
+    monkeypatch.setattr(_fetchers._image_fetcher, "path", tmp_path)
+    monkeypatch.setattr("time.sleep", lambda _: None)  # pooch's pauses between its tries
+
+
+def test_skin_without_network_is_one_sentence(make_napari_viewer, no_network, empty_cache):
+    viewer = make_napari_viewer()
+    with pytest.raises(FileError) as caught:
+        viewer.open_sample(PLUGIN, "skin")
+    assert str(caught.value) == (
+        "The skin image could not be downloaded; check the network and try again, "
+        "or open one of the other samples."
+    )
+    assert len(viewer.layers) == 0
+
+
+def test_skin_that_never_comes(monkeypatch):
+    from skimage import data
+
+    released = threading.Event()
+    monkeypatch.setattr(data, "skin", lambda: released.wait(60))
+    monkeypatch.setattr(sample_data, "_PATIENCE", 0.1)
+    with pytest.raises(FileError, match="still being downloaded"):
+        sample_data.skin()
+    released.set()
+
+
+def test_skin_that_comes(tmp_path, monkeypatch, make_napari_viewer):
+    """scikit-image's loader, but its file lies in the cache: no network is asked."""
+    from skimage import data
+
+    monkeypatch.setattr(data, "skin", lambda: np.full((80, 90, 3), 200, np.uint8))
+    (layer,) = make_napari_viewer().open_sample(PLUGIN, "skin")
+    assert layer.name == "H&E skin"
+    assert layer.rgb
