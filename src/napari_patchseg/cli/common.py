@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from napari_patchseg.errors import ImageError, PatchSegError
+from napari_patchseg.errors import FileError, ImageError, PatchSegError
 from napari_patchseg.files.images import ImageFile, read_image
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.settings import Settings
@@ -51,9 +51,8 @@ def read_pixels(path: Path) -> tuple[ImageFile, Pixels]:
 
 
 def sentence(path: Path, error: PatchSegError) -> str:
-    """An error's sentence that names the file."""
-    text = str(error)
-    return text if str(path) in text else f"{path}: {text}"
+    """An error's sentence, with the image it is about."""
+    return str(error) if isinstance(error, FileError) else f"{path}: {error}"  # it names its file
 
 
 def follow(

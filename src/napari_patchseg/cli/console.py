@@ -58,7 +58,7 @@ class Console:
         if self.quiet:
             yield from items
             return
-        display = _Bar(name) if sys.stderr.isatty() else _Lines(name)
+        display = _Bar(name) if _columns() else _Lines(name)
         try:
             for item in items:
                 state = _state(item)
@@ -67,6 +67,14 @@ class Console:
                 yield item
         finally:
             display.close()
+
+
+def _columns() -> int:
+    """Width of the terminal that stderr goes to; 0 if it goes to none, or to one without a size."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        return 0
 
 
 def _say(text: str, stream: TextIO) -> None:

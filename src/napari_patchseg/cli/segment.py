@@ -89,7 +89,7 @@ class _Run:
         done = follow(
             console,
             self.interrupt,
-            str(path),
+            path.name,
             image.pixels,
             settings,
             model=model,

@@ -71,6 +71,7 @@ def write_curves_png(
     below.plot(steps, negatives, color=_NEGATIVE, label="positive–negative")
     below.set_ylabel("information separation")
     below.set_xlabel("step")
+    below.xaxis.get_major_locator().set_params(integer=True)
     below.legend()
     for axes in (above, below):
         axes.spines[["top", "right"]].set_visible(False)

@@ -157,7 +157,7 @@ def _check_start(path: Path) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise FileError(f"{path} cannot be read: {reason}.") from error
-    if start.startswith((b"PK", b"\x80")):
+    if start[8:9] != b"{" and start.startswith((b"PK", b"\x80")):
         raise ModelError(
             f"{path} is a pickled PyTorch file, which could run code; "
             "give a model that PatchSeg saved."

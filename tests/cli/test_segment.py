@@ -1,0 +1,417 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from PIL import Image
+
+import napari_patchseg
+from napari_patchseg.files.images import read_image
+from napari_patchseg.files.labels import read_provenance
+
+WITHOUT_ROOMS = """
+import sys
+from napari_patchseg.cli import main
+code = main(sys.argv[1:])
+unwanted = {"napari", "npe2", "qtpy", "PyQt6", "PySide6", "vispy", "pyqtgraph", "matplotlib"}
+print(sorted(unwanted & set(sys.modules)), code)
+"""
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def sentences(text: str) -> list[str]:
+    """What stderr says apart from progress."""
+    return [line for line in text.splitlines() if line.startswith("napari-patchseg")]
+
+
+# -- what comes out
+
+
+def test_labels_beside_the_image(cli, slide, quickly):
+    done = cli("segment", slide, "--report", "report.json", *quickly)
+    assert done.code == 0, done.err
+    assert sentences(done.err) == []
+    assert names(slide.parent) == ["report.json", "slide.tif", "slide_nuclei.ome.tif"]
+    target = slide.with_name("slide_nuclei.ome.tif")
+    labels = tifffile.imread(target)
+    assert labels.shape == (128, 144)
+    assert labels.dtype == np.uint16
+    count = labels.max()
+    assert count > 0
+    line = (
+        rf"{slide}: {count} nuclei of about \d+ px, 3 steps \(step limit\), \d+\.\d s -> {target}\n"
+    )
+    assert re.fullmatch(line, done.out)
+    assert read_image(target).pixel_size == pytest.approx(0.25)
+    report = json.loads(Path("report.json").read_text())
+    assert report["image_file"] == str(slide)
+    assert report["labels_file"] == str(target)
+    assert report["steps"] == 3
+    assert report["stop_reason"] == "step limit"
+    assert report["objects"]["count"] == count
+    assert report["positive_separation"] > 0
+    assert report["negative_separation"] > 0
+    assert report["settings"]["batch_size"] == 2
+    assert report["versions"]["torch"] == torch.__version__
+    seconds = report["seconds"]
+    phases = {"starting", "reading", "training", "predicting", "instances", "writing", "total"}
+    assert set(seconds) == phases
+    assert sum(seconds.values()) - seconds["total"] <= seconds["total"] + 0.01
+    provenance = read_provenance(target)
+    assert provenance is not None
+    assert provenance["settings"] == report["settings"]
+    assert provenance["image"]["file"] == "slide.tif"
+    assert str(slide.parent) not in json.dumps(provenance)  # the user's folders are theirs
+
+
+def test_same_labels_as_in_python(cli, process, slide, quick, quickly):
+    assert process("segment", slide, "-o", "a.tif", *quickly).returncode == 0
+    assert cli("segment", slide, "-o", "b.tif", *quickly).code == 0
+    image = read_image(slide)
+    c = napari_patchseg.segment(image.array, rgb=image.rgb, pixel_size=image.pixel_size, **quick)
+    a = tifffile.imread(slide.with_name("a.tif"))
+    b = tifffile.imread(slide.with_name("b.tif"))
+    np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(a, c)
+    assert cli("segment", slide, "-o", "d.tif", *quickly, "--seed", "5").code == 0
+    assert not np.array_equal(a, tifffile.imread(slide.with_name("d.tif")))
+
+
+def test_no_window_is_imported(slide, quickly):
+    environment = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    for arguments in (["segment", slide], ["train", slide, "-o", "m.safetensors"]):
+        done = subprocess.run(
+            [sys.executable, "-c", WITHOUT_ROOMS, *arguments, *quickly],
+            cwd=slide.parent,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=300,
+        )
+        assert done.stdout.endswith("[] 0\n")
+
+
+def test_several_images_into_a_folder(cli, slide, picture, quickly, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "bad.tif").write_bytes(b"hello")
+    done = cli("segment", slide, "bad.tif", picture, "-o", "out", "--report", "all.json", *quickly)
+    assert done.code == 2
+    assert len(done.out.splitlines()) == 2
+    assert sentences(done.err) == [
+        "napari-patchseg: bad.tif is not an image that can be read; TIFF, PNG and JPEG can be."
+    ]
+    assert names(tmp_path / "out") == ["picture_nuclei.ome.tif", "slide_nuclei.ome.tif"]
+    reports = json.loads((tmp_path / "all.json").read_text())
+    assert [report["image_file"] for report in reports] == [str(slide), "bad.tif", str(picture)]
+    assert [report.get("steps") for report in reports] == [3, None, 3]
+    assert "not an image" in reports[1]["error"]
+
+
+def test_png(cli, picture, quickly):
+    assert cli("segment", picture, "-o", "labels.png", *quickly).code == 0
+    with Image.open("labels.png") as image:
+        assert image.mode.startswith("I;16")
+        assert image.size == (144, 128)
+
+
+def test_diameter_and_its_unit(cli, slide, picture, quickly):
+    def diameter(path: Path, text: str) -> tuple[float, str]:
+        done = cli(
+            "segment", path, "-o", "o.tif", "--overwrite", "--report", "r.json", *quickly,
+            "--diameter", text,
+        )  # fmt: skip
+        assert done.code == 0, done.err
+        return json.loads(Path("r.json").read_text())["objects"]["diameter"], done.err
+
+    assert diameter(slide, "6um")[0] == pytest.approx(24)
+    assert diameter(slide, "20 px")[0] == pytest.approx(20)
+    number, said = diameter(slide, "6")
+    assert number == pytest.approx(24)
+    assert "diameter 6 taken as µm; 0.25 µm per pixel" in said
+    number, said = diameter(picture, "20")
+    assert number == pytest.approx(20)
+    assert "diameter 20 taken as px; its pixel size is unknown" in said
+
+
+def test_diameter_in_micrometres_needs_a_pixel_size(cli, picture, quickly):
+    done = cli("segment", picture, "--diameter", "6µm", *quickly)
+    assert done.code == 2
+    (line,) = sentences(done.err)
+    assert line == (
+        f"napari-patchseg: {picture}: The diameter is given in µm but the image has no pixel size; "
+        "give it in pixels."
+    )
+    assert cli("segment", picture, "--diameter", "6µm", "--pixel-size", "0.5", *quickly).code == 0
+    labels = read_image(picture.with_name("picture_nuclei.ome.tif"))
+    assert labels.pixel_size == pytest.approx(0.5)
+
+
+def test_nothing_to_separate(cli, tmp_path, quickly):
+    noise = np.random.default_rng(0).integers(0, 256, (96, 96), np.uint8)
+    tifffile.imwrite(tmp_path / "noise.tif", noise)
+    done = cli("segment", "noise.tif", "--report", "r.json", *quickly)
+    assert done.code == 0
+    (line,) = sentences(done.err)
+    assert line == (
+        "napari-patchseg: warning: noise.tif: "
+        "Nothing could be separated in this image: it shows no nuclei."
+    )
+    assert done.out.startswith("noise.tif: 0 nuclei, 0 steps (nothing separated)")
+    assert not tifffile.imread("noise_nuclei.ome.tif").any()
+    assert json.loads(Path("r.json").read_text())["stop_reason"] == "nothing separated"
+
+
+def test_not_finite_pixels_are_left_out(cli, tissue, quickly):
+    image = tissue.astype(np.float32)
+    image[20:50, 30:60] = np.nan
+    image[90, 90] = np.inf
+    tifffile.imwrite("holes.tif", image, photometric="rgb")
+    done = cli("segment", "holes.tif", *quickly)
+    assert done.code == 0
+    assert sentences(done.err) == [
+        "napari-patchseg: warning: holes.tif: 901 pixels are NaN or infinite and left out."
+    ]
+    labels = tifffile.imread("holes_nuclei.ome.tif")
+    assert labels.any()
+    assert not labels[20:50, 30:60].any()
+
+
+# -- what is in the way, before any training
+
+
+def test_nothing_is_overwritten_unasked(cli, slide, quickly):
+    target = slide.with_name("slide_nuclei.ome.tif")
+    target.write_bytes(b"corrected by hand")
+    done = cli("segment", slide, *quickly)
+    assert (done.code, done.out) == (2, "")
+    assert "exists already" in done.err
+    assert "training" not in done.err
+    assert target.read_bytes() == b"corrected by hand"
+    assert cli("segment", slide, "--overwrite", *quickly).code == 0
+    assert tifffile.imread(target).any()
+
+
+def test_image_is_never_overwritten(cli, slide, quickly):
+    before = slide.read_bytes()
+    for arguments in (["-o", slide], ["--report", slide], ["-o", "x.tif", "--report", "x.tif"]):
+        done = cli("segment", slide, "--overwrite", *arguments, *quickly)
+        assert done.code == 2
+        assert "read and written at once" in done.err
+    assert slide.read_bytes() == before
+    assert names(slide.parent) == ["slide.tif"]
+
+
+@pytest.mark.parametrize(
+    ("output", "sentence"),
+    [
+        ("missing/labels.tif", r"Folder \S+missing does not exist; create it or choose another\."),
+        ("missing/", r"Folder missing/ does not exist; create it or choose another\."),
+        (
+            "labels",
+            r"labels is neither a folder nor a name that ends in .*; choose another output\.",
+        ),
+        ("labels.jpg", r"labels\.jpg is neither a folder nor .*"),
+        ("slide.tif/labels.tif", r"\S+slide\.tif is a file, not a folder; choose another folder\."),
+    ],
+)
+def test_output_that_cannot_be(cli, slide, quickly, output, sentence):
+    done = cli("segment", slide, "-o", output, *quickly)
+    assert (done.code, done.out) == (2, "")
+    assert re.fullmatch(f"napari-patchseg: {sentence}\n", done.err)
+    assert names(slide.parent) == ["slide.tif"]
+
+
+def test_several_images_need_a_folder(cli, slide, picture, quickly, tmp_path):
+    for output in ("missing", "labels.tif"):
+        done = cli("segment", slide, picture, "-o", output, *quickly)
+        assert done.code == 2
+        assert f"Folder {output} does not exist" in done.err
+    done = cli("segment", slide, picture, "-o", slide, *quickly)
+    assert "with several images the output must be a folder" in done.err
+    done = cli("segment", slide, slide, *quickly)  # the first is done
+    assert done.code == 2
+    assert "would be written twice" in done.err
+    assert names(tmp_path) == ["picture.png", "slide.tif", "slide_nuclei.ome.tif"]
+
+
+def test_read_only_folder(cli, slide, quickly, read_only):
+    for arguments in (["-o", read_only], ["--report", read_only / "r.json"]):
+        done = cli("segment", slide, *arguments, *quickly)
+        assert (done.code, done.out) == (2, "")
+        assert re.fullmatch(r"napari-patchseg: .* is read-only; choose another\.\n", done.err)
+
+
+def test_disk_full(cli, tissue, small_disk, quickly):
+    tifffile.imwrite("big.tif", np.tile(tissue, (2, 2, 1)), photometric="rgb")
+    (small_disk / "other").write_bytes(bytes(60 * 1024))
+    (small_disk / "labels.tif").write_bytes(b"old")
+    done = cli("segment", "big.tif", "-o", small_disk / "labels.tif", "--overwrite", *quickly)
+    assert (done.code, done.out) == (2, "")
+    assert len(sentences(done.err)) == 1
+    assert "the disk is full" in sentences(done.err)[0]
+    assert (small_disk / "labels.tif").read_bytes() == b"old"
+    assert names(small_disk) == ["labels.tif", "other"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--device", "tpu"], "argument --device: invalid choice: 'tpu'"),
+        (
+            ["--set", "device=tpu"],
+            "Setting device: Input should be 'auto', 'cpu', 'cuda' or 'mps'.",
+        ),
+        (["--preset", "best"], "There is no preset 'best'; choose one of 'default', 'paper'."),
+        (["--seed", "-1"], "Setting seed: "),
+        (["--seed", "one"], "argument --seed: invalid int value: 'one'"),
+        (["--threshold", "2"], "Setting threshold: "),
+        (["--max-steps", "0"], "Setting max_steps: "),
+        (["--set", "depth=3"], "Setting depth: "),
+        (["--set", "depth"], "argument --set: 'depth' is not NAME=VALUE"),
+        (["--diameter", "big"], "argument --diameter: 'big' is no length"),
+        (["--diameter", "0"], "argument --diameter: '0' is no length"),
+        (["--diameter", "5000"], "Setting nucleus_diameter: "),
+        (["--pixel-size", "nan"], "argument --pixel-size: 'nan' is no number above 0"),
+        (["--model", "none.safetensors"], "There is no file none.safetensors."),
+        (["--colour"], "unrecognized arguments: --colour"),
+    ],
+)
+def test_wrong_arguments(cli, slide, quickly, arguments, sentence):
+    done = cli("segment", slide, *quickly, *arguments)
+    assert (done.code, done.out) == (2, "")
+    (line,) = sentences(done.err)
+    assert sentence in line
+    assert names(slide.parent) == ["slide.tif"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA here")
+def test_no_cuda_here(cli, slide):
+    done = cli("segment", slide, "--device", "cuda")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        "napari-patchseg: Device 'cuda' is not available here; choose cpu, or 'auto'.\n"
+    )
+
+
+# -- images that are none
+
+
+def empty(path):
+    with pytest.warns(UserWarning, match="zero-size"):
+        tifffile.imwrite(path, np.zeros((0, 80), np.uint8))
+
+
+def truncated(path):
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200), np.uint8)
+    tifffile.imwrite(path, noise)
+    path.write_bytes(path.read_bytes()[:20_000])
+
+
+def array(values):
+    return lambda path: tifffile.imwrite(path, values)
+
+
+STRIPES = np.tile(np.arange(64, dtype=np.uint8), (64, 1))
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda _: None, "There is no file image.tif."),
+        (lambda path: path.mkdir(), "image.tif is a folder; give an image file."),
+        (lambda path: path.touch(), "image.tif is empty."),
+        (lambda path: path.write_text("image"), "image.tif is not an image that can be read"),
+        (truncated, "image.tif is a truncated TIFF"),
+        (empty, "image.tif"),
+        (array(np.full((80, 80), 7, np.uint8)), "image.tif: All pixels have the same value"),
+        (array(np.full((80, 80), np.nan, np.float32)), "image.tif: All pixels are NaN or infinite"),
+        (array(STRIPES[:63]), "image.tif: The image is 64 x 63 px; both sides must be at least 64"),
+        (array(np.arange(4096, dtype=np.uint8)), "image.tif"),
+        (array(np.stack([np.stack([np.stack([STRIPES] * 2)] * 2)] * 2)), "more than one plane"),
+        (array(STRIPES > 30), "image.tif: The image holds true and false only"),
+    ],
+)
+def test_bad_images(cli, tmp_path, quickly, make, sentence):
+    make(tmp_path / "image.tif")
+    before = names(tmp_path)
+    done = cli("segment", "image.tif", *quickly)
+    assert (done.code, done.out) == (2, "")
+    (line,) = done.err.splitlines()
+    assert line.startswith("napari-patchseg: ")
+    assert sentence in line
+    assert names(tmp_path) == before
+
+
+# -- what it says
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals can be made on POSIX")
+def test_bar_on_a_terminal(slide, quickly, tmp_path):
+    import pty
+    import termios
+
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    with subprocess.Popen(
+        [sys.executable, "-m", "napari_patchseg", "segment", str(slide), *quickly],
+        stderr=theirs,
+        stdout=subprocess.PIPE,
+        cwd=tmp_path,
+        text=True,
+    ) as running:
+        os.close(theirs)
+        said = b""
+        while True:
+            try:
+                part = os.read(ours, 4096)
+            except OSError:  # the other end is closed
+                break
+            if not part:
+                break
+            said += part
+        assert running.stdout is not None
+        result = running.stdout.read()
+    os.close(ours)
+    assert running.returncode == 0
+    assert "training" in said.decode()
+    assert re.search(r"3/3, at most \d\d:\d\d left", said.decode())
+    assert "nuclei" in result
+
+
+def test_quiet(cli, slide, quickly):
+    done = cli("segment", slide, "--quiet", *quickly)
+    assert done.code == 0
+    assert done.err == ""
+    assert "nuclei" in done.out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="closed pipes are a thing of POSIX")
+def test_closed_pipes(process, slide, quickly):
+    reader, writer = os.pipe()
+    os.close(reader)
+    options = {"capture_output": False, "stdout": writer, "stderr": subprocess.PIPE}
+    done = process("segment", slide, *quickly, **options)
+    assert done.returncode == 0
+    assert "rror" not in done.stderr
+    assert slide.with_name("slide_nuclei.ome.tif").exists()
+    options = {"capture_output": False, "stdout": writer, "stderr": writer}
+    assert process("segment", slide, "--overwrite", *quickly, **options).returncode == 0
+    os.close(writer)
+
+
+def test_terminal_without_micro_sign(process, slide, quickly):
+    done = process("segment", slide, "-o", "µ.tif", *quickly, env={"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0
+    assert "\\xb5.tif" in done.stdout
