@@ -25,34 +25,39 @@ class CurvesPlot(QWidget):
         self._view = pg.GraphicsLayoutWidget()
         self._view.setBackground(None)
         self._view.setAccessibleName("curves of loss and separations")
-        top = self._plot(0, "loss")
-        bottom = self._plot(1, "separation")
+        top = self._plot(0, _title(("loss", _LOSS)))
+        bottom = self._plot(
+            1,
+            "separation "
+            + _title(("positive–positive", _POSITIVE), ("positive–negative", _NEGATIVE)),
+        )
         bottom.setXLink(top)
         top.getAxis("bottom").setStyle(showValues=False)
         bottom.setLabel("bottom", "step", color=_GREY)
-        legend = bottom.addLegend(offset=(4, 2), labelTextColor=_GREY, verSpacing=-6)
-        legend.setLabelTextSize("8pt")
         self._curves = (
             top.plot(pen=pg.mkPen(_LOSS, width=1)),
-            bottom.plot(pen=pg.mkPen(_POSITIVE, width=1), name="positive–positive"),
-            bottom.plot(pen=pg.mkPen(_NEGATIVE, width=1), name="positive–negative"),
+            bottom.plot(pen=pg.mkPen(_POSITIVE, width=1)),
+            bottom.plot(pen=pg.mkPen(_NEGATIVE, width=1)),
         )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._view)
-        self.setMinimumSize(260, 190)
-        self.setMaximumHeight(230)
+        self.setMinimumSize(240, 220)
+        self.setMaximumHeight(260)
 
-    def _plot(self, row: int, name: str) -> pg.PlotItem:
+    def _plot(self, row: int, title: str) -> pg.PlotItem:
         plot = self._view.addPlot(row=row, col=0)
         plot.setMenuEnabled(False)
         plot.hideButtons()
         plot.setMouseEnabled(x=False, y=False)
-        plot.setLabel("left", name, color=_GREY)
-        plot.getAxis("left").setWidth(48)
-        for axis in ("left", "bottom"):
-            plot.getAxis(axis).setPen(_GREY)
-            plot.getAxis(axis).setTextPen(_GREY)
+        plot.setTitle(title, size="8pt", color=_GREY, justify="left")
+        for side in ("left", "bottom"):
+            axis = plot.getAxis(side)
+            axis.setPen(_GREY)
+            axis.setTextPen(_GREY)
+            axis.setStyle(maxTickLevel=0, tickLength=-4)
+            axis.enableAutoSIPrefix(False)
+        plot.getAxis("left").setWidth(40)
         return plot
 
     def show_history(self, history: Sequence[tuple[int, float, float, float]]) -> None:
@@ -65,3 +70,8 @@ class CurvesPlot(QWidget):
     def curves(self) -> tuple[pg.PlotDataItem, ...]:
         """Loss, positive-positive and positive-negative separation."""
         return self._curves
+
+
+def _title(*parts: tuple[str, str]) -> str:
+    """Names in their curves' colours: a legend that hides no curve."""
+    return " · ".join(f'<span style="color: {colour}">{name}</span>' for name, colour in parts)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtWidgets import (
     QApplication,
     QComboBox,
@@ -194,15 +194,10 @@ class PatchSegWidget(QWidget):
         for part in (self.form, self.run, self.curves, _line(), self.objects, _line(), self.models):
             layout.addWidget(part)
         layout.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidget(content)
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll = _VerticalScroll(content)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll)
-        self.setMinimumWidth(content.minimumSizeHint().width() + 18)
 
     def _connect(self) -> None:
         self.form.changed.connect(self._on_settings)
@@ -314,14 +309,9 @@ class PatchSegWidget(QWidget):
 
     def _refresh(self) -> None:
         session = self.session
-        has_image = self.image.layer is not None
-        self.run.train_button.setEnabled(not session.is_busy)
         self.objects.make_button.setEnabled(session.can_label)
-        self.models.apply_button.setEnabled(
-            self.models.model is not None and has_image and not session.is_busy
-        )
+        self.models.apply_button.setEnabled(self.models.model is not None)
         self.models.copy_button.setEnabled(session.record is not None)
-        self.image.setEnabled(not session.is_busy)
 
     # -- telling and remembering
 
@@ -378,3 +368,25 @@ def _line() -> QFrame:
     line.setFrameShape(QFrame.Shape.HLine)
     line.setFrameShadow(QFrame.Shadow.Sunken)
     return line
+
+
+class _VerticalScroll(QScrollArea):
+    """Scrolls up and down alone; as wide as its content needs, whatever the theme makes of that."""
+
+    def __init__(self, content: QWidget) -> None:
+        super().__init__()
+        self.setWidget(content)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+
+    def sizeHint(self) -> QSize:
+        """As high as its content, if there is room."""
+        return QSize(self.minimumWidth(), self.widget().sizeHint().height())
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Follow the content's width."""
+        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+            bar = self.verticalScrollBar().sizeHint().width()
+            self.setMinimumWidth(self.widget().minimumSizeHint().width() + bar)
+        return super().eventFilter(watched, event)

@@ -48,6 +48,12 @@ class ObjectsPanel(QWidget):
             self.polarity_box.addItem(words, value)
         self.polarity_box.setToolTip("Whether high or low confidence of that class is nuclei.")
         self.polarity_box.setAccessibleName("nucleus polarity")
+        self.polarity_box.setObjectName("nucleus_polarity")
+        for box in (self.class_box, self.polarity_box):  # long words must not widen the panel
+            box.setSizeAdjustPolicy(
+                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+            )
+            box.setMinimumContentsLength(6)
         self.threshold_auto = QCheckBox("auto")
         self.threshold_auto.setChecked(True)
         self.threshold_auto.setToolTip("Choose the threshold by Otsu's method.")

@@ -80,6 +80,7 @@ class SettingsForm(QWidget):
         self.folded = QCollapsible("More settings")
         self.folded.setDuration(0)
         self.folded.setContent(content)
+        self.folded.collapse(animate=False)
         self.folded.setToolTip("Network, patches, optimisation and machine")
 
         layout = QVBoxLayout(self)
