@@ -22,6 +22,7 @@ from napari_patchseg.errors import (
     TrainingError,
 )
 from napari_patchseg.files import preferences
+from napari_patchseg.files.start import start_weights
 from napari_patchseg.image.content import expected_diameter, has_structure
 from napari_patchseg.image.instances import (
     ObjectSettings,
@@ -32,7 +33,7 @@ from napari_patchseg.image.instances import (
 from napari_patchseg.image.pixels import Box, Pixels
 from napari_patchseg.image.stain import choose_class, with_prior
 from napari_patchseg.method import hardware
-from napari_patchseg.method.inference import predict_tiles, prepare
+from napari_patchseg.method.inference import input_scale, predict_tiles, prepare
 from napari_patchseg.method.model import Model
 from napari_patchseg.method.settings import Settings
 from napari_patchseg.method.snapshot import (
@@ -42,6 +43,7 @@ from napari_patchseg.method.snapshot import (
     NucleusClass,
     Snapshot,
 )
+from napari_patchseg.method.source import PixelSource
 from napari_patchseg.method.training import train
 
 Labels = NDArray[np.uint16] | NDArray[np.uint32]
@@ -182,15 +184,16 @@ class _Run:
         self.images = [pixels] if isinstance(pixels, Pixels) else list(pixels)
         if not self.images:
             raise ImageError("There is no image; give at least one.")
-        channels = {image.shape[0] for image in self.images}
-        if len(channels) > 1:
+        if len({image.shape[0] for image in self.images}) > 1:
             raise ImageError("The images differ in their number of channels; train on like images.")
         self.first = self.images[0]
-        if model is not None and model.channels != self.first.shape[0]:
-            raise ModelError(
-                f"The model takes images of {model.channels} channel(s), this one has "
-                f"{self.first.shape[0]}; choose another model or train on this image."
-            )
+        if model is not None:
+            channels = self.sources(model.settings)[0].shape[0]
+            if model.channels != channels:
+                raise ModelError(
+                    f"The model takes images of {model.channels} channel(s), this one has {channels}; "
+                    "choose another model or train on this image."
+                )
         self.settings = settings
         self.control = control or Control()
         self.model = model
@@ -199,6 +202,12 @@ class _Run:
         self.seconds: dict[str, float] = {}
         self.history: list[tuple[int, float, float, float]] = []
         self.warnings = [text for image in self.images for text in image.warnings]
+
+    def sources(self, settings: Settings) -> list[PixelSource]:
+        """The images as the settings' start takes them."""
+        if settings.start == "random":
+            return list(self.images)
+        return [image.as_rgb() for image in self.images]
 
     def steps(self, labelled: bool) -> Iterator[Snapshot | Progress | Segmentation]:
         yield Progress("starting", 0, 1, "getting ready")
@@ -237,7 +246,11 @@ class _Run:
         start = time.perf_counter()
         last: Snapshot | None = None
         for last in train(
-            self.images, self.settings, choose_class=self.choose, control=self.control
+            self.sources(self.settings),
+            self.settings,
+            start=start_weights() if self.settings.start == "synthetic" else None,
+            choose_class=self.choose,
+            control=self.control,
         ):
             self.history.append(
                 (last.step, last.loss, last.positive_separation, last.negative_separation)
@@ -256,14 +269,22 @@ class _Run:
     def _predict(self, model: Model) -> Iterator[Snapshot | Progress]:  # returns ConfidenceMap | None
         start = time.perf_counter()
         yield Progress("predicting", 0, 1, "predicting confidence")
-        settings = self.settings.replace(classes=model.settings.classes)
+        settings = self.settings.replace(
+            classes=model.settings.classes, start=model.settings.start
+        )
+        source = self.sources(settings)[0]
         if settings.device == "cpu":
             torch.set_num_threads(int(settings.threads))
         network = prepare(model.network(), settings)
         data = np.empty((settings.classes, *self.first.shape[1:]), np.float32)
         try:
             for done, total in predict_tiles(
-                network, self.first, settings, data, control=self.control
+                network,
+                source,
+                settings,
+                input_scale(source, settings),
+                data,
+                control=self.control,
             ):
                 yield Progress("predicting", done, total, "predicting confidence")
         except Cancelled:
@@ -339,10 +360,12 @@ def choose_nucleus(
     data: NDArray[np.float32], prior: NDArray[np.float32], settings: Settings
 ) -> NucleusClass:
     """Which of the confidences (K, h, w) is nuclei: the user's choice, else the prior's."""
-    if settings.nucleus_class is None:
+    index = settings.nucleus_class
+    if index is None and settings.start == "synthetic":
+        index = 0  # the start was taught so
+    if index is None:
         index, inverted, correlation = choose_class(data, prior)
     else:
-        index = settings.nucleus_class
         if index >= len(data):
             raise SettingsError(f"There is no class {index}; the model has {len(data)}.")
         _, inverted, correlation = choose_class(data[index : index + 1], prior)

@@ -24,6 +24,7 @@ def disks():
 def quick():
     """Resolved settings for the CPU."""
     return Settings.create(
+        start="random",
         classes=2,
         patch_size=24,
         stride=8,

@@ -4,9 +4,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_patchseg.method.inference import predict, predict_tiles, rescale, tiles
+from napari_patchseg.method.inference import predict, predict_tiles, tiles
 from napari_patchseg.method.network import ConfidenceNetwork
+from napari_patchseg.method.scale import InputScale
 from napari_patchseg.method.snapshot import Cancelled, Control
+
+
+SCALE = InputScale.of_the_paper(3)
 
 
 @pytest.fixture
@@ -28,11 +32,11 @@ def test_tiles_cover_every_pixel_once(height, width, tile):
 
 
 def test_prediction_is_a_plain_forward_pass_in_evaluation_mode(network, disks, quick):
-    found = predict(network, disks, quick)
+    found = predict(network, disks, quick, SCALE)
     assert network.training  # left as it was
     network.eval()
     with torch.no_grad():
-        plain = network(rescale(torch.from_numpy(disks.read((0, 0, 128, 160))[None])))[0]
+        plain = network(SCALE(torch.from_numpy(disks.read((0, 0, 128, 160))[None])))[0]
     assert np.allclose(found, plain.numpy(), atol=1e-5)
 
 
@@ -40,8 +44,8 @@ def test_prediction_is_a_plain_forward_pass_in_evaluation_mode(network, disks, q
 @given(tile=st.integers(20, 170))
 def test_tiled_equals_untiled(disks_and_network, tile):
     disks, network, quick = disks_and_network
-    whole = predict(network, disks, quick, tile=1000)
-    assert np.allclose(predict(network, disks, quick, tile=tile), whole, atol=1e-4)
+    whole = predict(network, disks, quick, SCALE, tile=1000)
+    assert np.allclose(predict(network, disks, quick, SCALE, tile=tile), whole, atol=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -54,24 +58,24 @@ def disks_and_network(disks):
 
 
 def test_a_box_is_predicted_with_its_surroundings(network, disks, quick):
-    whole = predict(network, disks, quick)
-    part = predict(network, disks, quick, box=(30, 40, 90, 150))
+    whole = predict(network, disks, quick, SCALE)
+    part = predict(network, disks, quick, SCALE, box=(30, 40, 90, 150))
     assert part.shape == (2, 60, 110)
     assert np.allclose(part, whole[:, 30:90, 40:150], atol=1e-4)
 
 
 def test_channels_last_and_bfloat16_agree_with_the_plain_formulation(network, disks, quick):
-    plain = predict(network, disks, quick)
-    layout = predict(network, disks, quick.replace(memory_format="channels_last"))
+    plain = predict(network, disks, quick, SCALE)
+    layout = predict(network, disks, quick.replace(memory_format="channels_last"), SCALE)
     assert np.allclose(layout, plain, atol=1e-4)
-    short = predict(network, disks, quick.replace(precision="bfloat16"))
+    short = predict(network, disks, quick.replace(precision="bfloat16"), SCALE)
     assert np.allclose(short, plain, atol=0.03)
 
 
 def test_cancelling_ends_before_the_next_tile(network, disks, quick):
     control = Control()
     out = np.zeros((2, 128, 160), np.float32)
-    steps = predict_tiles(network, disks, quick, out, control=control, tile=64)
+    steps = predict_tiles(network, disks, quick, SCALE, out, control=control, tile=64)
     assert next(steps) == (1, 6)
     control.cancel()
     with pytest.raises(Cancelled):

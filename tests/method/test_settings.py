@@ -10,6 +10,7 @@ from napari_patchseg.method.settings import PRESETS, Settings
 
 def test_the_paper_preset_is_section_4():
     paper = Settings.create("paper")
+    assert paper.start == "random"
     assert (paper.classes, paper.patch_size, paper.stride, paper.patches) == (4, 50, 20, 10)
     assert (paper.crop_size, paper.batch_size, paper.anchors) == (300, 10, 10)
     assert (paper.learning_rate, paper.weight_decay) == (2e-4, 1e-4)
@@ -33,6 +34,7 @@ CASES = [
     ({"device": "tpu"}, "device"),
     ({"threads": 0}, "threads"),
     ({"nucleus_class": 4}, "nucleus_class"),
+    ({"classes": 4}, "start 'random'"),
     ({"threshold": 1.0}, "threshold"),
     ({"seed": -1}, "seed"),
 ]

@@ -48,6 +48,8 @@ class Pixels:
         What the user should know, one sentence each.
     valid : ndarray or None
         (H, W) bool, False where a pixel was NaN or infinite; None if all are good.
+    prior_channel : int
+        The channel that separates nuclei best, where the image is not stained.
     """
 
     shape: tuple[int, int, int]
@@ -74,9 +76,9 @@ class Pixels:
             label = "grey (three equal channels)"
         if colour and not grey and is_stained(scaled):
             self.kind = "stained"
-            self._prior_channel = None
+            self.prior_channel = 0
         else:
-            self._prior_channel, self.kind = grey_kind(scaled)
+            self.prior_channel, self.kind = grey_kind(scaled)
         nuclei = {
             "stained": "nuclei take the haematoxylin",
             "dark on light": "nuclei are darker than their surroundings",
@@ -134,6 +136,10 @@ class Pixels:
         scaled = self._scale(self._raw(box))
         return 1 - scaled if self.kind == "bright on dark" else scaled
 
+    def as_rgb(self) -> RGBPixels:
+        """This image with three channels: as it is if stained, else its best channel thrice."""
+        return RGBPixels(self)
+
     def prior(self, box: Box | None = None) -> NDArray[np.float32]:
         """What looks like nuclei before any training: (h, w) float32, larger is more nucleus-like.
 
@@ -147,7 +153,7 @@ class Pixels:
             out[row - row0 : row - row0 + _STRIP] = (
                 haematoxylin(pixels)
                 if self.kind == "stained"
-                else 1 - pixels[self._prior_channel or 0]
+                else 1 - pixels[self.prior_channel]
             )
         return out
 
@@ -223,6 +229,25 @@ class Pixels:
             if differs.any():
                 return False
         return True
+
+
+class RGBPixels:
+    """Three channels of any `Pixels`: for networks that know H&E."""
+
+    def __init__(self, pixels: Pixels) -> None:
+        self._pixels = pixels
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(3, H, W)."""
+        return 3, *self._pixels.shape[1:]
+
+    def read(self, box: Box) -> NDArray[np.float32]:
+        """(3, h, w) float32 in [0, 1], on a bright background."""
+        part = self._pixels.read(box)
+        if self._pixels.kind == "stained":
+            return part
+        return np.repeat(part[self._pixels.prior_channel][None], 3, axis=0)
 
 
 def _check_type(array: Any) -> None:

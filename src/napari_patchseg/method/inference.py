@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from .network import HALO, ConfidenceNetwork
+from .scale import InputScale
 from .settings import Settings
 from .snapshot import Cancelled, Control
 from .source import Box, PixelSource
@@ -16,15 +17,6 @@ from .source import Box, PixelSource
 #: Side of a tile without its halo. Large enough that the halo costs little, small enough that a tile
 #: takes a fraction of a second, which is how soon a cancelled prediction ends.
 TILE = 512
-
-#: Rescaling of pixels before the network (paper section 4): keeps black from silencing a patch.
-OFFSET = 0.05
-
-
-def rescale(pixels: torch.Tensor) -> torch.Tensor:
-    """(1 - 0.05) x + 0.05: from [0, 1] to [0.05, 1]."""
-    return pixels * (1 - OFFSET) + OFFSET
-
 
 def tiles(height: int, width: int, tile: int = TILE) -> Iterator[Box]:
     """Boxes of at most ``tile`` px a side that cover (height, width) once each."""
@@ -42,8 +34,8 @@ def prepare(network: ConfidenceNetwork, settings: Settings) -> ConfidenceNetwork
 
 
 def to_batch(pixels: NDArray[np.float32], settings: Settings) -> torch.Tensor:
-    """(N, C, H, W) float32 in [0, 1] → rescaled tensor on the settings' device and layout."""
-    batch = rescale(torch.from_numpy(np.ascontiguousarray(pixels)).to(settings.device))
+    """(N, C, H, W) float32 in [0, 1] → tensor on the settings' device and layout."""
+    batch = torch.from_numpy(np.ascontiguousarray(pixels)).to(settings.device)
     if settings.memory_format == "channels_last":
         batch = batch.contiguous(memory_format=torch.channels_last)
     return batch
@@ -60,6 +52,7 @@ def predict(
     network: ConfidenceNetwork,
     source: PixelSource,
     settings: Settings,
+    scale: InputScale,
     *,
     box: Box | None = None,
     control: Control | None = None,
@@ -79,7 +72,7 @@ def predict(
     """
     top, left, bottom, right = box or (0, 0, *source.shape[1:])
     out = np.empty((network.classes, bottom - top, right - left), np.float32)
-    for _ in predict_tiles(network, source, settings, out, box=box, control=control, tile=tile):
+    for _ in predict_tiles(network, source, settings, scale, out, box=box, control=control, tile=tile):
         pass
     return out
 
@@ -88,6 +81,7 @@ def predict_tiles(
     network: ConfidenceNetwork,
     source: PixelSource,
     settings: Settings,
+    scale: InputScale,
     out: NDArray[np.float32],
     *,
     box: Box | None = None,
@@ -107,6 +101,8 @@ def predict_tiles(
         The image.
     settings : Settings
         Resolved: device, precision and memory format are taken from it.
+    scale : InputScale
+        From pixels to the network's input.
     out : ndarray
         (K, h, w) float32, written in place.
     box : Box or None
@@ -142,7 +138,7 @@ def predict_tiles(
                 min(width, left + column1 + HALO),
             )
             with torch.inference_mode(), autocast(settings):
-                confidence = network(to_batch(source.read(wide)[None], settings))
+                confidence = network(scale(to_batch(source.read(wide)[None], settings)))
             inner = confidence[
                 0,
                 :,
@@ -153,6 +149,13 @@ def predict_tiles(
             yield done, len(boxes)
     finally:
         network.train(was_training)
+
+
+def input_scale(source: PixelSource, settings: Settings) -> InputScale:
+    """The scale that belongs to the settings' start: the paper's, or that of the image."""
+    if settings.start == "random":
+        return InputScale.of_the_paper(source.shape[0])
+    return InputScale.of_image(source)
 
 
 def reduced(source: PixelSource, box: Box, reduction: int) -> NDArray[np.float32]:

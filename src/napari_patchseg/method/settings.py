@@ -14,6 +14,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bfloat16"]
 MemoryFormat = Literal["auto", "contiguous", "channels_last"]
 Polarity = Literal["auto", "direct", "inverted"]
+Start = Literal["synthetic", "random"]
 Split = Literal["distance", "none"]
 LengthUnit = Literal["px", "µm"]
 
@@ -35,7 +36,8 @@ class Settings(BaseModel):
     preset: str = Field("default", description="Name of the preset these settings started from.")
 
     # -- network (paper section 3.1)
-    classes: int = Field(4, ge=1, le=16, description="Number of confidence maps K.")
+    start: Start = Field("synthetic", description="Weights at the start: learnt on synthetic images.")
+    classes: int = Field(2, ge=1, le=16, description="Number of confidence maps K.")
 
     # -- patch sampler (section 3.2)
     patch_size: int = Field(50, ge=8, le=256, description="Side of a patch in pixels.")
@@ -91,6 +93,11 @@ class Settings(BaseModel):
         if self.crop_size < self.patch_size:
             raise ValueError(
                 f"crop_size ({self.crop_size}) must not be smaller than patch_size ({self.patch_size})"
+            )
+        if self.start == "synthetic" and self.classes != 2:
+            raise ValueError(
+                f"the synthetic start has 2 classes, not {self.classes}; "
+                "choose start 'random' for another number"
             )
         if isinstance(self.threads, int) and not 1 <= self.threads <= 1024:
             raise ValueError(f"threads must be between 1 and 1024, or 'auto', not {self.threads}")
@@ -153,6 +160,8 @@ class Settings(BaseModel):
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "default": {},
     "paper": {
+        "start": "random",
+        "classes": 4,
         "crop_size": 300,
         "learning_rate": 2e-4,
         "max_steps": 100,  # 25 epochs of MoNuSeg's 30 images in batches of 10

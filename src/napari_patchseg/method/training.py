@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from .contrast import Contrast, contrast
 from .convergence import CollapseRule, ConvergenceRule
-from .inference import autocast, predict, prepare, reduced, to_batch
+from .inference import autocast, input_scale, predict, prepare, reduced, to_batch
 from .model import Model, weights_of
 from .network import ConfidenceNetwork, Featuriser
 from .sampling import PatchSampler, Windows
+from .scale import crops, freeze_statistics, rescale
 from .settings import Settings
 from .snapshot import (
     Cancelled,
@@ -39,6 +41,9 @@ PREVIEW_SHARE = 0.2
 #: Pixels of a preview; a larger box is shown at reduced size.
 PREVIEW_PIXELS = 1_000_000
 
+#: Side in pixels of the crops that batch normalisation's statistics are taken from.
+STATISTICS_CROP = 256
+
 #: Chooses the nucleus class from confidences (K, h, w) of a box at a reduction.
 ClassChooser = Callable[[NDArray[np.float32], Box, int], NucleusClass]
 
@@ -50,9 +55,16 @@ def _first_class(confidence: NDArray[np.float32], box: Box, reduction: int) -> N
 class _Trainer:
     """Network, optimiser and random numbers of one run; one call of `step` is one training step."""
 
-    def __init__(self, sources: Sequence[PixelSource], settings: Settings) -> None:
+    def __init__(
+        self,
+        sources: Sequence[PixelSource],
+        settings: Settings,
+        start: Mapping[str, Tensor] | None = None,
+    ) -> None:
         self.sources = sources
         self.settings = settings
+        self.start = start
+        self.scales = [input_scale(source, settings) for source in sources]
         smallest = min(min(source.shape[1:]) for source in sources)
         self.crop = min(settings.crop_size, smallest)
         self.channels = sources[0].shape[0]
@@ -71,11 +83,24 @@ class _Trainer:
                 if settings.similarity == "featurised-cosine"
                 else None
             )
+        if self.start is not None:
+            network.load_state_dict(dict(self.start))
         self.network = prepare(network, settings)
+        if self.start is not None:
+            self._take_statistics()
         self.featuriser = featuriser.to(settings.device) if featuriser is not None else None
         self.random = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
         self.new_optimiser(settings.learning_rate)
+
+    def _take_statistics(self) -> None:
+        batches = [
+            scale(to_batch(crop[None], self.settings))
+            for source, scale in zip(self.sources, self.scales, strict=True)
+            for crop in crops(source, STATISTICS_CROP, 16)
+        ]
+        with autocast(self.settings):
+            freeze_statistics(self.network, batches)
 
     def new_optimiser(self, learning_rate: float) -> None:
         parameters = list(self.network.parameters())
@@ -90,18 +115,13 @@ class _Trainer:
         settings = self.settings
         pixels, origins, owners = self._crops()
         images = to_batch(pixels, settings)
-        self.network.train()
-        # The running statistics start as the mean of the first batches, so that a preview of an
-        # early step is that step's and not that of the initial statistics.
-        momentum = max(0.1, 1 / number)
-        for module in self.network.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.momentum = momentum
+        if self.start is None:
+            self._normalise_by_batch(number)
         with autocast(settings):
-            confidence = self.network(images)
+            confidence = self.network(self._scaled(images, owners))
         windows = self.sampler(confidence, self.generator)
         result = contrast(
-            images,
+            rescale(images),
             confidence,
             windows,
             similarity_name=settings.similarity,
@@ -115,6 +135,22 @@ class _Trainer:
             self.optimiser.step()
         means = confidence.detach().mean((0, 2, 3)).tolist()
         return result, means, _patches(number, windows, origins, owners)
+
+    def _scaled(self, images: Tensor, owners: NDArray[np.int64]) -> Tensor:
+        scaled = [self.scales[owner](one[None]) for owner, one in zip(owners, images, strict=True)]
+        return torch.cat(scaled)
+
+    def _normalise_by_batch(self, number: int) -> None:
+        """The paper's way: batch statistics in training, running ones in prediction.
+
+        These start as the mean of the first batches, so that a preview of an early step shows that
+        step's weights and not the initial statistics.
+        """
+        self.network.train()
+        momentum = max(0.1, 1 / number)
+        for module in self.network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = momentum
 
     def _crops(self) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
         pixels, origins, owners = [], [], []
@@ -182,7 +218,12 @@ class _Previews:
     def _map(self, step: int, box: Box) -> ConfidenceMap:
         trainer = self.trainer
         data = predict(
-            trainer.network, trainer.sources[0], trainer.settings, box=box, control=self.control
+            trainer.network,
+            trainer.sources[0],
+            trainer.settings,
+            trainer.scales[0],
+            box=box,
+            control=self.control,
         )
         return ConfidenceMap(step, data, box, 1, self.choose_class(data, box, 1))
 
@@ -191,7 +232,7 @@ class _Previews:
         pixels = reduced(trainer.sources[0], box, reduction)
         trainer.network.eval()
         with torch.inference_mode(), autocast(trainer.settings):
-            data = trainer.network(to_batch(pixels[None], trainer.settings))[0]
+            data = trainer.network(trainer.scales[0](to_batch(pixels[None], trainer.settings)))[0]
         array = data.float().cpu().numpy()
         return ConfidenceMap(step, array, box, reduction, self.choose_class(array, box, reduction))
 
@@ -200,6 +241,7 @@ def train(
     images: PixelSource | Sequence[PixelSource],
     settings: Settings,
     *,
+    start: Mapping[str, Tensor] | None = None,
     choose_class: ClassChooser = _first_class,
     control: Control | None = None,
 ) -> Iterator[Snapshot]:
@@ -214,6 +256,9 @@ def train(
         One image, or the paper's data set; all with the same number of channels.
     settings : Settings
         Resolved: no "auto" left among device, precision, memory format and threads.
+    start : mapping of str to Tensor or None
+        Weights to start from, with ``settings.start`` "synthetic"; batch normalisation then takes its
+        statistics from the images, once. None: random weights.
     choose_class : callable
         Chooses the nucleus class of a map.
     control : Control or None
@@ -236,8 +281,10 @@ def train(
         raise ValueError("Settings must be resolved before training.")
     if settings.device == "cpu":
         torch.set_num_threads(int(settings.threads))
+    if (start is None) != (settings.start == "random"):
+        raise ValueError(f"start {settings.start!r} and the weights given do not go together.")
     control = control or Control()
-    trainer = _Trainer(sources, settings)
+    trainer = _Trainer(sources, settings, start)
     previews = _Previews(trainer, control, choose_class)
     converged, collapse = ConvergenceRule(), CollapseRule()
     good = best = weights_of(trainer.network)

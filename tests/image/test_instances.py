@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage as ndi
+
+from napari_patchseg.image.instances import (
+    ObjectSettings,
+    estimate_diameter,
+    label_nuclei,
+    otsu,
+    smallest_area,
+)
+from napari_patchseg.image.metrics import agreement
+
+
+def settings(diameter=20.0, threshold=0.5, min_area=None, split=True):
+    area = smallest_area(diameter) if min_area is None else min_area
+    return ObjectSettings(threshold, diameter, area, split, 0.75)
+
+
+def disks(centres, radius=10, shape=(120, 160)):
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    truth = np.zeros(shape, int)
+    for number, (row, column) in enumerate(centres, 1):
+        truth[(rows - row) ** 2 + (columns - column) ** 2 <= radius**2] = number
+    return truth
+
+
+def confidence_of(truth, blur=1.0):
+    return ndi.gaussian_filter((truth > 0).astype(np.float32), blur)
+
+
+def test_separate_nuclei_come_out_one_by_one():
+    truth = disks([(30, 30), (30, 90), (80, 50), (80, 120)])
+    found = label_nuclei(confidence_of(truth), settings())
+    assert found.dtype == np.uint16
+    assert sorted(np.unique(found)) == [0, 1, 2, 3, 4]
+    assert agreement(truth, found).aji > 0.9
+
+
+def test_touching_nuclei_are_split_and_can_be_left_whole():
+    truth = disks([(60, 50), (60, 69), (60, 110)])
+    found = label_nuclei(confidence_of(truth), settings())
+    assert found.max() == 3
+    assert agreement(truth, found).aji > 0.85
+    assert label_nuclei(confidence_of(truth), settings(split=False)).max() == 2
+
+
+def test_holes_are_filled_and_crumbs_dropped():
+    truth = disks([(60, 60)], radius=14)
+    confidence = confidence_of(truth)
+    confidence[58:63, 58:63] = 0
+    confidence[10:13, 10:13] = 1
+    found = label_nuclei(confidence, settings(diameter=28, threshold=0.5))
+    assert found.max() == 1
+    assert found[60, 60] == 1
+
+
+def test_the_smallest_area_is_kept_to():
+    truth = disks([(40, 40)], radius=12) + 2 * disks([(80, 100)], radius=6)
+    areas = {
+        area: label_nuclei(confidence_of(truth), settings(min_area=area)).max()
+        for area in (0, 100, 200, 1000)
+    }
+    assert areas == {0: 2, 100: 2, 200: 1, 1000: 0}
+
+
+def test_nothing_where_pixels_are_not_valid():
+    truth = disks([(60, 50), (60, 110)])
+    valid = np.ones(truth.shape, bool)
+    valid[:, 80:] = False
+    found = label_nuclei(confidence_of(truth), settings(), valid)
+    assert found.max() == 1
+    assert not found[:, 80:].any()
+
+
+def test_nuclei_at_the_border_are_kept_whole():
+    truth = disks([(0, 60), (60, 0), (119, 159)], radius=14)
+    assert agreement(truth, label_nuclei(confidence_of(truth), settings(28))).f1 == 1
+
+
+@given(st.floats(0, 1))
+def test_an_even_map_has_no_threshold_of_its_own(value):
+    assert otsu(np.full((20, 20), value, np.float32)) == 0.5
+
+
+def test_an_empty_map_gives_no_objects():
+    found = label_nuclei(np.zeros((80, 80), np.float32), settings())
+    assert found.shape == (80, 80)
+    assert not found.any()
+
+
+@given(st.integers(0, 50), st.floats(8, 40), st.floats(0.2, 0.8))
+def test_labels_run_without_gaps_and_each_is_large_enough(seed, diameter, threshold):
+    noise = np.random.default_rng(seed).random((90, 110)).astype(np.float32)
+    smooth = ndi.gaussian_filter(noise, diameter / 6)
+    smooth = (smooth - smooth.min()) / np.ptp(smooth)
+    chosen = settings(diameter, threshold)
+    found = label_nuclei(smooth, chosen)
+    sizes = np.bincount(found.ravel())[1:]
+    assert (sizes >= chosen.min_area).all()
+    assert len(sizes) == found.max()
+
+
+@pytest.mark.parametrize("radius", [6, 12, 20])
+def test_the_diameter_is_estimated(radius):
+    centres = [(r, c) for r in range(30, 300, 60) for c in range(30, 300, 60)]
+    truth = disks(centres, radius, (320, 320))
+    prior = confidence_of(truth) + np.random.default_rng(0).normal(0, 0.05, truth.shape)
+    assert estimate_diameter(prior.astype(np.float32)) == pytest.approx(2 * radius, rel=0.15)
+
+
+def test_without_objects_the_diameter_is_that_at_40x():
+    assert estimate_diameter(np.zeros((100, 100), np.float32)) == 24

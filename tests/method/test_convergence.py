@@ -1,0 +1,67 @@
+import math
+
+import pytest
+
+from napari_patchseg.method.convergence import CollapseRule, ConvergenceRule
+
+
+def stopped_at(negative, positive=lambda step: 0.01, steps=400):
+    """The step at which the rule stops on made-up curves, and the peak it goes back to."""
+    rule = ConvergenceRule()
+    for step in range(1, steps + 1):
+        if rule.update(step, positive(step), negative(step)):
+            return step, rule.peak_step
+    return None
+
+
+def rise_and_fall(peak):
+    return lambda step: 0.04 + 0.03 * math.exp(-(((step - peak) / 40) ** 2))
+
+
+@pytest.mark.parametrize("peak", [40, 80, 200])
+def test_it_stops_soon_after_the_peak_and_goes_back_to_it(peak):
+    step, best = stopped_at(rise_and_fall(peak))
+    assert peak <= best <= peak + 15
+    assert best + 10 <= step <= best + 40
+
+
+def test_a_separation_that_never_falls_never_stops():
+    assert stopped_at(lambda step: 0.05 - 0.04 * math.exp(-step / 50)) is None
+
+
+def test_the_random_network_at_the_start_is_no_peak():
+    """High separations of the first steps are those of random weights."""
+    step, best = stopped_at(lambda s: 0.2 if s < 3 else rise_and_fall(90)(s))
+    assert best >= 80
+    assert step > 90
+
+
+def test_positives_unlike_each_other_are_not_convergence():
+    """Past the peak, but positives and negatives no further apart than positives among themselves."""
+    assert stopped_at(rise_and_fall(60), positive=lambda step: 0.2) is None
+
+
+def test_noise_does_not_stop_a_rising_curve():
+    noisy = lambda step: 0.03 + 0.0002 * step + 0.004 * math.sin(step * 2.4)  # noqa: E731
+    assert stopped_at(noisy) is None
+
+
+def test_steps_without_pairs_are_passed_over():
+    nan = float("nan")
+    plain = stopped_at(rise_and_fall(60))
+    holed = stopped_at(lambda s: nan if s % 7 == 0 else rise_and_fall(60)(s))
+    assert holed is not None
+    assert abs(holed[0] - plain[0]) <= 5
+
+
+def test_all_classes_flat_is_a_collapse_but_one_is_not():
+    assert CollapseRule().update([0.001, 0.999], skipped=False)
+    assert not CollapseRule().update([0.001, 0.5], skipped=False)
+    assert CollapseRule().update([float("nan"), 0.5], skipped=False)
+
+
+def test_many_skipped_steps_in_a_row_are_a_collapse():
+    rule = CollapseRule(skips=3)
+    healthy = [0.5, 0.5]
+    seen = [rule.update(healthy, skipped) for skipped in (True, True, False, True, True, True)]
+    assert seen == [False, False, False, False, False, True]

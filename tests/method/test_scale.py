@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+import torch
+
+from napari_patchseg.method.network import ConfidenceNetwork
+from napari_patchseg.method.scale import InputScale, crops, freeze_statistics, rescale
+from napari_patchseg.method.source import ArraySource
+
+
+def test_the_papers_scale_is_rescale():
+    pixels = torch.rand(2, 3, 10, 12)
+    assert torch.allclose(InputScale.of_the_paper(3)(pixels), rescale(pixels))
+    assert rescale(torch.tensor([0.0, 1.0])).tolist() == pytest.approx([0.05, 1])
+
+
+def test_an_image_is_stretched_channel_by_channel():
+    rng = np.random.default_rng(0)
+    image = rng.random((3, 200, 300), dtype=np.float32)
+    dim = image * np.array([0.5, 0.2, 1], np.float32)[:, None, None]
+    plain, dimmed = (InputScale.of_image(ArraySource(one)) for one in (image, dim))
+    a, b = plain(torch.from_numpy(image[None])), dimmed(torch.from_numpy(dim[None]))
+    assert torch.allclose(a, b, atol=1e-3)
+    assert float(a.quantile(0.005)) == pytest.approx(-2, abs=0.05)
+    assert float(a.quantile(0.995)) == pytest.approx(2, abs=0.05)
+
+
+def test_an_even_channel_is_not_blown_up():
+    image = np.full((1, 100, 100), 0.5, np.float32)
+    image += np.random.default_rng(0).normal(0, 1e-4, image.shape).astype(np.float32)
+    scaled = InputScale.of_image(ArraySource(image))(torch.from_numpy(image[None]))
+    assert float(scaled.max() - scaled.min()) < 0.3
+
+
+@pytest.mark.parametrize(("shape", "count"), [((64, 90), 1), ((256, 256), 1), ((300, 900), 8), ((4000, 4000), 16)])
+def test_crops_cover_evenly_and_no_more_than_asked(shape, count):
+    found = crops(ArraySource(np.zeros((1, *shape), np.float32)), 256, 16)
+    assert len(found) == count
+    assert all(c.shape[1] == min(256, shape[0]) for c in found)
+
+
+def test_frozen_statistics_are_those_of_the_batches_and_stay():
+    torch.manual_seed(0)
+    network = ConfidenceNetwork(1, 1)
+    batches = [torch.rand(1, 1, 64, 64), torch.rand(1, 1, 64, 64) + 1]
+    freeze_statistics(network, batches)
+    norm = network.stem[1]
+    with torch.no_grad():
+        expected = sum(network.stem[0](batch).mean((0, 2, 3)) for batch in batches) / 2
+    assert torch.allclose(norm.running_mean, expected, atol=1e-5)
+    assert not network.training
+    network(torch.rand(1, 1, 64, 64) * 9)
+    assert torch.allclose(norm.running_mean, expected, atol=1e-5)
