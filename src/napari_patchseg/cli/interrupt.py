@@ -32,7 +32,7 @@ class Interrupt:
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
-        """Listen within this block."""
+        """Listen within this block; after an interrupt the process ends undisturbed by Ctrl-C."""
         before = {}
         for number in (signal.SIGINT, signal.SIGTERM):
             # Ignored signals stay ignored: a shell does that to what it starts in the background.
@@ -42,7 +42,8 @@ class Interrupt:
             yield
         finally:
             for number, handler in before.items():
-                signal.signal(number, handler)
+                ending = self.signal and number == signal.SIGINT
+                signal.signal(number, signal.SIG_IGN if ending else handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         if self.signal and time.monotonic() - self._since < _TIDYING:
