@@ -251,7 +251,7 @@ class PatchSegWidget(QWidget):
 
     def _on_settings(self) -> None:
         self.objects.set_classes(self.form.classes)
-        self._save_timer.start()
+        self._on_objects()
 
     def _on_objects(self, *_: object) -> None:
         self._save_timer.start()

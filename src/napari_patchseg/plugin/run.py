@@ -175,10 +175,14 @@ class ActiveRun(QObject):
             return
         self._handing_over = True
         try:
-            self.news.emit(self._mailbox.take())
+            while True:
+                finished = self._finished
+                self.news.emit(self._mailbox.take())
+                if finished == self._finished:
+                    break  # else the worker ended meanwhile, and left its last mail
         finally:
             self._handing_over = False
-        if self._finished:
+        if finished:
             self._end()
 
     def _on_finished(self) -> None:

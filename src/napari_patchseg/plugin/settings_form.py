@@ -11,24 +11,14 @@ from superqt import QCollapsible
 from napari_patchseg.method.settings import PRESETS, Settings
 
 from .editors import Editor
+from .worker import OBJECT_FIELDS
 
 _IN_VIEW = ("max_steps", "seed", "device")
-_FOLDED = (
-    "classes",
-    "patch_size",
-    "stride",
-    "patches",
-    "similarity",
-    "anchors",
-    "crop_size",
-    "batch_size",
-    "learning_rate",
-    "weight_decay",
-    "stop_at_convergence",
-    "prior_weight",
-    "precision",
-    "memory_format",
-    "threads",
+#: All other settings about training; those about objects have a panel of their own.
+_FOLDED = tuple(
+    name
+    for name in Settings.model_fields
+    if name not in ("preset", *_IN_VIEW) and (name not in OBJECT_FIELDS or name == "prior_weight")
 )
 #: A preset is about the method; the seed and the machine stay as they are.
 _PRESET_LEAVES = frozenset({"seed", "device", "precision", "memory_format", "threads"})

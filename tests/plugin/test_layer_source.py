@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+
+from napari_patchseg.errors import PatchSegError
+from napari_patchseg.plugin.layer_source import (
+    METADATA_KEY,
+    Region,
+    image_layer_of,
+    pixel_size_of,
+    source_of,
+    transform_of,
+)
+
+
+@pytest.fixture
+def model() -> ViewerModel:
+    return ViewerModel()
+
+
+def test_rgb_plane_is_read_as_it_is(model: ViewerModel, image: np.ndarray) -> None:
+    source = source_of(model, model.add_image(image, rgb=True))
+    assert (source.shape, source.box, source.rgb) == ((128, 128), (0, 0, 128, 128), True)
+    assert source.open().shape == (3, 128, 128)
+    assert source.pixel_size is None
+
+
+def test_current_plane_of_a_stack(model: ViewerModel) -> None:
+    stack = np.stack([np.full((80, 90), value, np.uint16) for value in range(5)])
+    stack[:, 10:20, 10:20] += 100
+    layer = model.add_image(stack, scale=(2, 1, 1))
+    model.dims.set_point(0, 6)
+    source = source_of(model, layer)
+    assert source.index[0] == 3
+    assert source.plane[0, 0] == 3
+
+
+def test_channels_are_taken_together(model: ViewerModel) -> None:
+    random = np.random.default_rng(0)
+    layer = model.add_image(
+        random.integers(0, 999, (4, 70, 80), np.uint16), axis_labels=("c", "y", "x"), rgb=False
+    )
+    assert source_of(model, layer).open().shape == (4, 70, 80)
+
+
+def test_pyramid_is_read_at_full_resolution(model: ViewerModel, image: np.ndarray) -> None:
+    layer = model.add_image([image, image[::2, ::2]], multiscale=True, rgb=True)
+    assert source_of(model, layer).open().shape == (3, 128, 128)
+
+
+def test_lazy_arrays_are_sliced_before_they_are_read(model: ViewerModel) -> None:
+    read = []
+
+    def block(block_info=None):  # type: ignore[no-untyped-def]
+        read.append(block_info[None]["chunk-location"])
+        return np.random.default_rng(0).integers(0, 255, (1, 64, 64), np.uint8)
+
+    stack = da.map_blocks(
+        block, chunks=((1,) * 50, (64, 64), (64,)), dtype=np.uint8, meta=np.empty(0, np.uint8)
+    )
+    layer = model.add_image(stack, contrast_limits=(0, 255))
+    model.dims.set_point(0, 7)
+    read.clear()
+    source_of(model, layer).open()
+    assert {where[0] for where in read} == {7}
+
+
+def test_rectangle_is_mapped_through_the_world_and_clipped(
+    model: ViewerModel, image: np.ndarray
+) -> None:
+    layer = model.add_image(image, rgb=True, scale=(0.5, 0.5), translate=(10, 20))
+    shapes = model.add_shapes(
+        [np.array([[4.75, 9.75], [4.75, 200], [49.75, 200], [49.75, 9.75]])],
+        translate=(10, 20),
+    )
+    shapes.selected_data = {0}
+    # 4.75 / 0.5 = 9.5: the border between pixels 9 and 10
+    assert source_of(model, layer, Region.RECTANGLE).box == (10, 20, 100, 128)
+
+
+def test_rectangle_under_rotation(model: ViewerModel, image: np.ndarray) -> None:
+    layer = model.add_image(image, rgb=True, rotate=90)
+    corners = np.array([[9.5, 29.5], [9.5, 99.5], [89.5, 99.5], [89.5, 29.5]])
+    world = np.array([layer.data_to_world(corner) for corner in corners])
+    model.add_shapes([world])
+    assert source_of(model, layer, Region.RECTANGLE).box == (10, 30, 90, 100)
+
+
+def test_no_rectangle_is_a_sentence(model: ViewerModel, image: np.ndarray) -> None:
+    layer = model.add_image(image, rgb=True)
+    with pytest.raises(PatchSegError, match="Select one rectangle"):
+        source_of(model, layer, Region.RECTANGLE)
+
+
+def test_rectangle_beside_the_image_is_a_sentence(model: ViewerModel, image: np.ndarray) -> None:
+    layer = model.add_image(image, rgb=True)
+    model.add_shapes([np.array([[500, 500], [500, 600], [600, 600], [600, 500.0]])])
+    with pytest.raises(PatchSegError, match="does not touch"):
+        source_of(model, layer, Region.RECTANGLE)
+
+
+def test_too_many_dimensions_is_a_sentence(model: ViewerModel) -> None:
+    layer = model.add_image(np.random.default_rng(0).random((2, 2, 2, 70, 70)), name="movie")
+    with pytest.raises(PatchSegError, match="'movie' has 5 dimensions"):
+        source_of(model, layer)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "sentence"),
+    [
+        (np.zeros((100, 100)), "same value"),
+        (np.full((100, 100), np.nan), "NaN or infinite"),
+        (np.random.default_rng(0).random((40, 100)), "at least 64"),
+        (np.random.default_rng(0).random((100, 100)) > 0.5, "true and false"),
+    ],
+)
+def test_what_cannot_be_segmented_is_a_sentence(
+    model: ViewerModel, pixels: np.ndarray, sentence: str
+) -> None:
+    layer = model.add_image(pixels, contrast_limits=(0, 1))
+    with pytest.raises(PatchSegError, match=sentence):
+        source_of(model, layer).open()
+
+
+def test_which_layer_is_meant(model: ViewerModel, image: np.ndarray) -> None:
+    with pytest.raises(PatchSegError, match="no layer"):
+        image_layer_of(model)
+    first = model.add_image(image, rgb=True, name="first")
+    assert image_layer_of(model) is first
+    second = model.add_image(image, rgb=True)
+    model.layers.selection = {first, second}
+    with pytest.raises(PatchSegError, match="2 layers are selected"):
+        image_layer_of(model)
+    model.layers.selection = set()
+    with pytest.raises(PatchSegError, match="No layer is selected"):
+        image_layer_of(model)
+    model.add_labels(np.zeros((9, 9), int), name="drawn")
+    with pytest.raises(PatchSegError, match="'drawn' is a Labels layer"):
+        image_layer_of(model)
+    model.add_image(image, rgb=True, metadata={METADATA_KEY: {"role": "confidence"}})
+    with pytest.raises(PatchSegError, match="confidence map"):
+        image_layer_of(model)
+
+
+def test_pixel_size_is_in_micrometres(model: ViewerModel, image: np.ndarray) -> None:
+    assert pixel_size_of(model.add_image(image, rgb=True, scale=(3, 3))) is None
+    layer = model.add_image(image, rgb=True, scale=(250, 250), units="nm")
+    assert pixel_size_of(layer) == pytest.approx(0.25)
+    layer = model.add_image(image, rgb=True, scale=(0.5, 2), units="um", rotate=20)
+    assert pixel_size_of(layer) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (17, 80), (3.5, 9.25)])
+@pytest.mark.parametrize(("origin", "reduction"), [((0, 0), 1), ((12, 40), 1), ((12, 40), 3)])
+def test_derived_layers_lie_on_their_image(
+    model: ViewerModel,
+    image: np.ndarray,
+    transform: dict[str, Any],
+    place: tuple[float, float],
+    origin: tuple[int, int],
+    reduction: int,
+) -> None:
+    layer = model.add_image(image, rgb=True, **transform)
+    derived = model.add_image(np.zeros((20, 20)), **transform_of(layer, origin, reduction))
+    # pixel i of a coarser grid covers the pixels i * r to i * r + r - 1
+    pixel = np.array(origin) + np.array(place) * reduction + (reduction - 1) / 2
+    np.testing.assert_allclose(derived.data_to_world(place), layer.data_to_world(pixel))
+    assert derived.units == layer.units
+    assert derived.axis_labels == layer.axis_labels
+
+
+def test_derived_layers_of_a_stack_take_its_last_dimensions(model: ViewerModel) -> None:
+    layer = model.add_image(
+        np.zeros((3, 70, 80)),
+        scale=(5, 0.5, 0.25),
+        translate=(1, 2, 3),
+        axis_labels=("z", "y", "x"),
+        units=("um",) * 3,
+    )
+    derived = model.add_labels(np.zeros((70, 80), int), **transform_of(layer))
+    np.testing.assert_allclose(derived.data_to_world((7, 9)), layer.data_to_world((0, 7, 9))[1:])
+    assert derived.axis_labels == ("y", "x")
+
+
+def test_changes_are_noticed(model: ViewerModel, image: np.ndarray) -> None:
+    layer = model.add_image(image.copy(), rgb=True)
+    source = source_of(model, layer)
+    assert not source.has_changed()
+    layer.data[30:60] = 0
+    assert source.has_changed()
+    layer.data = image
+    assert not source.has_changed()
+    layer.data = image[:100]
+    assert source.has_changed()

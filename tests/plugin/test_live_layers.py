@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+
+from napari_patchseg.method.snapshot import ConfidenceMap, NucleusClass
+from napari_patchseg.plugin.live_layers import LiveLayers
+from napari_patchseg.plugin.overlays import Canvas, ShownPatches, show_map
+
+CANVAS = Canvas.of((128, 128), (0, 0, 128, 128))
+
+
+@pytest.fixture
+def model() -> ViewerModel:
+    return ViewerModel()
+
+
+@pytest.fixture
+def source(model: ViewerModel, image: np.ndarray, transform: dict[str, Any]) -> Any:
+    return model.add_image(image, rgb=True, name="slide", **transform)
+
+
+@pytest.fixture
+def live(model: ViewerModel, source: Any) -> LiveLayers:
+    live = LiveLayers(model, source)
+    live.begin(CANVAS)
+    return live
+
+
+def a_map(step: int = 1) -> Any:
+    data = np.random.default_rng(step).random((1, 128, 128), np.float32)
+    return show_map(
+        ConfidenceMap(step, data, (0, 0, 128, 128), 1, NucleusClass(0, False, math.nan)), CANVAS
+    )
+
+
+def some_windows(count: int, step: int = 1) -> ShownPatches:
+    square = np.array([[0, 0], [0, 16], [16, 16], [16, 0]]) - 0.5
+    return ShownPatches(
+        np.array([square + i for i in range(count)]).reshape(-1, 4, 2),
+        {
+            "step": np.full(count, step),
+            "class": np.ones(count, int),
+            "mean confidence": np.linspace(0, 1, count),
+            "mean entropy": np.linspace(0, 1, count),
+        },
+    )
+
+
+def test_layers_are_made_once_and_then_written_to(model: ViewerModel, live: LiveLayers) -> None:
+    live.write_map(a_map(1))
+    live.write_patches(some_windows(5), some_windows(0))
+    layers = list(model.layers)
+    assert [layer.name for layer in layers] == [
+        "slide",
+        "slide confidence",
+        "slide positive patches",
+        "slide negative patches",
+    ]
+    for step in (2, 3):
+        live.write_map(a_map(step))
+        live.write_patches(some_windows(2 * step, step), some_windows(step, step))
+    assert list(model.layers) == layers
+    np.testing.assert_array_equal(layers[1].data, a_map(3).data)
+    assert layers[1].metadata["napari_patchseg"]["step"] == 3
+    assert tuple(layers[1].contrast_limits) == (0, 1)
+    assert (layers[2].nshapes, layers[3].nshapes) == (6, 3)
+    assert set(layers[2].shape_type) == {"rectangle"}
+    assert list(layers[2].features["step"]) == [3] * 6
+    live.write_patches(some_windows(0), some_windows(1))
+    assert (layers[2].nshapes, layers[3].nshapes) == (0, 1)
+
+
+def test_layers_carry_the_image_s_transform(
+    model: ViewerModel, source: Any, live: LiveLayers
+) -> None:
+    live.write_map(a_map())
+    live.write_patches(some_windows(1), some_windows(1))
+    live.write_labels(np.ones((128, 128), np.uint16), {})
+    for layer in model.layers[1:]:
+        for place in ((0, 0), (100, 30)):
+            np.testing.assert_allclose(layer.data_to_world(place), source.data_to_world(place))
+        np.testing.assert_allclose(layer.scale, source.scale)
+        np.testing.assert_allclose(layer.translate, source.translate)
+        np.testing.assert_allclose(layer.rotate, source.rotate)
+        np.testing.assert_allclose(layer.shear, source.shear)
+        np.testing.assert_allclose(layer.affine.affine_matrix, source.affine.affine_matrix)
+        assert layer.units == source.units
+        assert layer.axis_labels == source.axis_labels
+
+
+def test_layers_follow_an_image_that_is_moved(
+    model: ViewerModel, source: Any, live: LiveLayers
+) -> None:
+    live.write_map(a_map())
+    source.translate, source.rotate = (50, 60), 10
+    live.write_map(a_map(2))
+    np.testing.assert_allclose(
+        model.layers["slide confidence"].data_to_world((9, 9)), source.data_to_world((9, 9))
+    )
+
+
+def test_positive_and_negative_differ_in_colour(model: ViewerModel, live: LiveLayers) -> None:
+    live.write_patches(some_windows(2), some_windows(2))
+    positive, negative = model.layers[1:]
+    assert not np.allclose(positive.edge_color[0], negative.edge_color[0])
+    assert (positive.face_color[:, 3] == 0).all()
+
+
+def test_a_deleted_layer_stays_away_until_the_next_run(
+    model: ViewerModel, live: LiveLayers
+) -> None:
+    live.write_map(a_map())
+    del model.layers["slide confidence"]
+    live.write_map(a_map(2))
+    assert "slide confidence" not in model.layers
+    live.begin(CANVAS)
+    live.write_map(a_map(3))
+    assert "slide confidence" in model.layers
+
+
+def test_layers_belong_to_the_image_and_not_to_its_name(
+    model: ViewerModel, source: Any, live: LiveLayers, image: np.ndarray
+) -> None:
+    live.write_map(a_map())
+    first = model.layers["slide confidence"]
+    source.name = "other"
+    live.write_map(a_map(2))
+    assert model.layers[-1] is first
+    twin = model.add_image(image, rgb=True, name="slide")
+    second = LiveLayers(model, twin)
+    second.begin(CANVAS)
+    second.write_map(a_map(5))
+    assert first.metadata["napari_patchseg"]["step"] == 2
+
+
+def test_the_user_s_selection_is_kept(model: ViewerModel, source: Any, live: LiveLayers) -> None:
+    drawn = model.add_shapes(name="mine")
+    model.layers.selection.active = drawn
+    live.write_map(a_map())
+    live.write_patches(some_windows(1), some_windows(1))
+    live.write_labels(np.zeros((128, 128), np.uint16), {})
+    assert model.layers.selection.active is drawn
+    assert set(model.layers.selection) == {drawn}
+
+
+def ones(value: int) -> np.ndarray:
+    return np.full((128, 128), value, np.uint16)
+
+
+def test_labels_of_a_run_are_renewed(model: ViewerModel, live: LiveLayers) -> None:
+    layer = live.write_labels(ones(1), {"steps": 1})
+    assert live.write_labels(ones(2), {"steps": 2}) is layer
+    assert layer is not None
+    assert layer.name == "slide nuclei"
+    assert layer.data[0, 0] == 2
+    assert layer.metadata["napari_patchseg"]["steps"] == 2
+
+
+def test_edited_labels_are_never_rewritten(model: ViewerModel, live: LiveLayers) -> None:
+    first = live.write_labels(ones(1), {})
+    assert first is not None
+    first.paint((50, 50), 7)
+    edited = first.data.copy()
+    assert not live.rewrite_labels(ones(2), {})
+    second = live.write_labels(ones(2), {})
+    assert second is not first
+    np.testing.assert_array_equal(first.data, edited)
+    assert live.rewrite_labels(ones(3), {})
+    assert second is not None
+    assert second.data[0, 0] == 3
+
+
+def test_labels_with_other_data_count_as_edited(live: LiveLayers) -> None:
+    layer = live.write_labels(ones(1), {})
+    assert layer is not None
+    layer.data = ones(9)
+    assert not live.has_unedited_labels
+
+
+def test_labels_of_an_earlier_run_are_never_rewritten(model: ViewerModel, live: LiveLayers) -> None:
+    first = live.write_labels(ones(1), {})
+    live.begin(CANVAS)
+    assert not live.rewrite_labels(ones(2), {})
+    second = live.write_labels(ones(2), {})
+    assert second is not first
+    assert first is not None
+    assert first.data[0, 0] == 1
+
+
+def test_labels_of_a_region_lie_in_the_whole_image(model: ViewerModel, source: Any) -> None:
+    live = LiveLayers(model, source)
+    live.begin(Canvas.of((128, 128), (20, 30, 100, 110)))
+    layer = live.write_labels(np.ones((80, 80), np.uint16), {})
+    assert layer is not None
+    assert layer.data.shape == (128, 128)
+    assert layer.data[20:100, 30:110].all()
+    assert layer.data.sum() == 6400
+
+
+def test_an_image_that_is_gone_gets_no_layers(
+    model: ViewerModel, source: Any, live: LiveLayers
+) -> None:
+    model.layers.remove(source)
+    live.write_map(a_map())
+    live.write_patches(some_windows(1), some_windows(1))
+    assert live.write_labels(ones(1), {}) is None
+    assert len(model.layers) == 0
