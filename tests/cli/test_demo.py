@@ -1,0 +1,192 @@
+"""The demo, without a window and with one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_patchseg.cli.demo import FILES
+from napari_patchseg.files.images import read_image
+from napari_patchseg.files.labels import read_provenance
+
+#: The demo, with a look at the window, which is closed once the first steps are trained.
+WATCHED = """
+import sys
+from qtpy.QtCore import QTimer
+import napari
+from napari_patchseg.cli import main
+
+def look():
+    viewer = napari.current_viewer()
+    (dock,) = [w for w in viewer.window.dock_widgets.values()]
+    session = getattr(dock, "session", None) or dock.widget().session
+    names = [layer.name for layer in viewer.layers]
+    if session.record is None or len(session.record.history) < 2:
+        return
+    timer.stop()
+    print(names, session.state, viewer.layers.selection.active.name, flush=True)
+    {end}
+
+run = napari.run
+def run_watched():
+    global timer
+    timer = QTimer()
+    timer.timeout.connect(look)
+    timer.start(50)
+    run()
+napari.run = run_watched
+sys.exit(main(["demo"]))
+"""
+
+
+@pytest.fixture
+def headless(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_without_a_display(cli, headless, quickly):
+    done = cli("demo", "--size", "128", *quickly)
+    assert done.code == 0, done.err
+    assert "No window: " in done.err
+    if sys.platform.startswith("linux"):
+        assert "No window: there is no display. The results go to patchseg-demo." in done.err
+    folder = Path("patchseg-demo")
+    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+    for name in FILES:
+        assert f"wrote {folder / name}" in done.out
+    labels = tifffile.imread(folder / "labels.ome.tif")
+    assert labels.shape == (128, 128)
+    assert labels.any()
+    assert read_image(folder / "labels.ome.tif").pixel_size == pytest.approx(0.25)
+    confidence = tifffile.imread(folder / "confidence.tif")
+    assert (confidence.shape, confidence.dtype) == ((128, 128), np.float32)
+    assert 0 <= confidence.min() < confidence.max() <= 1
+    with Image.open(folder / "overlay.png") as overlay:
+        assert (overlay.size, overlay.mode) == ((128, 128), "RGB")
+    report = json.loads((folder / "report.json").read_text())
+    assert report["steps"] == 3
+    assert report["objects"]["count"] == labels.max()
+    assert f"Dice against the true nuclei {report['dice_against_truth']:.2f}" in done.out
+    provenance = read_provenance(folder / "labels.ome.tif")
+    assert provenance is not None
+    assert provenance["settings"] == report["settings"]
+
+
+def test_earlier_outputs_are_replaced_and_nothing_else(cli, quickly, tmp_path):
+    folder = tmp_path / "mine"
+    assert cli("demo", "--headless", "--output", folder, "--size", "128", *quickly).code == 0
+    (folder / "notes.txt").write_text("mine")
+    before = (folder / "report.json").read_text()
+    done = cli("demo", "--headless", "--output", folder, "--size", "96", *quickly)
+    assert done.code == 0
+    assert "No window: as asked." in done.err
+    assert (folder / "report.json").read_text() != before
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["labels.ome.tif", "report.json", "overlay.png"])
+def test_files_that_are_not_the_demos_stay(cli, quickly, tmp_path, name):
+    (tmp_path / "patchseg-demo").mkdir()
+    path = tmp_path / "patchseg-demo" / name
+    path.write_text("[1]")
+    done = cli("demo", "--headless", "--size", "128", *quickly)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.splitlines()[-1].endswith(
+        "is not of an earlier demo; choose another folder with --output."
+    )
+    assert [entry.name for entry in path.parent.iterdir()] == [name]
+    assert path.read_text() == "[1]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--output", "missing/folder"], "Folder missing/folder cannot be made"),
+        (["--output", "file"], "file is a file, not a folder"),
+        (["--size", "32"], "A synthetic field needs sides of 64 px or more"),
+        (["--max-steps", "0"], "Setting max_steps"),
+    ],
+)
+def test_what_cannot_be(cli, quickly, tmp_path, arguments, sentence):
+    (tmp_path / "file").touch()
+    done = cli("demo", "--headless", *quickly, *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.splitlines()[-1].startswith(f"napari-patchseg: {sentence}")
+
+
+def test_read_only_folder(cli, quickly, read_only):
+    done = cli("demo", "--headless", "--output", read_only, *quickly)
+    assert (done.code, done.out) == (2, "")
+    assert "is read-only; choose another." in done.err
+
+
+def test_without_matplotlib(tmp_path, quickly):
+    code = (
+        "import sys; sys.modules['matplotlib'] = None\n"
+        "from napari_patchseg.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "demo", "--headless", *quickly],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "napari-patchseg[all]" in done.stderr
+    assert not list(tmp_path.iterdir())  # said before the work, not after it
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"DISPLAY": ":987"}, "No window: Qt does not start ("),
+        ({"DISPLAY": ":0", "QT_QPA_PLATFORM": "offscreen"}, "(QT_QPA_PLATFORM=offscreen)"),
+        ({"DISPLAY": ":0", "QT_QPA_PLATFORM": "nonsense"}, "No window: Qt does not start ("),
+    ],
+)
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="displays as X has them")
+def test_display_that_is_none(tmp_path, quickly, environment, sentence):
+    """A display that is gone would end the whole process; the demo goes on without."""
+    done = subprocess.run(
+        [sys.executable, "-m", "napari_patchseg", "demo", "--size", "96", *quickly],
+        cwd=tmp_path,
+        env={**os.environ, "WAYLAND_DISPLAY": "", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert sentence in done.stderr
+    assert (tmp_path / "patchseg-demo" / "labels.ome.tif").exists()
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [("viewer.close()", 0), ("import os, signal; os.kill(os.getpid(), signal.SIGINT)", 130)],
+)
+def test_with_a_window(tmp_path, end, code):
+    """napari itself, the panel from the manifest, training under way; closing ends it."""
+    if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
+        pytest.skip("no X server")
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED.replace("{end}", end)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "synthetic H&E" in done.stdout
+    assert "synthetic H&E confidence" in done.stdout
+    assert "training" in done.stdout
+    assert not list(tmp_path.iterdir())
