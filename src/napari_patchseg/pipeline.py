@@ -50,6 +50,8 @@ Labels = NDArray[np.uint16] | NDArray[np.uint32]
 
 #: A chosen class that goes with the prior less than this is not nuclei.
 LEAST_CORRELATION = 0.15
+#: Weight of brightness or darkness beside the confidence of images that are not stained.
+GREY_PRIOR_WEIGHT = 0.5
 NOTHING_SEPARATED = "Nothing could be separated in this image: it shows no nuclei."
 
 
@@ -400,13 +402,28 @@ def object_settings(
 ) -> ObjectSettings:
     """Fill in what the user left open about objects, from the confidence (H, W) and the image."""
     diameter = diameter_in_pixels(settings, pixel_size) or expected_diameter(pixels)
+    threshold = settings.threshold
+    if threshold is None:  # the synthetic start was taught what a half means
+        threshold = 0.5 if settings.start == "synthetic" else otsu(nuclei, pixels.valid)
     return ObjectSettings(
-        threshold=otsu(nuclei, pixels.valid) if settings.threshold is None else settings.threshold,
+        threshold=threshold,
         diameter=diameter,
         min_area=smallest_area(diameter) if settings.min_area is None else settings.min_area,
         split=settings.split == "distance",
         split_depth=settings.split_depth,
     )
+
+
+def evidence(
+    confidence: ConfidenceMap, pixels: Pixels, settings: Settings
+) -> NDArray[np.float32]:
+    """What is thresholded: confidence in nuclei (H, W), moved by the prior where the settings say so."""
+    weight = settings.prior_weight
+    if weight is None:
+        weight = 0.0 if pixels.kind == "stained" else GREY_PRIOR_WEIGHT
+    if weight == 0:
+        return confidence.nuclei
+    return with_prior(confidence.nuclei, pixels.prior(), weight, pixels.valid)
 
 
 def make_labels(
@@ -425,8 +442,7 @@ def make_labels(
     objects : dict
         ``count``, ``threshold``, ``diameter``, ``min_area``, ``split``, ``split_depth``.
     """
-    prior = pixels.prior() if settings.prior_weight else confidence.nuclei
-    nuclei = with_prior(confidence.nuclei, prior, settings.prior_weight, pixels.valid)
+    nuclei = evidence(confidence, pixels, settings)
     chosen = object_settings(nuclei, pixels, settings, pixel_size=pixel_size)
     labels = label_nuclei(nuclei, chosen, pixels.valid)
     return labels, {"count": int(labels.max(initial=0)), **vars(chosen)}

@@ -65,3 +65,11 @@ def test_many_skipped_steps_in_a_row_are_a_collapse():
     healthy = [0.5, 0.5]
     seen = [rule.update(healthy, skipped) for skipped in (True, True, False, True, True, True)]
     assert seen == [False, False, False, False, False, True]
+
+
+def test_from_a_start_that_has_separated_already_it_ends_when_nothing_grows():
+    rule = ConvergenceRule.for_start("synthetic")
+    curve = [0.05 * (1 - math.exp(-step / 5)) if step < 20 else 0.049 for step in range(1, 100)]
+    stops = [n for n, value in enumerate(curve, 1) if rule.update(n, 0.06, value)]
+    assert 20 <= stops[0] <= 45
+    assert 19 <= rule.peak_step < stops[0]

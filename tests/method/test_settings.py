@@ -14,6 +14,7 @@ def test_the_paper_preset_is_section_4():
     assert (paper.classes, paper.patch_size, paper.stride, paper.patches) == (4, 50, 20, 10)
     assert (paper.crop_size, paper.batch_size, paper.anchors) == (300, 10, 10)
     assert (paper.learning_rate, paper.weight_decay) == (2e-4, 1e-4)
+    assert paper.prior_weight == 0
     assert paper.similarity == "mean-squared-error"
 
 

@@ -98,9 +98,9 @@ def with_prior(
     weight: float,
     valid: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
-    """Confidence and prior taken together: sigmoid(z(logit confidence) + weight z(prior)).
+    """Confidence moved by the prior: sigmoid(l + weight sd(l) z(prior)), with l = logit(confidence).
 
-    z subtracts the mean and divides by the standard deviation of the valid pixels.
+    z subtracts the mean and divides by the standard deviation sd of the valid pixels.
 
     Parameters
     ----------
@@ -115,7 +115,8 @@ def with_prior(
         return confidence
     clipped = confidence.clip(1e-4, 1 - 1e-4)
     logit = np.log(clipped / (1 - clipped))
-    together = _standardised(logit, valid) + weight * _standardised(prior, valid)
+    spread = float((logit if valid is None else logit[valid]).std())
+    together = logit + weight * spread * _standardised(prior, valid)
     return np.asarray(1 / (1 + np.exp(-together)), dtype=np.float32)
 
 

@@ -11,10 +11,10 @@ class ConvergenceRule:
     """Decides from the two separations alone that positives and negatives are as far apart as they get.
 
     While the network learns, the positive-negative separation grows; once it has learnt what it can,
-    both separations shrink again, since ever emptier patches also lower the loss, and the objects
-    dissolve. So the run has converged when the smoothed positive-negative separation has passed its
-    peak, while it is above the positive-positive one; the weights of the peak are the result. See
-    docs/method.md for how the numbers were chosen.
+    both separations stand still and then shrink, since ever emptier patches also lower the loss, and
+    the objects dissolve. So the run has converged when the smoothed positive-negative separation has
+    passed its peak; the weights of the peak are the result. See docs/method.md for how the numbers
+    were chosen.
 
     Parameters
     ----------
@@ -25,8 +25,12 @@ class ConvergenceRule:
         Weight of the newest value in the running means, in (0, 1].
     drop : float
         Share of its peak by which the running mean must have fallen.
+    growth : float
+        Share by which a new peak must exceed the old.
     patience : int
         Steps that must have gone by since the peak.
+    apart : float
+        How many times the positive-positive separation the positive-negative one must be.
 
     Attributes
     ----------
@@ -37,7 +41,20 @@ class ConvergenceRule:
     first: int = 20
     smoothing: float = 0.15
     drop: float = 0.05
+    growth: float = 0.0
     patience: int = 10
+    apart: float = 1.0
+
+    @classmethod
+    def for_start(cls, start: str) -> ConvergenceRule:
+        """The rule for random weights, or for a start that has separated them already.
+
+        The latter's windows are mixed, so that positives differ as much as positives from negatives,
+        and the separation moves by a few per cent: it has converged when it has stopped growing.
+        """
+        if start == "random":
+            return cls()
+        return cls(first=10, smoothing=0.2, drop=0.0, growth=0.01, patience=8, apart=0.0)
 
     def __post_init__(self) -> None:
         self.peak_step = 0
@@ -53,13 +70,13 @@ class ConvergenceRule:
             return False
         self._positive = self._mean(self._positive, positive_separation)
         self._negative = self._mean(self._negative, negative_separation)
-        if step >= self.first and self._negative > self._peak:
+        if step >= self.first and self._negative > (1 + self.growth) * self._peak:
             self._peak, self.peak_step = self._negative, step
         return (
             self.peak_step > 0
             and step - self.peak_step >= self.patience
-            and self._negative <= (1 - self.drop) * self._peak
-            and self._negative > self._positive
+            and self._negative <= (1 + self.growth - self.drop) * self._peak
+            and self._negative > self.apart * self._positive
         )
 
     def _mean(self, old: float | None, new: float) -> float:

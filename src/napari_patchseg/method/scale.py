@@ -78,12 +78,20 @@ def crops(source: PixelSource, size: int, most: int) -> list[NDArray[np.float32]
     return [source.read(box) for box in boxes]
 
 
-def freeze_statistics(network: nn.Module, batches: Sequence[Tensor]) -> None:
+def freeze_statistics(network: nn.Module, batches: Sequence[Tensor], share: float = 1.0) -> None:
     """Take batch normalisation's statistics from these batches, and put it into evaluation mode.
 
-    The mean over the batches of their statistics; whatever the network had before is forgotten.
+    Parameters
+    ----------
+    network : Module
+        Changed in place.
+    batches : sequence of Tensor
+        (N, C, H, W) each; the mean over the batches of their statistics is taken.
+    share : float
+        Of these in the result, in [0, 1]; the rest is what the network had.
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    before = [(norm.running_mean.clone(), norm.running_var.clone()) for norm in norms]
     network.train()
     for norm in norms:
         norm.reset_running_stats()
@@ -91,4 +99,7 @@ def freeze_statistics(network: nn.Module, batches: Sequence[Tensor]) -> None:
     with torch.no_grad():
         for batch in batches:
             network(batch)
+        for norm, (mean, variance) in zip(norms, before, strict=True):
+            norm.running_mean.lerp_(mean, 1 - share)
+            norm.running_var.lerp_(variance, 1 - share)
     network.eval()

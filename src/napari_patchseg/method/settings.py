@@ -50,10 +50,13 @@ class Settings(BaseModel):
 
     # -- optimisation (section 4)
     crop_size: int = Field(200, ge=64, le=1024, description="Side of a training crop in pixels.")
-    batch_size: int = Field(10, ge=1, le=64, description="Crops per step.")
+    batch_size: int = Field(8, ge=1, le=64, description="Crops per step.")
     learning_rate: float = Field(3e-4, gt=0, le=0.1, description="Adam's learning rate.")
     weight_decay: float = Field(1e-4, ge=0, le=1, description="Adam's weight decay.")
-    max_steps: int = Field(150, ge=1, le=100_000, description="Training ends here at the latest.")
+    anchor: float = Field(
+        20.0, ge=0, le=1000, description="Weight of agreeing with the synthetic start's own maps."
+    )
+    max_steps: int = Field(60, ge=1, le=100_000, description="Training ends here at the latest.")
     stop_at_convergence: bool = Field(True, description="End when the separations say converged.")
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of every random draw.")
 
@@ -74,11 +77,18 @@ class Settings(BaseModel):
         None, gt=0, le=1000, description="Expected nucleus diameter; None estimates it."
     )
     diameter_unit: LengthUnit = Field("px", description="Unit of nucleus_diameter.")
-    prior_weight: float = Field(
-        0.7, ge=0, le=10, description="Weight of the stain prior beside the confidence's logit."
+    prior_weight: float | None = Field(
+        None,
+        ge=0,
+        le=10,
+        description="Weight of the stain prior beside the confidence; None: 0 for stained images, "
+        "else 0.5.",
     )
     threshold: float | None = Field(
-        None, gt=0, lt=1, description="Confidence from which a pixel is nucleus; None: Otsu's."
+        None,
+        gt=0,
+        lt=1,
+        description="Confidence from which a pixel is nucleus; None: 0.5, or Otsu's from a random start.",
     )
     min_area: float | None = Field(
         None, ge=0, description="Smallest object in square pixels; None follows the diameter."
@@ -163,6 +173,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "start": "random",
         "classes": 4,
         "crop_size": 300,
+        "batch_size": 10,
         "learning_rate": 2e-4,
         "max_steps": 100,  # 25 epochs of MoNuSeg's 30 images in batches of 10
         "prior_weight": 0.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,6 +44,8 @@ PREVIEW_PIXELS = 1_000_000
 
 #: Side in pixels of the crops that batch normalisation's statistics are taken from.
 STATISTICS_CROP = 256
+#: Share of the open image in them; the rest is the start's, which holds where an image is nearly empty.
+STATISTICS_SHARE = 0.5
 
 #: Chooses the nucleus class from confidences (K, h, w) of a box at a reduction.
 ClassChooser = Callable[[NDArray[np.float32], Box, int], NucleusClass]
@@ -100,7 +103,8 @@ class _Trainer:
             for crop in crops(source, STATISTICS_CROP, 16)
         ]
         with autocast(self.settings):
-            freeze_statistics(self.network, batches)
+            freeze_statistics(self.network, batches, STATISTICS_SHARE)
+        self.teacher = copy.deepcopy(self.network).requires_grad_(False)
 
     def new_optimiser(self, learning_rate: float) -> None:
         parameters = list(self.network.parameters())
@@ -117,8 +121,11 @@ class _Trainer:
         images = to_batch(pixels, settings)
         if self.start is None:
             self._normalise_by_batch(number)
+        inputs = self._scaled(images, owners)
         with autocast(settings):
-            confidence = self.network(self._scaled(images, owners))
+            logits = self.network.logits(inputs)
+        logits = logits.float()
+        confidence = logits.sigmoid()
         windows = self.sampler(confidence, self.generator)
         result = contrast(
             rescale(images),
@@ -129,12 +136,25 @@ class _Trainer:
             featuriser=self.featuriser,
             generator=self.generator,
         )
-        if result.loss is not None:
+        loss = result.loss
+        if self.start is not None:
+            agreement = settings.anchor * self._disagreement(inputs, logits, number)
+            loss = agreement if loss is None else loss + agreement
+        if loss is not None:
             self.optimiser.zero_grad(set_to_none=True)
-            result.loss.backward()
+            loss.backward()
             self.optimiser.step()
         means = confidence.detach().mean((0, 2, 3)).tolist()
         return result, means, _patches(number, windows, origins, owners)
+
+    def _disagreement(self, inputs: Tensor, logits: Tensor, number: int) -> Tensor:
+        """Cross-entropy with what the start sees in the same crops, turned by a right angle more each
+        step: the contrast may sharpen the maps, but not move them, and agrees with every turn."""
+        turns = number % 4
+        with torch.no_grad(), autocast(self.settings):
+            seen = self.teacher.logits(torch.rot90(inputs, turns, (2, 3)))
+        target = torch.rot90(seen.float(), -turns, (2, 3)).sigmoid()
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits, target)
 
     def _scaled(self, images: Tensor, owners: NDArray[np.int64]) -> Tensor:
         scaled = [self.scales[owner](one[None]) for owner, one in zip(owners, images, strict=True)]
@@ -286,7 +306,7 @@ def train(
     control = control or Control()
     trainer = _Trainer(sources, settings, start)
     previews = _Previews(trainer, control, choose_class)
-    converged, collapse = ConvergenceRule(), CollapseRule()
+    converged, collapse = ConvergenceRule.for_start(settings.start), CollapseRule()
     good = best = weights_of(trainer.network)
     recoveries: list[str] = []
     settled = 0  # the step at which the network last started anew
@@ -296,10 +316,11 @@ def train(
     for step in range(1, settings.max_steps + 1):
         result, means, patches = trainer.step(step)
         state: State = "separating"
-        if collapse.update(means, result.loss is None):
+        if collapse.update(means, result.loss is None and start is None):
             state = "collapsed"
             recoveries.append(_recover(trainer, good, len(recoveries), step))
-            converged, collapse, settled = ConvergenceRule(), CollapseRule(), step
+            converged = ConvergenceRule.for_start(settings.start)
+            collapse, settled = CollapseRule(), step
         elif step % CHECKPOINT_STEPS == 0 and result.loss is not None:
             good = weights_of(trainer.network)
         if state != "collapsed" and converged.update(
