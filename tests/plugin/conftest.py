@@ -49,6 +49,7 @@ def transform() -> dict[str, Any]:
 def quick() -> Settings:
     """Resolved, and a few hundredths of a second a step."""
     return Settings.create(
+        start="random",
         classes=2,
         crop_size=64,
         batch_size=2,

@@ -12,7 +12,8 @@ import pytest
 from napari_patchseg.errors import PatchSegError
 from napari_patchseg.method.settings import Settings
 from napari_patchseg.plugin.layer_source import source_of
-from napari_patchseg.plugin.session import RunState, TrainingSession
+from napari_patchseg.plugin.session import TrainingSession
+from napari_patchseg.plugin.states import RunState
 
 Wait = Callable[[Callable[[], Any]], None]
 
@@ -133,14 +134,14 @@ def test_labels_while_it_trains_and_while_it_is_paused(
 ) -> None:
     session.start(source_of(viewer, layer), long)
     wait(lambda: step(session) > 2)
-    session.make_labels(long)
+    session.make_labels()
     wait(lambda: "slide nuclei" in viewer.layers)
     assert session.is_busy
     first = viewer.layers["slide nuclei"]
     made_at = first.metadata["napari_patchseg"]["steps"]
     session.pause()
     wait(lambda: session.state is RunState.PAUSED)
-    session.make_labels(long)
+    session.make_labels()
     wait(lambda: first.metadata["napari_patchseg"]["steps"] > made_at)
     assert session.state is RunState.PAUSED
     assert sum(layer.name.startswith("slide nuclei") for layer in viewer.layers) == 1
@@ -158,7 +159,7 @@ def test_stop_keeps_weights_and_map(
     assert session.record.model is not None
     steps = session.record.model.steps
     assert "slide confidence" in viewer.layers
-    session.make_labels(long)
+    session.make_labels()
     wait(lambda: "slide nuclei" in viewer.layers)
     report = viewer.layers["slide nuclei"].metadata["napari_patchseg"]
     assert report["steps"] == steps
@@ -185,7 +186,7 @@ def test_without_streaming_there_are_no_live_layers(
     session.start(source_of(viewer, layer), quick)
     wait(lambda: not session.is_busy)
     assert list(viewer.layers) == [layer]
-    session.make_labels(quick)
+    session.make_labels()
     wait(lambda: "slide nuclei" in viewer.layers)
     assert len(viewer.layers) == 2
 
@@ -330,15 +331,15 @@ def test_sliders_redraw_the_last_unedited_labels(
     labels = viewer.layers["slide nuclei"]
     nuclei = viewer.layers["slide confidence"].data
     for threshold in (0.2, 0.3, float(np.quantile(nuclei, 0.98))):
-        session.presenter.take_objects(quick.replace(threshold=threshold, min_area=1))
+        session.presenter.take_objects({"threshold": threshold, "min_area": 1})
     wait(lambda: not session.presenter.is_drawing)
     assert labels.metadata["napari_patchseg"]["objects"]["threshold"] == threshold
     labels.paint((60, 60), 99)
     edited = labels.data.copy()
-    session.presenter.take_objects(quick.replace(threshold=0.3))
+    session.presenter.take_objects({"threshold": 0.3})
     wait(lambda: not session.presenter.is_drawing)
     np.testing.assert_array_equal(labels.data, edited)
-    session.make_labels(quick)
+    session.make_labels()
     wait(lambda: "slide nuclei [1]" in viewer.layers)
     np.testing.assert_array_equal(labels.data, edited)
 
@@ -352,9 +353,7 @@ def test_the_shown_class_can_be_chosen(
     whole = session.record.whole
     for number in (0, 1):
         for polarity in ("direct", "inverted"):
-            session.presenter.take_objects(
-                quick.replace(nucleus_class=number, nucleus_polarity=polarity)
-            )
+            session.presenter.take_objects({"nucleus_class": number, "nucleus_polarity": polarity})
             wait(lambda: not session.presenter.is_drawing)
             expected = whole.data[number] if polarity == "direct" else 1 - whole.data[number]
             np.testing.assert_allclose(confidence.data, expected, atol=1e-6)
@@ -381,7 +380,7 @@ def test_the_same_seed_gives_the_same_labels(
 
     session.start(source_of(viewer, layer), quick, make_labels=True)
     wait(lambda: step(session) > 1 or not session.is_busy)
-    session.make_labels(quick)
+    session.make_labels()
     wait(lambda: not session.is_busy and not session.presenter.is_drawing)
     labels = session.labels
     assert labels is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 from napari.utils import cancelable_progress
@@ -23,16 +24,14 @@ class Activity:
     ----------
     name : str
         The image's.
-    total : int
-        Steps of training.
     stop : callable
         Called when the user stops the run there.
     """
 
-    def __init__(self, name: str, total: int, stop: Callable[[], None]) -> None:
+    def __init__(self, name: str, stop: Callable[[], None]) -> None:
         self._name = name
         self._progress: _StoppableProgress | None = _StoppableProgress(
-            total=total, desc=f"Segment nuclei in {name}", cancel_callback=stop
+            total=0, desc=f"Segment nuclei in {name}", cancel_callback=stop
         )
 
     def update(self, done: int, total: int, text: str) -> None:
@@ -53,4 +52,5 @@ class Activity:
         """Take the line away."""
         progress, self._progress = self._progress, None
         if progress is not None:
-            progress.close()
+            with contextlib.suppress(RuntimeError):  # the window has gone before
+                progress.close()

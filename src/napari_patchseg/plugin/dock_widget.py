@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
@@ -84,12 +84,17 @@ class PatchSegWidget(QWidget):
 
     def settings(self) -> Settings:
         """All settings as shown; raises `SettingsError` where they do not go together."""
-        values = {**self.form.values(), **self.objects.values()}
+        values = {**self.form.values(), **self._object_values()}
+        return Settings.create(values.pop("preset"), **values)
+
+    def _object_values(self) -> dict[str, Any]:
         diameter = self.diameter.value()
-        values["nucleus_diameter"] = diameter if diameter > 0 else None
-        values["diameter_unit"] = self.unit.currentText()
-        preset = values.pop("preset")
-        return Settings.create(preset, **values)
+        return {
+            **self.objects.values(),
+            "nucleus_diameter": diameter if diameter > 0 else None,
+            "diameter_unit": self.unit.currentText(),
+            "prior_weight": self.form.values()["prior_weight"],
+        }
 
     def show_settings(self, settings: Settings) -> None:
         """Show settings, as if the user had entered them."""
@@ -115,7 +120,7 @@ class PatchSegWidget(QWidget):
 
     def make_labels(self) -> None:
         """Add or renew the labels."""
-        self._guarded(lambda: self.session.make_labels(self.settings()))
+        self._guarded(lambda: self.session.make_labels(self._object_values()))
 
     def save_labels(self, path: str) -> None:
         """Write the labels to a file."""
@@ -129,7 +134,7 @@ class PatchSegWidget(QWidget):
         write = write_png if path.lower().endswith(".png") else write_ome_tiff
 
         def save() -> None:
-            self._tell(f"Saved the labels as {write(path, data, meta)[0]}.", False)
+            show_info(f"Saved the labels as {write(path, data, meta)[0]}.")
 
         self._guarded(save)
 
@@ -140,9 +145,11 @@ class PatchSegWidget(QWidget):
             raise PatchSegError("There is nothing to copy yet; train on an image first.")
         layer = self.session.labels
         report = record.report if layer is None else layer.metadata.get(METADATA_KEY, {})
-        used = record.model is not None and record.model is self.models.model
-        loaded = self.models.path if used and not record.history else None
-        return script_of(record, report, loaded)
+        if record.model is None or record.history:
+            return script_of(record, report)
+        if self.models.path is None:
+            raise PatchSegError("Save the model first: the script has to load it.")
+        return script_of(record, report, self.models.path)
 
     # -- building
 
@@ -210,7 +217,8 @@ class PatchSegWidget(QWidget):
         self.objects.save_clicked.connect(self._on_save_labels)
         self.models.apply_clicked.connect(self.segment_with_model)
         self.models.copy_clicked.connect(self._on_copy)
-        self.models.told.connect(self._tell)
+        self.models.failed.connect(show_error)
+        self.models.saved.connect(show_info)
         session = self.session
         session.told.connect(self._tell)
         session.state_changed.connect(self._refresh)
@@ -255,11 +263,7 @@ class PatchSegWidget(QWidget):
 
     def _on_objects(self, *_: object) -> None:
         self._save_timer.start()
-        try:
-            settings = self.settings()
-        except PatchSegError:
-            return  # said when the user starts something
-        self._guarded(lambda: self.session.presenter.take_objects(settings))
+        self._guarded(lambda: self.session.presenter.take_objects(self._object_values()))
 
     def _on_results(self) -> None:
         record = self.session.record
@@ -295,7 +299,7 @@ class PatchSegWidget(QWidget):
             clipboard = QApplication.clipboard()
             assert clipboard is not None
             clipboard.setText(self.script())
-            self._tell("Copied a script that makes these labels.", False, quiet=True)
+            show_info("Copied a script that makes these labels.")
 
         self._guarded(copy)
 
@@ -321,10 +325,9 @@ class PatchSegWidget(QWidget):
         except PatchSegError as error:
             self._tell(str(error), True)
 
-    def _tell(self, sentence: str, is_error: bool, *, quiet: bool = False) -> None:
+    def _tell(self, sentence: str, is_error: bool) -> None:
         LOG.info(sentence)
-        show = show_error if is_error else show_info if quiet else show_warning
-        show(sentence)
+        (show_error if is_error else show_warning)(sentence)
 
     def _show_remembered(self) -> None:
         try:
@@ -375,6 +378,7 @@ class _VerticalScroll(QScrollArea):
 
     def __init__(self, content: QWidget) -> None:
         super().__init__()
+        self._content = content
         self.setWidget(content)
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
@@ -382,11 +386,12 @@ class _VerticalScroll(QScrollArea):
 
     def sizeHint(self) -> QSize:
         """As high as its content, if there is room."""
-        return QSize(self.minimumWidth(), self.widget().sizeHint().height())
+        return QSize(self.minimumWidth(), self._content.sizeHint().height())
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Follow the content's width."""
         if event is not None and event.type() == QEvent.Type.LayoutRequest:
-            bar = self.verticalScrollBar().sizeHint().width()
-            self.setMinimumWidth(self.widget().minimumSizeHint().width() + bar)
+            bar = self.verticalScrollBar()
+            room = 0 if bar is None else bar.sizeHint().width()
+            self.setMinimumWidth(self._content.minimumSizeHint().width() + room)
         return super().eventFilter(watched, event)

@@ -36,6 +36,8 @@ class Editor:
         self.label = LABELS.get(name, name.replace("_", " "))
         self.on_change: Callable[[], None] | None = None
         self._silent = False
+        # What a spin box at its lowest value, which reads "auto", stands for.
+        self._auto = AUTO if AUTO in _choices(field.annotation) else None
         low, high, open_low = _limits(field.metadata)
         kinds = _kinds(field.annotation)
         if bool in kinds:
@@ -43,7 +45,7 @@ class Editor:
         elif int in kinds:
             self.widget = self._spin_box(low, high, optional=len(kinds) > 1)
         elif float in kinds:
-            self.widget = self._double_box(low, high, open_low)
+            self.widget = self._double_box(low, high, open_low=open_low, optional=len(kinds) > 1)
         else:
             self.widget = self._combo(_choices(field.annotation))
         self.widget.setToolTip(field.description or "")
@@ -86,15 +88,21 @@ class Editor:
         self._finish(box, optional=optional)
         return box
 
-    def _double_box(self, low: float | None, high: float | None, open_low: bool) -> QDoubleSpinBox:
+    def _double_box(
+        self, low: float | None, high: float | None, *, open_low: bool, optional: bool
+    ) -> QDoubleSpinBox:
         box = QDoubleSpinBox()
         small = high is not None and high <= 1
         decimals = 6 if small else 2
+        grain = 10**-decimals
         box.setDecimals(decimals)
-        box.setRange((low or 0) + (10**-decimals if open_low else 0), high or 1e9)
+        least = (low or 0) + (grain if open_low else 0)
+        box.setRange(least - grain if optional else least, high or 1e9)
         if small:
             box.setStepType(QAbstractSpinBox.StepType.AdaptiveDecimalStepType)
-        self._finish(box, optional=False)
+        elif high is not None and high <= 20:
+            box.setSingleStep(0.1)
+        self._finish(box, optional=optional)
         return box
 
     def _finish(self, box: QSpinBox | QDoubleSpinBox, *, optional: bool) -> None:
@@ -104,10 +112,11 @@ class Editor:
             box.setSpecialValueText(AUTO)
 
         def value() -> Any:
-            return AUTO if optional and box.value() == box.minimum() else box.value()
+            return self._auto if optional and box.value() == box.minimum() else box.value()
 
         def show(new: Any) -> None:
-            box.setValue(box.minimum() if new == AUTO else new)
+            number: Any = box.minimum() if new in (None, AUTO) else new
+            box.setValue(number)
 
         self.value, self._show = value, show
         box.valueChanged.connect(self._changed)

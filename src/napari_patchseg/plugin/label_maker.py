@@ -121,7 +121,7 @@ class LabelMaker(QObject):
         # A worker of superqt: napari would keep every request, with its maps, in its task list.
         worker = create_worker(draw, request, diameter, _start_thread=False)
         worker.returned.connect(self._on_drawn)
-        worker.finished.connect(self._on_finished)
+        worker.finished.connect(self._on_finished)  # type: ignore[arg-type] # carries nothing
         worker.start()
 
     def _on_drawn(self, drawing: Drawing) -> None:

@@ -6,6 +6,7 @@ import weakref
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,7 +77,7 @@ class LiveLayers:
             ("positive patches", POSITIVE_COLOUR, positive),
             ("negative patches", NEGATIVE_COLOUR, negative),
         ):
-            layer = self._layer(role, lambda r=role, c=colour: self._new_patches(r, c))
+            layer = self._layer(role, partial(self._new_patches, role, colour))
             if layer is None:
                 continue
             self._follow(layer)

@@ -23,8 +23,9 @@ class ModelPanel(QWidget):
     #: Segment the chosen image with the model at hand.
     apply_clicked = Signal()
     copy_clicked = Signal()
-    #: A sentence for the user, and whether it is an error.
-    told = Signal(str, bool)
+    #: A sentence for the user.
+    failed = Signal(str)
+    saved = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -80,7 +81,7 @@ class ModelPanel(QWidget):
     def _on_read(self, path: str, model: Model | None, error: str | None) -> None:
         self.load_button.setEnabled(True)
         if error is not None:
-            self.told.emit(error, True)
+            self.failed.emit(error)
         else:
             self.take(model, path)
 
@@ -95,10 +96,10 @@ class ModelPanel(QWidget):
         try:
             save_model(path, self.model)
         except PatchSegError as error:
-            self.told.emit(str(error), True)
+            self.failed.emit(str(error))
         else:
             self.take(self.model, path)
-            self.told.emit(f"Saved the model as {path}.", False)
+            self.saved.emit(f"Saved the model as {path}.")
 
     def _on_save(self) -> None:
         path, _ = QFileDialog.getSaveFileName(self, "Save model", "model.safetensors", _FILTER)

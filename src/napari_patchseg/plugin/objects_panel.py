@@ -56,10 +56,10 @@ class ObjectsPanel(QWidget):
             box.setMinimumContentsLength(6)
         self.threshold_auto = QCheckBox("auto")
         self.threshold_auto.setChecked(True)
-        self.threshold_auto.setToolTip("Choose the threshold by Otsu's method.")
+        self.threshold_auto.setToolTip("0.5, or Otsu's threshold after a random start.")
         self.threshold = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
         self.threshold.setRange(0.01, 0.99)
-        self.threshold.setSingleStep(0.01)
+        self.threshold.setSingleStep(0.01)  # type: ignore[arg-type] # a slider of floats
         self.threshold.setDecimals(2)
         self.threshold.setValue(0.5)
         self.threshold.setToolTip("Confidence from which a pixel is nucleus.")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 import weakref
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
-from napari_patchseg.method.settings import Settings
 from napari_patchseg.method.snapshot import ConfidenceMap, NucleusClass
 
 from .label_maker import Drawing, DrawRequest, LabelMaker
@@ -18,7 +18,7 @@ from .layer_source import unwrap
 from .live_layers import LiveLayers
 from .overlays import ShownMap, show_patches
 from .run import RunRecord
-from .worker import Mail, object_fields
+from .worker import Mail
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -134,12 +134,25 @@ class Presenter(QObject):
             )
         )
 
-    def take_objects(self, settings: Settings, *, redraw: bool = True) -> None:
-        """Take over the user's wishes about objects, and draw the last labels of this run anew."""
+    def take_objects(self, wishes: Mapping[str, Any], *, redraw: bool = True) -> None:
+        """Take over the user's wishes about objects, and draw the last labels of this run anew.
+
+        Parameters
+        ----------
+        wishes : mapping
+            Settings among `OBJECT_FIELDS`.
+        redraw : bool
+            Whether to draw at all.
+
+        Raises
+        ------
+        SettingsError
+            If the run cannot fulfil them.
+        """
         record, live = self._record, self.live
         if record is None:
             return
-        changed = record.settings.replace(**object_fields(settings))
+        changed = record.settings.replace(**wishes)
         if changed == record.settings:
             return
         record.settings = record.chosen.settings = changed

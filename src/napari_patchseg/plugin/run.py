@@ -158,6 +158,13 @@ class ActiveRun(QObject):
         self.cancelled = True
         self.control.cancel()
 
+    def abandon(self) -> None:
+        """Ask for the end, and wait neither for that nor for any news."""
+        self.cancel()
+        self._timer.stop()
+        self._worker = None
+        self._task.clear()
+
     def remaining(self, last: Snapshot | None) -> float | None:
         """Seconds of training left at most, pauses left out; None where nobody knows."""
         if last is None or last.remaining is None or not last.step:

@@ -17,7 +17,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from .session import RunState, TrainingSession
+from .session import TrainingSession
+from .states import RunState
 
 
 class RunPanel(QWidget):

@@ -6,8 +6,8 @@ The session knows the viewer's layers, but no widget.
 from __future__ import annotations
 
 import weakref
-from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from qtpy.QtCore import QObject, Signal
 
@@ -20,6 +20,7 @@ from .overlays import Canvas
 from .presenter import Presenter
 from .run import ActiveRun, RunRecord
 from .source_watch import SourceWatch
+from .states import CAN_PAUSE, PHASES, RunState, final_state
 from .worker import Mail, RunRequest, ShownClass
 
 if TYPE_CHECKING:
@@ -27,31 +28,6 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_patchseg.method.model import Model
-
-
-class RunState(StrEnum):
-    """What a session is doing."""
-
-    IDLE = "idle"
-    STARTING = "starting"
-    TRAINING = "training"
-    PAUSING = "pausing"
-    PAUSED = "paused"
-    STOPPING = "stopping"
-    PREDICTING = "predicting"
-    LABELLING = "labelling"
-    CONVERGED = "converged"
-    FINISHED = "finished"
-    STOPPED = "stopped"
-    FAILED = "failed"
-
-
-_PHASES = {
-    "starting": RunState.STARTING,
-    "predicting": RunState.PREDICTING,
-    "instances": RunState.LABELLING,
-}
-_CAN_PAUSE = frozenset({RunState.TRAINING, RunState.PREDICTING})
 
 
 class TrainingSession(QObject):
@@ -184,7 +160,7 @@ class TrainingSession(QObject):
 
     def pause(self) -> None:
         """Let the worker wait after the step under way."""
-        if self._run is not None and self._state in _CAN_PAUSE:
+        if self._run is not None and self._state in CAN_PAUSE:
             self._run.control.pause()
             self._set_state(RunState.PAUSING, "pausing…")
 
@@ -219,13 +195,24 @@ class TrainingSession(QObject):
         if self._run is not None:
             self._run.control.previews = on
 
-    def make_labels(self, settings: Settings) -> None:
-        """Add or renew labels: from the last map, or from a new one while training goes on."""
+    def make_labels(self, wishes: Mapping[str, Any] | None = None) -> None:
+        """Add or renew labels: from the last map, or from a new one while training goes on.
+
+        Parameters
+        ----------
+        wishes : mapping or None
+            Settings about objects that the user has now.
+
+        Raises
+        ------
+        SettingsError
+            If the run cannot fulfil them.
+        """
         record = self.record
         if record is None or not self.can_label:
             self.told.emit("There is nothing to label yet; train on the image first.", True)
             return
-        self.presenter.take_objects(settings, redraw=False)
+        self.presenter.take_objects(wishes or {}, redraw=False)
         if self._run is not None:
             self._labels_wanted = True
             self._run.control.request_map()
@@ -240,11 +227,10 @@ class TrainingSession(QObject):
     def shutdown(self) -> None:
         """The panel or the viewer goes away: end the run, and wait for nobody."""
         self.presenter.clear()
-        if self._run is not None:
-            self._run.cancel()
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
+        run, self._run = self._run, None
+        if run is not None:
+            run.abandon()
+        self._let_go()
 
     # -- the run
 
@@ -257,8 +243,7 @@ class TrainingSession(QObject):
         self._run.ended.connect(self._on_ended)
         TrainingSession._latest = weakref.ref(self)
         self._watch = SourceWatch(self._viewer, request.source, self.stop)
-        steps = request.settings.max_steps if request.model is None else 0
-        self._activity = Activity(request.source.name, steps, self.stop)
+        self._activity = Activity(request.source.name, self.stop)
         self._set_state(RunState.STARTING, "getting ready")
         self._run.start()
 
@@ -285,7 +270,7 @@ class TrainingSession(QObject):
         if self._state in (RunState.STOPPING, RunState.PAUSING, RunState.PAUSED):
             return
         if mail.progress is not None:
-            state = _PHASES.get(mail.progress.phase, self._state)
+            state = PHASES.get(mail.progress.phase, self._state)
             self._set_state(state, mail.progress.message)
         elif mail.snapshot is not None:
             self._set_state(RunState.TRAINING, mail.snapshot.message)
@@ -299,24 +284,26 @@ class TrainingSession(QObject):
             self._activity.update(mail.snapshot.step, mail.snapshot.max_steps, self._message)
 
     def _on_ended(self) -> None:
-        run = self._run
-        assert run is not None
-        if self._watch is not None:
-            if self._error is None and self._ended_because is None:
-                run.cancelled = True  # too late to stop; a change's sentence is all that is wanted
-                self._watch.tell = self._note_end
-                self._watch.check()  # changes in place may have come without an event
-            self._watch.close()
-            self._watch = None
-        if self._activity is not None:
-            self._activity.close()
-            self._activity = None
-        self._run = None
+        run, self._run = self._run, None
+        if run is None:  # it was shut down
+            return
+        if self._watch is not None and self._error is None and self._ended_because is None:
+            self._watch.tell = self._note_end
+            self._watch.check()  # changes in place may have come without an event
+        self._let_go()
         run.deleteLater()
         self._finish(run.request)
         self.results_changed.emit()
         self.progressed.emit()
         self.ended.emit()
+
+    def _let_go(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+        if self._activity is not None:
+            self._activity.close()
+            self._activity = None
 
     def _note_end(self, sentence: str) -> None:
         self._ended_because = sentence
@@ -341,7 +328,7 @@ class TrainingSession(QObject):
         if follows:  # a prediction for labels after a stop
             self._set_state(*self._final)
             return
-        self._final = _final_state(str(result.report["stop_reason"]), request, result.report)
+        self._final = final_state(result.report, trained=request.model is None)
         self._set_state(*self._final)
         for warning in result.warnings:
             self.told.emit(warning, False)
@@ -373,16 +360,3 @@ class TrainingSession(QObject):
         if (state, message) != (self._state, self._message):
             self._state, self._message = state, message
             self.state_changed.emit()
-
-
-def _final_state(
-    reason: str, request: RunRequest, report: dict[str, object]
-) -> tuple[RunState, str]:
-    steps = report["steps"]
-    if request.model is not None:
-        return RunState.FINISHED, "segmented with the model"
-    return {
-        "converged": (RunState.CONVERGED, f"converged after {steps} steps"),
-        "stopped": (RunState.STOPPED, f"stopped after {steps} steps"),
-        "step limit": (RunState.FINISHED, f"reached the limit of {steps} steps"),
-    }.get(reason, (RunState.FINISHED, reason))

@@ -65,13 +65,14 @@ class SettingsForm(QWidget):
         form.setVerticalSpacing(2)
         for name in _FOLDED:
             editor = self._editors[name]
-            form.addRow(editor.label, editor.widget)
-            form.labelForField(editor.widget).setToolTip(editor.widget.toolTip())
+            caption = QLabel(editor.label)
+            caption.setToolTip(editor.widget.toolTip())
+            form.addRow(caption, editor.widget)
         self.folded = QCollapsible("More settings")
         self.folded.setDuration(0)
         self.folded.setContent(content)
         self.folded.collapse(animate=False)
-        self.folded.setToolTip("Network, patches, optimisation and machine")
+        self.folded.toggleButton().setToolTip("Network, patches, optimisation and machine")
 
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

@@ -249,6 +249,8 @@ class RunTask:
 
     def __call__(self) -> None:
         """Do it."""
+        if not self._needs:  # abandoned before it began
+            return
         request, control, mailbox, chosen = self._needs
         control.enter()
         control.on_pause = lambda paused: mailbox.post(paused=paused)
@@ -289,7 +291,7 @@ def _work(request: RunRequest, control: RunControl, mailbox: Mailbox, chosen: Sh
         make_labels=request.make_labels,
         pixel_size=request.source.pixel_size,
     )
-    with contextlib.closing(items):
+    with contextlib.closing(items):  # type: ignore[type-var] # a generator, as Iterator hides
         for item in items:
             if isinstance(item, Snapshot):
                 mailbox.post(

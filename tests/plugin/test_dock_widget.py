@@ -1,0 +1,513 @@
+"""The panel as its user has it: real buttons, real worker, real window."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox, QPushButton, QWidget
+
+from napari_patchseg.method.settings import PRESETS, Settings
+from napari_patchseg.plugin.dock_widget import PatchSegWidget
+from napari_patchseg.plugin.layer_source import METADATA_KEY, Region
+from napari_patchseg.plugin.states import RunState
+
+Wait = Callable[[Callable[[], Any]], None]
+
+
+@pytest.fixture
+def layer(viewer: Any, image: np.ndarray) -> Any:
+    return viewer.add_image(
+        image.copy(), rgb=True, name="slide", scale=(0.5, 0.5), units=("um", "um")
+    )
+
+
+def click(button: QPushButton) -> None:
+    assert button.isEnabled()
+    QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def step(panel: PatchSegWidget) -> int:
+    record = panel.session.record
+    return record.last.step if record and record.last else 0
+
+
+def train_without_end(panel: PatchSegWidget, long: Settings, wait: Wait) -> None:
+    panel.show_settings(long)
+    click(panel.run.train_button)
+    wait(lambda: step(panel) > 1)
+
+
+def test_train_pause_resume_stop_label(
+    viewer: Any, panel: PatchSegWidget, layer: Any, long: Settings, wait: Wait
+) -> None:
+    run = panel.run
+    assert not run.pause_button.isEnabled()
+    assert not run.stop_button.isEnabled()
+    train_without_end(panel, long, wait)
+    assert run.bar.maximum() == long.max_steps
+    assert run.bar.format().startswith("step ")
+    assert "left at most" in run.state_label.text()
+    assert "128 x 128" in run.image_label.text()
+    wait(lambda: len(panel.curves.curves[0].getData()[0]) > 1)
+    steps, loss = panel.curves.curves[0].getData()
+    np.testing.assert_array_equal(steps, np.arange(1, len(steps) + 1))
+    np.testing.assert_allclose(loss, [row[1] for row in panel.session.record.history[: len(loss)]])
+    click(run.pause_button)
+    wait(lambda: panel.session.state is RunState.PAUSED)
+    assert run.pause_button.text() == "Resume"
+    assert run.state_label.text() == "paused"
+    click(run.pause_button)
+    assert run.pause_button.text() == "Pause"
+    click(run.stop_button)
+    assert run.stop_button.text() == "Stopping…"
+    assert not run.stop_button.isEnabled()
+    wait(lambda: not panel.session.is_busy)
+    assert run.stop_button.text() == "Stop"
+    assert "stopped after" in run.state_label.text()
+    click(panel.objects.make_button)
+    wait(lambda: "slide nuclei" in viewer.layers)
+    assert "nuclei" in run.state_label.text()
+
+
+def test_keys_do_what_the_buttons_do(
+    viewer: Any, panel: PatchSegWidget, layer: Any, long: Settings, wait: Wait
+) -> None:
+    for button in panel.findChildren(QPushButton):
+        assert button.toolTip()
+    keys = {b.text(): b.shortcut().toString() for b in panel.findChildren(QPushButton)}
+    assert keys["Train"] == "F5"
+    assert keys["Make labels"] == "F8"
+    train_without_end(panel, long, wait)  # Qt takes shortcuts away with a button's old text
+    click(panel.run.pause_button)
+    assert panel.run.pause_button.shortcut().toString() == "F6"
+    assert panel.run.stop_button.shortcut().toString() == "F7"
+
+
+def test_every_control_explains_itself(panel: PatchSegWidget) -> None:
+    from qtpy.QtWidgets import QAbstractSpinBox, QCheckBox, QComboBox
+
+    for kind in (QAbstractSpinBox, QComboBox, QCheckBox):
+        for control in panel.findChildren(kind):
+            assert (
+                control.toolTip()
+                or isinstance(control.parent().parent(), QAbstractSpinBox)
+                or (control.parent().toolTip())
+            ), control
+            assert control.focusPolicy() != Qt.FocusPolicy.NoFocus or not control.isEnabled()
+
+
+def test_image_follows_the_active_layer_while_idle(
+    viewer: Any, panel: PatchSegWidget, image: np.ndarray, long: Settings, wait: Wait
+) -> None:
+    assert panel.image.layer is None
+    first = viewer.add_image(image, rgb=True, name="first")
+    assert panel.image.layer is first
+    second = viewer.add_image(image, rgb=True, name="second")
+    assert panel.image.layer is second
+    viewer.layers.selection.active = first
+    assert panel.image.layer is first
+    viewer.add_labels(np.zeros((9, 9), int))
+    assert panel.image.layer is first
+    first.name = "renamed"
+    assert panel.image.currentText() == "renamed"
+    train_without_end(panel, long, wait)
+    viewer.layers.selection.active = second
+    assert panel.image.layer is first
+    assert panel.session.record.source.layer is first
+    wait(lambda: "renamed confidence" in viewer.layers)
+    assert "renamed confidence" not in [panel.image.itemText(i) for i in range(panel.image.count())]
+    panel.session.stop()
+    wait(lambda: not panel.session.is_busy)
+    viewer.layers.remove(second)
+    viewer.layers.remove(first)
+    assert panel.image.layer is None
+
+
+def test_no_image_is_a_sentence(panel: PatchSegWidget, told: list[str]) -> None:
+    click(panel.run.train_button)
+    assert told == ["There is no image layer; open an image first."]
+    assert not panel.session.is_busy
+
+
+def test_settings_that_do_not_go_together_are_a_sentence(
+    panel: PatchSegWidget, layer: Any, told: list[str], quick: Settings
+) -> None:
+    panel.show_settings(quick)
+    panel.form._editors["patch_size"].widget.setValue(200)
+    click(panel.run.train_button)
+    assert len(told) == 1
+    assert "crop_size" in told[0]
+    assert not panel.session.is_busy
+
+
+def test_errors_leave_the_panel_ready(
+    viewer: Any,
+    panel: PatchSegWidget,
+    wait: Wait,
+    told: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    layer: Any,
+) -> None:
+    from napari_patchseg.image.pixels import Pixels
+
+    def break_down(self: Pixels, box: Any) -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Pixels, "read", break_down)
+        click(panel.run.train_button)
+        wait(lambda: not panel.session.is_busy)
+    assert told == ["Training failed: CUDA error: device-side assert triggered"]
+    assert panel.run.state_label.text() == "failed"
+    click(panel.run.train_button)
+    wait(lambda: not panel.session.is_busy)
+    assert panel.session.state is RunState.FINISHED
+
+
+def test_diameter_in_micrometres_needs_units(
+    viewer: Any, panel: PatchSegWidget, wait: Wait, told: list[str], image: np.ndarray
+) -> None:
+    viewer.add_image(image, rgb=True)
+    panel.diameter.setValue(6)
+    panel.unit.setCurrentText("µm")
+    click(panel.run.train_button)
+    wait(lambda: not panel.session.is_busy)
+    assert len(told) == 1
+    assert "µm" in told[0]
+
+
+def test_presets_fill_the_form(panel: PatchSegWidget) -> None:
+    for name in PRESETS:
+        panel.form.preset.setCurrentText(name)
+        panel.form._on_preset()
+        shown, preset = panel.settings(), Settings.create(name)
+        for field in ("crop_size", "learning_rate", "max_steps", "prior_weight", "classes"):
+            assert getattr(shown, field) == getattr(preset, field)
+        assert shown.preset == name
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"preset": "paper", "seed": 2**31 - 1, "threads": 3, "device": "cpu"},
+        {"learning_rate": 0.0123, "weight_decay": 0.0, "similarity": "cross-entropy"},
+        {"nucleus_diameter": 12.5, "diameter_unit": "µm", "threshold": 0.25, "min_area": 0.0},
+        {
+            "classes": 7,
+            "start": "random",
+            "nucleus_class": 6,
+            "nucleus_polarity": "inverted",
+            "split": "none",
+        },
+        {"start": "random", "stop_at_convergence": False, "split_depth": 2.5},
+    ],
+)
+def test_the_form_shows_settings_as_they_are(
+    panel: PatchSegWidget, changes: dict[str, Any]
+) -> None:
+    settings = Settings.create(**changes)
+    panel.show_settings(settings)
+    assert panel.settings() == settings
+
+
+def test_settings_are_remembered(make_napari_viewer: Callable[..., Any], qtbot: Any) -> None:
+    first = PatchSegWidget(make_napari_viewer())
+    qtbot.addWidget(first)
+    first.form._editors["max_steps"].widget.setValue(77)
+    first.form._editors["start"].widget.setCurrentText("random")
+    first.form._editors["classes"].widget.setValue(3)
+    first.objects.class_box.setCurrentIndex(2)
+    first.objects.threshold.setValue(0.3)
+    first.diameter.setValue(21)
+    first._remember()
+    second = PatchSegWidget(make_napari_viewer())
+    qtbot.addWidget(second)
+    settings = second.settings()
+    assert (settings.max_steps, settings.classes, settings.nucleus_diameter) == (77, 3, 21)
+    assert settings.threshold == pytest.approx(0.3)
+    assert settings.nucleus_class is None  # a number means nothing for another run
+
+
+def test_sliders_redraw_at_once(viewer: Any, panel: PatchSegWidget, layer: Any, wait: Wait) -> None:
+    click(panel.run.train_button)
+    wait(lambda: not panel.session.is_busy)
+    click(panel.objects.make_button)
+    wait(lambda: "slide nuclei" in viewer.layers)
+    labels = viewer.layers["slide nuclei"]
+    assert panel.objects.class_box.itemText(0).startswith("auto (class ")
+    before = (labels.data > 0).sum()
+    panel.objects.threshold.setValue(0.05)
+    assert not panel.objects.threshold_auto.isChecked()
+    wait(lambda: (labels.data > 0).sum() > before)
+    panel.objects.min_area.setValue(5000)
+    wait(lambda: labels.metadata[METADATA_KEY]["objects"]["min_area"] == 5000)
+    assert len([layer for layer in viewer.layers if "nuclei" in layer.name]) == 1
+
+
+def test_regions(
+    viewer: Any, panel: PatchSegWidget, layer: Any, wait: Wait, told: list[str]
+) -> None:
+    panel.region.setCurrentIndex(panel.region.findData(Region.RECTANGLE))
+    click(panel.run.train_button)
+    assert "rectangle" in told[0]
+    viewer.add_shapes([np.array([[5, 5], [5, 50], [50, 50], [50, 5]])], units=("um", "um"))
+    click(panel.run.train_button)
+    wait(lambda: not panel.session.is_busy)
+    # 5 µm are pixel 10's centre, hence in the region
+    assert panel.session.record.source.box == (10, 10, 101, 101)
+    panel.region.setCurrentIndex(panel.region.findData(Region.VISIBLE))
+    viewer.reset_view()
+    click(panel.run.train_button)
+    wait(lambda: not panel.session.is_busy)
+    assert panel.session.record.source.box == (0, 0, 128, 128)
+
+
+def test_streaming_can_be_turned_off(
+    viewer: Any, panel: PatchSegWidget, layer: Any, wait: Wait
+) -> None:
+    panel.run.stream_box.setChecked(False)
+    click(panel.run.train_button)
+    wait(lambda: not panel.session.is_busy)
+    assert list(viewer.layers) == [layer]
+
+
+def question(panel: QWidget) -> QMessageBox | None:
+    return panel.findChild(QMessageBox, "stop_the_other_run")
+
+
+@pytest.mark.parametrize("answer", ["Stop it and start", "Let it run"])
+def test_a_second_start_offers_to_stop_the_first(
+    viewer: Any,
+    panel: PatchSegWidget,
+    layer: Any,
+    long: Settings,
+    wait: Wait,
+    image: np.ndarray,
+    answer: str,
+) -> None:
+    train_without_end(panel, long, wait)
+    other = viewer.add_image(image, rgb=True, name="other", units=("um", "um"))
+    panel.segment(other)
+    wait(lambda: question(panel) is not None)
+    box = question(panel)
+    assert box is not None
+    assert "'slide'" in box.text()
+    assert "'other'" in box.text()
+    (button,) = (b for b in box.buttons() if b.text().replace("&", "") == answer)
+    QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+    if answer == "Let it run":
+        before = step(panel)
+        wait(lambda: step(panel) > before)
+        assert panel.session.record.source.layer is layer
+    else:
+        wait(lambda: panel.session.record.source.layer is other and step(panel) > 0)
+
+
+def test_hiding_the_panel_lets_the_run_go_on(
+    viewer: Any, panel: PatchSegWidget, layer: Any, long: Settings, wait: Wait
+) -> None:
+    train_without_end(panel, long, wait)
+    panel.parentWidget().close()
+    before = step(panel)
+    wait(lambda: step(panel) > before + 2)
+
+
+def test_removing_the_panel_ends_the_run(
+    viewer: Any, panel: PatchSegWidget, layer: Any, long: Settings, wait: Wait
+) -> None:
+    from superqt.utils import WorkerBase
+
+    train_without_end(panel, long, wait)
+    viewer.window.remove_dock_widget(panel)
+    wait(lambda: not WorkerBase._worker_set)
+    session = panel.session
+    assert not session.is_busy
+
+
+def test_closing_the_viewer_ends_the_run(
+    make_napari_viewer: Callable[..., Any], image: np.ndarray, long: Settings, wait: Wait
+) -> None:
+    from superqt.utils import WorkerBase
+
+    from napari_patchseg.plugin.layer_menu import find_panel
+
+    viewer = make_napari_viewer()
+    viewer.add_image(image, rgb=True)
+    panel = find_panel(viewer)
+    train_without_end(panel, long, wait)
+    viewer.close()
+    wait(lambda: not WorkerBase._worker_set)
+
+
+def test_nothing_of_a_removed_panel_stays(
+    viewer: Any, panel: PatchSegWidget, layer: Any, wait: Wait
+) -> None:
+    click(panel.run.train_button)
+    wait(lambda: not panel.session.is_busy)
+    pixels = weakref.ref(panel.session.record.pixels)
+    callbacks = len(viewer.mouse_move_callbacks)
+    viewer.window.remove_dock_widget(panel)
+    assert len(viewer.mouse_move_callbacks) == callbacks - 1
+    panel.session.record = None
+    panel.session.presenter._record = None
+    panel.session.presenter._maker.deleteLater()
+    QApplication.processEvents()
+    gc.collect()
+    assert pixels() is None
+    viewer.add_image(np.zeros((80, 80)))  # nobody listens who is no longer there
+
+
+def test_activity_dock_can_stop_the_run(
+    viewer: Any, panel: PatchSegWidget, layer: Any, long: Settings, wait: Wait
+) -> None:
+    from napari._qt.widgets.qt_progress_bar import QtLabeledProgressBar
+
+    train_without_end(panel, long, wait)
+    bars = viewer.window._qt_window.findChildren(QtLabeledProgressBar)
+    (bar,) = (b for b in bars if "slide" in b.description_label.text())
+    wait(lambda: bar.qt_progress_bar.value() > 0)
+    assert bar.qt_progress_bar.maximum() == long.max_steps
+    QTest.mouseClick(bar.cancel_button, Qt.MouseButton.LeftButton)
+    wait(lambda: not panel.session.is_busy)
+    assert panel.session.state is RunState.STOPPED
+
+
+def test_save_labels_and_read_them_back(
+    viewer: Any,
+    panel: PatchSegWidget,
+    layer: Any,
+    wait: Wait,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    told: list[str],
+) -> None:
+    import tifffile
+
+    click(panel.objects.save_button)
+    assert told == ["There are no labels to save; make some first."]
+    panel.segment(layer)
+    wait(lambda: not panel.session.is_busy)
+    path = tmp_path / "cells.ome.tif"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (str(path), ""))
+    click(panel.objects.save_button)
+    with tifffile.TiffFile(path) as file:
+        np.testing.assert_array_equal(file.asarray(), viewer.layers["slide nuclei"].data)
+        assert 'PhysicalSizeX="0.5"' in (file.ome_metadata or "")
+    monkeypatch.setattr(
+        QFileDialog, "getSaveFileName", lambda *_, **__: (str(tmp_path / "no" / "a.tif"), "")
+    )
+    told.clear()
+    click(panel.objects.save_button)
+    assert len(told) == 1
+    assert "no" in told[0]
+
+
+def test_models_go_to_a_file_and_back(
+    viewer: Any,
+    panel: PatchSegWidget,
+    layer: Any,
+    wait: Wait,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    told: list[str],
+) -> None:
+    assert not panel.models.save_button.isEnabled()
+    assert not panel.models.apply_button.isEnabled()
+    panel.segment(layer)
+    wait(lambda: not panel.session.is_busy)
+    trained = viewer.layers["slide nuclei"].data.copy()
+    path = tmp_path / "m.safetensors"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (str(path), ""))
+    click(panel.models.save_button)
+    panel.models.take(None)
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_, **__: (str(path), ""))
+    click(panel.models.load_button)
+    wait(lambda: panel.models.model is not None)
+    assert "m.safetensors" in panel.models.name.text()
+    panel._refresh()
+    click(panel.models.apply_button)
+    wait(lambda: not panel.session.is_busy)
+    assert panel.session.record.history == []
+    np.testing.assert_array_equal(viewer.layers["slide nuclei [1]"].data, trained)
+    path.write_bytes(path.read_bytes()[:500])
+    told.clear()
+    click(panel.models.load_button)
+    wait(lambda: told)
+    assert "truncated" in told[0]
+    assert panel.models.load_button.isEnabled()
+
+
+@pytest.mark.parametrize("case", ["converged", "stopped", "on the way", "region", "model"])
+def test_copy_as_python_makes_the_same_labels(
+    viewer: Any,
+    panel: PatchSegWidget,
+    layer: Any,
+    wait: Wait,
+    long: Settings,
+    tmp_path: Path,
+    case: str,
+) -> None:
+    if case in ("stopped", "on the way"):
+        train_without_end(panel, long, wait)
+        if case == "stopped":
+            click(panel.run.stop_button)
+            wait(lambda: not panel.session.is_busy)
+        click(panel.objects.make_button)
+        wait(lambda: "slide nuclei" in viewer.layers)
+        panel.session.stop()
+        wait(lambda: not panel.session.is_busy)
+    elif case == "region":
+        viewer.add_shapes([np.array([[5, 5], [5, 55], [50, 55], [50, 5]])], units=("um", "um"))
+        panel.region.setCurrentIndex(panel.region.findData(Region.RECTANGLE))
+        click(panel.run.train_button)
+        wait(lambda: not panel.session.is_busy)
+        click(panel.objects.make_button)
+        wait(lambda: "slide nuclei" in viewer.layers)
+    else:
+        panel.segment(layer)
+        wait(lambda: not panel.session.is_busy)
+    panel.objects.threshold.setValue(0.42)
+    panel._on_objects()
+    wait(lambda: panel.session.labels.metadata[METADATA_KEY]["objects"].get("threshold") == 0.42)
+    if case == "model":
+        panel.models.save(str(tmp_path / "m.safetensors"))
+        panel.segment_with_model()
+        wait(lambda: not panel.session.is_busy)
+    click(panel.models.copy_button)
+    clipboard = QApplication.clipboard()
+    assert clipboard is not None
+    names: dict[str, Any] = {}
+    exec(compile(clipboard.text(), "copied", "exec"), names)
+    labels = panel.session.labels.data
+    row0, column0, row1, column1 = panel.session.record.source.box
+    np.testing.assert_array_equal(names["labels"], labels[row0:row1, column0:column1])
+    assert labels.max() > 0
+    assert ("load_model" in clipboard.text()) == (case == "model")
+
+
+def test_windows_say_what_they_are(
+    viewer: Any, panel: PatchSegWidget, layer: Any, wait: Wait
+) -> None:
+    from napari_patchseg.plugin.hover import text_at
+
+    click(panel.run.train_button)
+    wait(lambda: not panel.session.is_busy)
+    shapes = next(
+        viewer.layers[name]
+        for name in ("slide positive patches", "slide negative patches")
+        if viewer.layers[name].nshapes
+    )
+    inside = shapes.data_to_world(shapes.data[0].mean(0))
+    text = text_at(shapes, inside)
+    for word in ("step 12", "class ", "mean confidence ", "mean entropy "):
+        assert word in text
+    assert text_at(shapes, (-500, -500)) == ""
