@@ -6,6 +6,7 @@ import gc
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -506,8 +507,11 @@ def test_windows_say_what_they_are(
         for name in ("slide positive patches", "slide negative patches")
         if viewer.layers[name].nshapes
     )
-    inside = shapes.data_to_world(shapes.data[0].mean(0))
-    text = text_at(shapes, inside)
+
+    def at(place: Any) -> SimpleNamespace:
+        return SimpleNamespace(position=place, view_direction=None, dims_displayed=[0, 1])
+
+    text = text_at(shapes, at(shapes.data_to_world(shapes.data[0].mean(0))))
     for word in ("step 12", "class ", "mean confidence ", "mean entropy "):
         assert word in text
-    assert text_at(shapes, (-500, -500)) == ""
+    assert text_at(shapes, at((-500, -500))) == ""

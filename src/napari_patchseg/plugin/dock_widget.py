@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error, show_info, show_warning
@@ -77,7 +76,8 @@ class PatchSegWidget(QWidget):
         self._connect()
         self._end_hover = watch_hover(self._viewer)
         # Not a method of ours: by then Qt's half of this object is gone.
-        self.destroyed.connect(partial(TrainingSession.shutdown, self.session))
+        shutdown = self.session.shutdown
+        self.destroyed.connect(lambda *_: shutdown())
         self._refresh()
 
     # -- what one can ask for

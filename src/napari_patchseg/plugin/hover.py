@@ -27,7 +27,7 @@ def watch_hover(viewer: Viewer) -> Callable[[], None]:
             return
         for layer in reversed(model.layers):
             if is_windows(layer) and layer.visible:
-                text = text_at(layer, event.position)
+                text = text_at(layer, event)
                 if text:
                     QToolTip.showText(QCursor.pos(), text)
                     return
@@ -41,9 +41,14 @@ def is_windows(layer: Any) -> bool:
     return str(layer.metadata.get(METADATA_KEY, {}).get("role", "")).endswith("patches")
 
 
-def text_at(layer: Shapes, position: Any) -> str:
-    """What the window at a position in world coordinates is; empty where there is none."""
-    number = layer.get_value(position, world=True)[0]
+def text_at(layer: Shapes, event: Any) -> str:
+    """What the window under a mouse event of napari is; empty where there is none."""
+    number = layer.get_value(
+        event.position,
+        view_direction=event.view_direction,
+        dims_displayed=event.dims_displayed,
+        world=True,
+    )[0]
     if number is None or not 0 <= number < layer.nshapes:
         return ""
     features = layer.features.iloc[number]

@@ -43,8 +43,8 @@ def unwrap(thing: Any) -> Any:
 
 
 def is_ours(layer: Layer) -> bool:
-    """Whether this plugin made the layer."""
-    return METADATA_KEY in layer.metadata
+    """Whether this plugin made the layer to show a run."""
+    return "role" in layer.metadata.get(METADATA_KEY, ())
 
 
 def is_image(layer: Layer) -> bool:

@@ -51,6 +51,7 @@ class Presenter(QObject):
         self._record: RunRecord | None = None
         self._nucleus = NucleusClass(0, False, float("nan"))
         self._patches_step, self._patches_time = 0, 0.0
+        self._labels_step = 0
         self.streaming = True
         self._maker = LabelMaker(self)
         self._maker.drawn.connect(self._on_drawn)
@@ -75,7 +76,7 @@ class Presenter(QObject):
         """A new run begins."""
         self._maker.clear()
         self._record = record
-        self._patches_step = 0
+        self._patches_step = self._labels_step = 0
         layer = record.source.layer
         assert layer is not None
         if layer not in self._layers:
@@ -165,6 +166,7 @@ class Presenter(QObject):
 
     def write_labels(self, labels: NDArray, report: dict[str, Any]) -> None:
         """Add or renew the labels (h, w) of the region."""
+        self._labels_step = int(report.get("steps") or 0)
         if self.live is not None and self.live.write_labels(labels, report) is not None:
             self.labelled.emit(report)
 
@@ -188,6 +190,8 @@ class Presenter(QObject):
             self._show_patches(new_map=True)
         if drawing.labels is None or drawing.report is None:
             return
+        if drawing.request.confidence.step < self._labels_step:
+            return  # labels of later weights came first
         if drawing.request.new:
             self.write_labels(drawing.labels, drawing.report)
         elif live.rewrite_labels(drawing.labels, drawing.report):

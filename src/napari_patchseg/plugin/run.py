@@ -17,7 +17,7 @@ from .worker import Mail, Mailbox, RunControl, RunRequest, RunTask, ShownClass, 
 if TYPE_CHECKING:
     from napari_patchseg.image.pixels import Pixels
     from napari_patchseg.method.model import Model
-    from napari_patchseg.pipeline import Segmentation
+    from napari_patchseg.pipeline import Progress, Segmentation
 
 #: Milliseconds between two looks into the letter-box.
 _TICK_MS = 100
@@ -37,6 +37,8 @@ class RunRecord:
         Which class is shown.
     pixels : Pixels or None
         The region, once it was read.
+    progress : Progress or None
+        Of the phase under way, where it is not training.
     last : Snapshot or None
         The last step's.
     history : list
@@ -56,6 +58,7 @@ class RunRecord:
     settings: Settings
     chosen: ShownClass
     pixels: Pixels | None = None
+    progress: Progress | None = None
     last: Snapshot | None = None
     history: list[tuple[int, float, float, float]] = field(default_factory=list)
     made: ConfidenceMap | None = None
@@ -70,6 +73,8 @@ class RunRecord:
         if mail.settings is not None:  # keep the wishes about objects that came meanwhile
             self.settings = mail.settings.replace(**object_fields(self.settings))
         self.pixels = mail.pixels or self.pixels
+        if mail.progress is not None or mail.snapshot is not None:
+            self.progress = mail.progress
         self.last = mail.snapshot or self.last
         self.made = mail.made or self.made
         self.whole = mail.whole or self.whole

@@ -117,7 +117,12 @@ class RunPanel(QWidget):
     def _show_progress(self) -> None:
         record = self._session.record
         last = None if record is None else record.last
-        if last is not None:
+        phase = None if record is None or not self._session.is_busy else record.progress
+        if phase is not None and phase.total > 1:
+            self.bar.setRange(0, phase.total)
+            self.bar.setValue(phase.done)
+            self.bar.setFormat(f"{phase.message} %p%")
+        elif last is not None:
             self.bar.setRange(0, last.max_steps)
             self.bar.setValue(last.step)
             self.bar.setFormat(f"step {last.step} of {last.max_steps}")

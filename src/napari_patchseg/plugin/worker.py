@@ -302,6 +302,7 @@ def _work(request: RunRequest, control: RunControl, mailbox: Mailbox, chosen: Sh
                         item.negative_separation,
                     ),
                     snapshot=item,
+                    progress=None,  # of an earlier phase
                     **_map_news(item.confidence, pixels, request, control, chosen),
                 )
             elif isinstance(item, pipeline.Progress):
