@@ -394,17 +394,28 @@ def diameter_in_pixels(settings: Settings, pixel_size: float | None) -> float | 
 
 
 def object_settings(
-    nuclei: NDArray[np.float32],
+    confidence: ConfidenceMap,
+    shown: NDArray[np.float32],
     pixels: Pixels,
     settings: Settings,
     *,
     pixel_size: float | None = None,
 ) -> ObjectSettings:
-    """Fill in what the user left open about objects, from the confidence (H, W) and the image."""
-    diameter = diameter_in_pixels(settings, pixel_size) or expected_diameter(pixels)
+    """Fill in what the user left open about objects.
+
+    Parameters
+    ----------
+    confidence : ConfidenceMap
+        Of the whole image; the diameter is estimated from it.
+    shown : ndarray
+        (H, W), its `evidence`; Otsu's threshold is taken from it.
+    pixels, settings, pixel_size
+        See `run`.
+    """
+    diameter = diameter_in_pixels(settings, pixel_size) or expected_diameter(confidence.nuclei)
     threshold = settings.threshold
     if threshold is None:  # the synthetic start was taught what a half means
-        threshold = 0.5 if settings.start == "synthetic" else otsu(nuclei, pixels.valid)
+        threshold = 0.5 if settings.start == "synthetic" else otsu(shown, pixels.valid)
     return ObjectSettings(
         threshold=threshold,
         diameter=diameter,
@@ -442,9 +453,9 @@ def make_labels(
     objects : dict
         ``count``, ``threshold``, ``diameter``, ``min_area``, ``split``, ``split_depth``.
     """
-    nuclei = evidence(confidence, pixels, settings)
-    chosen = object_settings(nuclei, pixels, settings, pixel_size=pixel_size)
-    labels = label_nuclei(nuclei, chosen, pixels.valid)
+    shown = evidence(confidence, pixels, settings)
+    chosen = object_settings(confidence, shown, pixels, settings, pixel_size=pixel_size)
+    labels = label_nuclei(shown, chosen, pixels.valid)
     return labels, {"count": int(labels.max(initial=0)), **vars(chosen)}
 
 

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from napari_patchseg.method.convergence import CollapseRule, ConvergenceRule
+from napari_patchseg.method.convergence import CollapseRule, ConvergenceRule, Spread
 
 
 def stopped_at(negative, positive=lambda step: 0.01, steps=400):
@@ -54,16 +54,24 @@ def test_steps_without_pairs_are_passed_over():
     assert abs(holed[0] - plain[0]) <= 5
 
 
+HEALTHY = Spread(0.01, 0.5, 0.99)
+EMPTY = Spread(0.0, 0.001, 0.02)
+FULL = Spread(0.97, 0.999, 1.0)
+
+
 def test_all_classes_flat_is_a_collapse_but_one_is_not():
-    assert CollapseRule().update([0.001, 0.999], skipped=False)
-    assert not CollapseRule().update([0.001, 0.5], skipped=False)
-    assert CollapseRule().update([float("nan"), 0.5], skipped=False)
+    assert CollapseRule().update([EMPTY, FULL], skipped=False)
+    assert not CollapseRule().update([EMPTY, HEALTHY], skipped=False)
+    assert CollapseRule().update([Spread(math.nan, math.nan, math.nan)], skipped=False)
+
+
+def test_few_nuclei_are_no_collapse():
+    assert not CollapseRule().update([Spread(0.0, 0.005, 0.98)], skipped=False)
 
 
 def test_many_skipped_steps_in_a_row_are_a_collapse():
     rule = CollapseRule(skips=3)
-    healthy = [0.5, 0.5]
-    seen = [rule.update(healthy, skipped) for skipped in (True, True, False, True, True, True)]
+    seen = [rule.update([HEALTHY], skipped) for skipped in (True, True, False, True, True, True)]
     assert seen == [False, False, False, False, False, True]
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from .instances import estimate_diameter
-from .pixels import Box, Pixels
+from .pixels import Pixels
 
 #: Structure of a few pixels must stand this far above pixel noise. White noise has 0.16, noise blurred
 #: by one pixel 1.0, real sections 2.4 and more (docs/method.md).
@@ -27,12 +25,20 @@ def has_structure(pixels: Pixels) -> bool:
     Compares the prior's standard deviation between scales of 2 and 20 px with that below 1 px: noise,
     empty glass and evenly coloured fields have none of the former.
     """
-    return any(_structured(prior, CONTRAST[pixels.kind]) for prior in _looks(pixels))
+    contrast = CONTRAST[pixels.kind]
+    _, height, width = pixels.shape
+    return any(
+        _structured(pixels.prior((rows.start, columns.start, rows.stop, columns.stop)), contrast)
+        for rows, columns in _looks((height, width))
+    )
 
 
-def expected_diameter(pixels: Pixels) -> float:
-    """Nucleus diameter in pixels estimated from the image: the median over its crops."""
-    return float(np.median([estimate_diameter(prior) for prior in _looks(pixels)]))
+def expected_diameter(nuclei: NDArray[np.float32]) -> float:
+    """Nucleus diameter in pixels estimated from a map (H, W), larger where nuclei are.
+
+    The median over its crops where the map is large.
+    """
+    return float(np.median([estimate_diameter(nuclei[look]) for look in _looks(nuclei.shape)]))
 
 
 def _structured(prior: NDArray[np.float32], contrast: float) -> bool:
@@ -41,14 +47,14 @@ def _structured(prior: NDArray[np.float32], contrast: float) -> bool:
     return structure > contrast and structure > STRUCTURE_TO_NOISE * noise
 
 
-def _looks(pixels: Pixels) -> Iterator[NDArray[np.float32]]:
-    """The prior of the whole image, or of nine evenly spaced crops of a large one."""
-    _, height, width = pixels.shape
+def _looks(shape: tuple[int, int]) -> list[tuple[slice, slice]]:
+    """The whole image, or nine evenly spaced crops of a large one."""
+    height, width = shape
     if height * width <= _WHOLE_PIXELS:
-        yield pixels.prior()
-        return
+        return [np.s_[0:height, 0:width]]
     tall, wide = min(_CROP, height), min(_CROP, width)
-    for row in np.linspace(0, height - tall, 3, dtype=int):
-        for column in np.linspace(0, width - wide, 3, dtype=int):
-            box: Box = (int(row), int(column), int(row) + tall, int(column) + wide)
-            yield pixels.prior(box)
+    return [
+        np.s_[int(row) : int(row) + tall, int(column) : int(column) + wide]
+        for row in np.linspace(0, height - tall, 3, dtype=int)
+        for column in np.linspace(0, width - wide, 3, dtype=int)
+    ]

@@ -129,18 +129,18 @@ def _split(mask: NDArray[np.bool_], settings: ObjectSettings) -> NDArray[np.int6
     return np.asarray(watershed(-distance, seeds, mask=mask), np.int64)
 
 
-def estimate_diameter(prior: NDArray[np.float32]) -> float:
-    """Expected nucleus diameter in pixels, from what looks like nuclei before training.
+def estimate_diameter(nuclei: NDArray[np.float32]) -> float:
+    """Expected nucleus diameter in pixels, from a map that is larger where nuclei are.
 
-    Objects of the prior at Otsu's threshold, split as nuclei are; the median of their equivalent
+    Objects of the map at Otsu's threshold, split as nuclei are; the median of their equivalent
     diameters, each object weighing as its area, within [8, 80]; 24 where there are none.
 
     Parameters
     ----------
-    prior : ndarray
-        (h, w) float32, larger is more nucleus-like.
+    nuclei : ndarray
+        (h, w) float32: confidence, or the prior.
     """
-    smooth = ndi.gaussian_filter(prior, 1)
+    smooth = ndi.gaussian_filter(nuclei, 1)
     settings = ObjectSettings(otsu(smooth), 16.0, 30.0, True, 0.75)
     labels = label_nuclei(smooth, settings)
     areas = regionprops_table(labels, properties=("area",))["area"]

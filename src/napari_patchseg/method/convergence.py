@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -83,6 +84,25 @@ class ConvergenceRule:
         return new if old is None else old + self.smoothing * (new - old)
 
 
+@dataclass(frozen=True)
+class Spread:
+    """Lowest, mean and highest confidence of a class in a batch, each in [0, 1]."""
+
+    lowest: float
+    mean: float
+    highest: float
+
+    def is_flat(self, margin: float) -> bool:
+        """Whether nearly every confidence is near 0, or near 1.
+
+        A mean near 0 alone is no collapse: it is what an image with few nuclei looks like.
+        """
+        if not math.isfinite(self.mean):
+            return True
+        near_0 = self.mean < margin and self.highest < 0.5
+        return near_0 or (self.mean > 1 - margin and self.lowest > 0.5)
+
+
 @dataclass
 class CollapseRule:
     """Notices that every confidence has gone to 0, or to 1.
@@ -90,7 +110,7 @@ class CollapseRule:
     Parameters
     ----------
     margin : float
-        A class is flat when its mean confidence is within this of 0 or 1.
+        How near to 0 or 1 a class's mean confidence is when it is flat.
     skips : int
         Skipped steps in a row (a class without positives or without negatives) that count as well.
     """
@@ -101,8 +121,8 @@ class CollapseRule:
     def __post_init__(self) -> None:
         self._skipped = 0
 
-    def update(self, class_means: list[float], skipped: bool) -> bool:
-        """Take in the mean confidence of each class; true if the run has collapsed."""
+    def update(self, classes: Sequence[Spread], skipped: bool) -> bool:
+        """Take in the confidences of each class; true if the run has collapsed."""
         self._skipped = self._skipped + 1 if skipped else 0
-        flat = all(m < self.margin or m > 1 - self.margin for m in class_means)
-        return flat or not all(map(math.isfinite, class_means)) or self._skipped >= self.skips
+        flat = all(spread.is_flat(self.margin) for spread in classes)
+        return flat or self._skipped >= self.skips

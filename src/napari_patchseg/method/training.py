@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .contrast import Contrast, contrast
-from .convergence import CollapseRule, ConvergenceRule
+from .convergence import CollapseRule, ConvergenceRule, Spread
 from .inference import autocast, input_scale, predict, prepare, reduced, to_batch
 from .model import Model, weights_of
 from .network import ConfidenceNetwork, Featuriser
@@ -114,8 +114,8 @@ class _Trainer:
             parameters, lr=learning_rate, weight_decay=self.settings.weight_decay
         )
 
-    def step(self, number: int) -> tuple[Contrast, list[float], SampledPatches]:
-        """One training step; returns the contrast, each class's mean confidence, and the windows."""
+    def step(self, number: int) -> tuple[Contrast, list[Spread], SampledPatches]:
+        """One training step; returns the contrast, each class's confidences, and the windows."""
         settings = self.settings
         pixels, origins, owners = self._crops()
         images = to_batch(pixels, settings)
@@ -144,8 +144,7 @@ class _Trainer:
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()
             self.optimiser.step()
-        means = confidence.detach().mean((0, 2, 3)).tolist()
-        return result, means, _patches(number, windows, origins, owners)
+        return result, _spreads(confidence.detach()), _patches(number, windows, origins, owners)
 
     def _disagreement(self, inputs: Tensor, logits: Tensor, number: int) -> Tensor:
         """Cross-entropy with what the start sees in the same crops, turned by a right angle more each
@@ -185,6 +184,13 @@ class _Trainer:
             origins.append((row, column))
             owners.append(owner)
         return np.stack(pixels), np.array(origins), np.array(owners)
+
+
+def _spreads(confidence: Tensor) -> list[Spread]:
+    rows = torch.stack(
+        [confidence.amin((0, 2, 3)), confidence.mean((0, 2, 3)), confidence.amax((0, 2, 3))], 1
+    )
+    return [Spread(*row) for row in rows.tolist()]
 
 
 def _patches(
@@ -314,9 +320,9 @@ def train(
     nucleus: NucleusClass | None = None
 
     for step in range(1, settings.max_steps + 1):
-        result, means, patches = trainer.step(step)
+        result, spreads, patches = trainer.step(step)
         state: State = "separating"
-        if collapse.update(means, result.loss is None and start is None):
+        if collapse.update(spreads, result.loss is None and start is None):
             state = "collapsed"
             recoveries.append(_recover(trainer, good, len(recoveries), step))
             converged = ConvergenceRule.for_start(settings.start)
