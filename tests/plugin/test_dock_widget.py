@@ -185,6 +185,19 @@ def test_diameter_in_micrometres_needs_units(
     assert "µm" in told[0]
 
 
+def test_a_device_that_is_not_there_is_a_sentence(
+    viewer: Any, panel: PatchSegWidget, wait: Wait, told: list[str], layer: Any
+) -> None:
+    import torch
+
+    device = "mps" if torch.cuda.is_available() else "cuda"
+    panel.show_settings(panel.settings().replace(device=device))
+    click(panel.run.train_button)
+    wait(lambda: not panel.session.is_busy)
+    assert len(told) == 1
+    assert device in told[0]
+
+
 def test_presets_fill_the_form(panel: PatchSegWidget) -> None:
     for name in PRESETS:
         panel.form.preset.setCurrentText(name)
@@ -224,8 +237,7 @@ def test_settings_are_remembered(make_napari_viewer: Callable[..., Any], qtbot: 
     first = PatchSegWidget(make_napari_viewer())
     qtbot.addWidget(first)
     first.form._editors["max_steps"].widget.setValue(77)
-    first.form._editors["start"].widget.setCurrentText("random")
-    first.form._editors["classes"].widget.setValue(3)
+    first.form._editors["patch_size"].widget.setValue(40)
     first.objects.class_box.setCurrentIndex(2)
     first.objects.threshold.setValue(0.3)
     first.diameter.setValue(21)
@@ -233,7 +245,7 @@ def test_settings_are_remembered(make_napari_viewer: Callable[..., Any], qtbot: 
     second = PatchSegWidget(make_napari_viewer())
     qtbot.addWidget(second)
     settings = second.settings()
-    assert (settings.max_steps, settings.classes, settings.nucleus_diameter) == (77, 3, 21)
+    assert (settings.max_steps, settings.patch_size, settings.nucleus_diameter) == (77, 40, 21)
     assert settings.threshold == pytest.approx(0.3)
     assert settings.nucleus_class is None  # a number means nothing for another run
 
@@ -244,7 +256,7 @@ def test_sliders_redraw_at_once(viewer: Any, panel: PatchSegWidget, layer: Any, 
     click(panel.objects.make_button)
     wait(lambda: "slide nuclei" in viewer.layers)
     labels = viewer.layers["slide nuclei"]
-    assert panel.objects.class_box.itemText(0).startswith("auto (class ")
+    assert panel.objects.class_box.itemText(0).startswith("auto: ")
     before = (labels.data > 0).sum()
     panel.objects.threshold.setValue(0.05)
     assert not panel.objects.threshold_auto.isChecked()
@@ -347,6 +359,24 @@ def test_closing_the_viewer_ends_the_run(
     train_without_end(panel, long, wait)
     viewer.close()
     wait(lambda: not WorkerBase._worker_set)
+
+
+def test_a_new_panel_writes_to_the_same_layers(
+    viewer: Any, panel: PatchSegWidget, layer: Any, quick: Settings, wait: Wait
+) -> None:
+    from napari_patchseg.plugin.layer_menu import find_panel
+
+    click(panel.run.train_button)
+    wait(lambda: not panel.session.is_busy)
+    layers = list(viewer.layers)
+    assert len(layers) == 4
+    viewer.window.remove_dock_widget(panel)
+    second = find_panel(viewer)
+    assert second is not panel
+    second.show_settings(quick.replace(seed=1))
+    click(second.run.train_button)
+    wait(lambda: not second.session.is_busy)
+    assert list(viewer.layers) == layers
 
 
 def test_nothing_of_a_removed_panel_stays(

@@ -37,7 +37,7 @@ def test_current_plane_of_a_stack(model: ViewerModel) -> None:
     model.dims.set_point(0, 6)
     source = source_of(model, layer)
     assert source.index[0] == 3
-    assert source.plane[0, 0] == 3
+    assert source.data[source.index][0, 0] == 3
 
 
 def test_channels_are_taken_together(model: ViewerModel) -> None:

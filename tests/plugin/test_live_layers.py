@@ -148,6 +148,14 @@ def test_the_user_s_selection_is_kept(model: ViewerModel, source: Any, live: Liv
     assert set(model.layers.selection) == {drawn}
 
 
+def test_every_panel_finds_the_layers_of_an_image(
+    model: ViewerModel, source: Any, image: np.ndarray
+) -> None:
+    live = LiveLayers.of(model, source)
+    assert LiveLayers.of(model, source) is live
+    assert LiveLayers.of(model, model.add_image(image, rgb=True)) is not live
+
+
 def ones(value: int) -> np.ndarray:
     return np.full((128, 128), value, np.uint16)
 

@@ -51,6 +51,8 @@ class DrawRequest:
         Whether labels are wanted; they need a whole map.
     new : bool
         Whether labels were asked for by name, rather than redrawn after a slider.
+    number : int
+        Counts the requests.
     """
 
     confidence: ConfidenceMap
@@ -62,6 +64,7 @@ class DrawRequest:
     report: dict[str, Any]
     labels: bool
     new: bool = False
+    number: int = 0
 
 
 @dataclass(frozen=True)

@@ -96,14 +96,14 @@ class LayerSource:
         The layer.
     name : str
         Its name when the run began.
-    plane : array
-        (H, W), (H, W, 3 | 4) or with a channel axis, at full resolution; possibly lazy.
+    data : array
+        The layer's, at full resolution; possibly lazy.
     index : tuple
-        What was indexed in the layer's data to get `plane`.
+        What to index in `data` for the plane: (H, W), (H, W, 3 | 4) or with a channel axis.
     rgb : bool
-        Whether the last axis of `plane` is colour.
+        Whether the last axis of the plane is colour.
     channel_axis : int or None
-        Axis of `plane` that holds channels, where it is not RGB.
+        Axis of the plane that holds channels, where it is not RGB.
     shape : tuple of int
         (H, W).
     box : Box
@@ -116,7 +116,7 @@ class LayerSource:
 
     layer_ref: weakref.ref[Any]
     name: str
-    plane: Any
+    data: Any
     index: tuple[int | slice, ...]
     rgb: bool
     channel_axis: int | None
@@ -140,11 +140,9 @@ class LayerSource:
         from napari_patchseg.image.pixels import Pixels
 
         row0, column0, row1, column1 = self.box
-        key: list[slice] = [slice(row0, row1), slice(column0, column1)]
-        if self.channel_axis is not None:
-            key.insert(self.channel_axis, slice(None))
+        region = (*self.index[:-2], slice(row0, row1), slice(column0, column1))
         return Pixels.from_array(
-            np.asarray(self.plane[tuple(key)]), rgb=self.rgb, channel_axis=self.channel_axis
+            np.asarray(self.data[region]), rgb=self.rgb, channel_axis=self.channel_axis
         )
 
     def has_changed(self) -> bool:
@@ -152,10 +150,10 @@ class LayerSource:
         layer = self.layer
         if layer is None:
             return True
-        plane = _full_resolution(layer)[self.index]
-        if plane.shape != self.plane.shape:
+        data = _full_resolution(layer)
+        if data is not self.data and (data.shape != self.data.shape or self.fingerprint is None):
             return True
-        return self.fingerprint is not None and _fingerprint(plane) != self.fingerprint
+        return _fingerprint(data, self.index) != self.fingerprint
 
 
 def source_of(viewer: Viewer, layer: Layer | None, region: Region = Region.WHOLE) -> LayerSource:
@@ -185,19 +183,18 @@ def source_of(viewer: Viewer, layer: Layer | None, region: Region = Region.WHOLE
         )
     channels = _channel_dimension(image)
     index = _plane_index(viewer, image, data.shape, channels)
-    plane = data[index]
     height, width = (int(n) for n in data.shape[image.ndim - 2 : image.ndim])
     return LayerSource(
         layer_ref=weakref.ref(image),
         name=image.name,
-        plane=plane,
+        data=data,
         index=index,
         rgb=bool(image.rgb),
         channel_axis=None if channels is None else 0,
         shape=(height, width),
         box=_box(viewer, image, region, (height, width)),
         pixel_size=pixel_size_of(image),
-        fingerprint=_fingerprint(plane),
+        fingerprint=_fingerprint(data, index),
     )
 
 
@@ -346,9 +343,10 @@ def _selected_shape(viewer: Viewer) -> tuple[Shapes, int]:
     raise PatchSegError("Select one rectangle of a Shapes layer as the region to segment.")
 
 
-def _fingerprint(plane: Any) -> int | None:
-    if not isinstance(plane, np.ndarray) or isinstance(plane, np.memmap):
+def _fingerprint(data: Any, index: tuple[int | slice, ...]) -> int | None:
+    if not isinstance(data, np.ndarray) or isinstance(data, np.memmap):
         return None
+    plane = data[index]
     every = max(1, math.isqrt(max(1, plane.size // _FINGERPRINT_VALUES)))
     rows = plane.ndim - 2 if plane.ndim < 3 or plane.shape[-1] > 4 else 0
     key = [slice(None)] * plane.ndim

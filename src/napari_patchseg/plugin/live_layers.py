@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,16 @@ class LiveLayers:
         The image; held weakly. Layers are reused for this object alone, whatever it is called.
     """
 
+    _known: ClassVar[weakref.WeakKeyDictionary[Image, LiveLayers]] = weakref.WeakKeyDictionary()
+
+    @classmethod
+    def of(cls, viewer: Viewer, source: Image) -> LiveLayers:
+        """The layers of an image, whichever panel asks."""
+        known = cls._known.get(source)
+        if known is None or known.viewer is not unwrap(viewer):
+            known = cls._known[source] = cls(viewer, source)
+        return known
+
     def __init__(self, viewer: Viewer, source: Image) -> None:
         self._viewer = weakref.ref(unwrap(viewer))
         self._source = weakref.ref(source)
@@ -45,7 +55,11 @@ class LiveLayers:
         self._gone: set[str] = set()
         self._labels: list[_OwnLabels] = []
         self._canvas: Canvas | None = None
-        self.streaming = True
+
+    @property
+    def viewer(self) -> Viewer | None:
+        """Where the layers are, while it exists."""
+        return self._viewer()
 
     def begin(self, canvas: Canvas) -> None:
         """A run begins: deleted layers may come back, labels of earlier runs are the user's."""
@@ -147,11 +161,11 @@ class LiveLayers:
     # -- inside
 
     def _is_there(self, layer: Layer) -> bool:
-        viewer = self._viewer()
+        viewer = self.viewer
         return viewer is not None and layer in viewer.layers
 
     def _selection(self) -> set[Layer]:
-        viewer = self._viewer()
+        viewer = self.viewer
         return set() if viewer is None else {unwrap(layer) for layer in viewer.layers.selection}
 
     def _layer(self, role: str, make: Callable[[], Layer]) -> Any:
@@ -172,7 +186,7 @@ class LiveLayers:
         return layer
 
     def _add(self, layer: Layer, *, select: bool = False) -> None:
-        viewer = self._viewer()
+        viewer = self.viewer
         if viewer is None:
             return
         with self._keep_selection(not select):
@@ -181,7 +195,7 @@ class LiveLayers:
     @contextmanager
     def _keep_selection(self, keep: bool) -> Iterator[None]:
         # napari selects every new layer, which would take the tool out of the user's hand.
-        viewer = self._viewer()
+        viewer = self.viewer
         assert viewer is not None
         selected, active = set(viewer.layers.selection), viewer.layers.selection.active
         yield

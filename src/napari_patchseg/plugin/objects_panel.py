@@ -22,8 +22,8 @@ from napari_patchseg.method.settings import Settings
 
 _POLARITIES = (
     ("auto", "auto"),
-    ("high confidence", "direct"),
-    ("low confidence (inverted)", "inverted"),
+    ("high", "direct"),
+    ("low (inverted)", "inverted"),
 )
 
 
@@ -138,8 +138,8 @@ class ObjectsPanel(QWidget):
         """Show what "auto" came to."""
         nucleus, objects = report.get("nucleus_class"), report.get("objects") or {}
         if nucleus:
-            side = "low" if nucleus["inverted"] else "high"
-            self.class_box.setItemText(0, f"auto (class {nucleus['index'] + 1}, {side})")
+            self.class_box.setItemText(0, f"auto: {nucleus['index'] + 1}")
+            self.polarity_box.setItemText(0, f"auto: {'low' if nucleus['inverted'] else 'high'}")
         if self.threshold_auto.isChecked() and "threshold" in objects:
             self.blockSignals(True)
             self.threshold.setValue(float(objects["threshold"]))
@@ -150,6 +150,7 @@ class ObjectsPanel(QWidget):
     def forget_report(self) -> None:
         """Another run begins: nothing is known of what "auto" comes to."""
         self.class_box.setItemText(0, "auto")
+        self.polarity_box.setItemText(0, "auto")
         self.min_area.setSpecialValueText("auto")
 
     # -- inside

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,6 @@ from .run import RunRecord
 from .worker import Mail
 
 if TYPE_CHECKING:
-    from napari.layers import Image
     from napari.viewer import Viewer
 
 #: Seconds after which windows are drawn anew even where no new map has come.
@@ -47,11 +45,10 @@ class Presenter(QObject):
     def __init__(self, viewer: Viewer, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._viewer = unwrap(viewer)
-        self._layers: weakref.WeakKeyDictionary[Image, LiveLayers] = weakref.WeakKeyDictionary()
         self._record: RunRecord | None = None
         self._nucleus = NucleusClass(0, False, float("nan"))
         self._patches_step, self._patches_time = 0, 0.0
-        self._labels_step = 0
+        self._asked = self._written = 0
         self.streaming = True
         self._maker = LabelMaker(self)
         self._maker.drawn.connect(self._on_drawn)
@@ -60,7 +57,7 @@ class Presenter(QObject):
     def live(self) -> LiveLayers | None:
         """The layers of the record's image."""
         layer = None if self._record is None else self._record.source.layer
-        return None if layer is None else self._layers.get(layer)
+        return None if layer is None else LiveLayers.of(self._viewer, layer)
 
     @property
     def is_drawing(self) -> bool:
@@ -76,12 +73,9 @@ class Presenter(QObject):
         """A new run begins."""
         self._maker.clear()
         self._record = record
-        self._patches_step = self._labels_step = 0
-        layer = record.source.layer
-        assert layer is not None
-        if layer not in self._layers:
-            self._layers[layer] = LiveLayers(self._viewer, layer)
-        self._layers[layer].begin(record.canvas)
+        self._patches_step = 0
+        assert self.live is not None
+        self.live.begin(record.canvas)
 
     def clear(self) -> None:
         """Forget what is still to be drawn."""
@@ -121,6 +115,7 @@ class Presenter(QObject):
         record = self._record
         if record is None or record.pixels is None:
             return
+        self._asked += 1
         self._maker.ask(
             DrawRequest(
                 confidence=made,
@@ -132,6 +127,7 @@ class Presenter(QObject):
                 report=record.report,
                 labels=labels,
                 new=new,
+                number=self._asked,
             )
         )
 
@@ -164,9 +160,12 @@ class Presenter(QObject):
         elif record.made is not None:
             self.draw(record.made, labels=False)
 
-    def write_labels(self, labels: NDArray, report: dict[str, Any]) -> None:
-        """Add or renew the labels (h, w) of the region."""
-        self._labels_step = int(report.get("steps") or 0)
+    def write_result(self, labels: NDArray, report: dict[str, Any]) -> None:
+        """Add or renew the labels (h, w) of the region; those still being drawn come too late."""
+        self._written = self._asked
+        self._write_labels(labels, report)
+
+    def _write_labels(self, labels: NDArray, report: dict[str, Any]) -> None:
         if self.live is not None and self.live.write_labels(labels, report) is not None:
             self.labelled.emit(report)
 
@@ -174,7 +173,7 @@ class Presenter(QObject):
         """Add labels without any object."""
         if self._record is not None:
             row0, column0, row1, column1 = self._record.source.box
-            self.write_labels(np.zeros((row1 - row0, column1 - column0), np.uint16), report)
+            self.write_result(np.zeros((row1 - row0, column1 - column0), np.uint16), report)
 
     def _on_drawn(self, drawing: Drawing) -> None:
         record, live = self._record, self.live
@@ -190,9 +189,9 @@ class Presenter(QObject):
             self._show_patches(new_map=True)
         if drawing.labels is None or drawing.report is None:
             return
-        if drawing.request.confidence.step < self._labels_step:
-            return  # labels of later weights came first
+        if drawing.request.number <= self._written:
+            return  # the run has ended meanwhile, and left its own
         if drawing.request.new:
-            self.write_labels(drawing.labels, drawing.report)
+            self._write_labels(drawing.labels, drawing.report)
         elif live.rewrite_labels(drawing.labels, drawing.report):
             self.labelled.emit(drawing.report)

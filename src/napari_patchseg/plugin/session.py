@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_patchseg.method.model import Model
+    from napari_patchseg.pipeline import Segmentation
 
 
 class TrainingSession(QObject):
@@ -256,7 +257,7 @@ class TrainingSession(QObject):
         self._enter_state(mail)
         if self._ended_because is None:
             self.presenter.show(mail)
-        if mail.whole is not None and self._labels_wanted:
+        if mail.whole is not None and self._labels_wanted and not _is_nothing(mail.result):
             self._labels_wanted = False
             self.presenter.draw(mail.whole, labels=True, new=True)
         self.progressed.emit()
@@ -334,8 +335,10 @@ class TrainingSession(QObject):
             self.told.emit(warning, False)
         if result.labels is not None:
             self._write_result()
-        elif wanted:
+        elif wanted and _is_nothing(result):
             self.presenter.write_nothing(result.report)
+        elif wanted:  # stopped before the map was made
+            self.make_labels()
 
     def _write_result(self) -> None:
         record = self.record
@@ -346,7 +349,7 @@ class TrainingSession(QObject):
             # the user moved a control while the run went on
             self.presenter.draw(record.whole, labels=True, new=True)
         else:
-            self.presenter.write_labels(record.result.labels, record.result.report)
+            self.presenter.write_result(record.result.labels, record.result.report)
 
     def _on_labelled(self, report: dict[str, object]) -> None:
         objects = report.get("objects")
@@ -360,3 +363,7 @@ class TrainingSession(QObject):
         if (state, message) != (self._state, self._message):
             self._state, self._message = state, message
             self.state_changed.emit()
+
+
+def _is_nothing(result: Segmentation | None) -> bool:
+    return result is not None and result.report["stop_reason"] == "nothing separated"
