@@ -3,8 +3,8 @@
     python benchmarks/quality.py --images DIR --labels DIR [--methods yardstick,default]
         [--every 3] [--limit N] [--json results.json] [--overlays DIR]
 
-Labels are read here only, to score; nothing that segments sees them. Results are kept per image in the
-JSON file, by method and code version: a second call computes only what is missing.
+Labels are read here only, to score; nothing that segments sees them. Results are kept per image in
+the JSON file, by method and code version: a second call computes only what is missing.
 """
 
 from __future__ import annotations
@@ -62,11 +62,9 @@ def trained(preset: str, seed: int = 0) -> Callable[[NDArray[np.uint8]], tuple[L
 
     def method(image: NDArray[np.uint8]) -> tuple[Labels, dict]:
         settings = napari_patchseg.Settings.create(preset, seed=seed)
-        last = None
-        for last in run(Pixels.from_array(image), settings):
-            pass
-        assert isinstance(last, Segmentation)
-        return last.labels, last.report
+        *_, result = run(Pixels.from_array(image), settings)
+        assert isinstance(result, Segmentation)
+        return result.labels, result.report
 
     return method
 
@@ -127,7 +125,7 @@ def interval(values: NDArray[np.float64]) -> tuple[float, float]:
 def table(results: dict[str, dict[str, dict[str, Any]]]) -> str:
     """Markdown, a row a method."""
     lines = [
-        "| method | images | Dice (95 %) | worst Dice | AJI | PQ | F1 | objects / true | s / image |",
+        "| method | images | Dice (95 %) | worst Dice | AJI | PQ | F1 | objects / true | s |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for method, rows in results.items():
@@ -161,7 +159,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     version = code_version()
     results: dict[str, dict[str, dict[str, Any]]] = {}
     for method in options.methods.split(","):
-        stored = kept.setdefault("yardstick" if method == "yardstick" else f"{method}@{version}", {})
+        stored = kept.setdefault(
+            "yardstick" if method == "yardstick" else f"{method}@{version}", {}
+        )
         results[method] = {}
         for path in paths:
             key = f"{path.parent.parent.name}/{path.name}"

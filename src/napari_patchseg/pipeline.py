@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -89,8 +89,8 @@ class Segmentation:
     model : Model or None
         The trained network; None where there was nothing to train on.
     report : dict
-        JSON-ready provenance: settings, versions, steps, stop reason, separations, seconds by phase,
-        objects, warnings.
+        JSON-ready provenance: settings, versions, steps, stop reason, separations, seconds by
+        phase, objects, warnings.
     warnings : list of str
         One sentence each, for the user.
     history : tuple
@@ -193,8 +193,8 @@ class _Run:
             channels = self.sources(model.settings)[0].shape[0]
             if model.channels != channels:
                 raise ModelError(
-                    f"The model takes images of {model.channels} channel(s), this one has {channels}; "
-                    "choose another model or train on this image."
+                    f"The model takes images of {model.channels} channel(s), this one has "
+                    f"{channels}; choose another model or train on this image."
                 )
         self.settings = settings
         self.control = control or Control()
@@ -214,7 +214,9 @@ class _Run:
     def steps(self, labelled: bool) -> Iterator[Snapshot | Progress | Segmentation]:
         yield Progress("starting", 0, 1, "getting ready")
         start = time.perf_counter()
-        diameter_in_pixels(self.settings, self.pixel_size)  # a wrong unit should fail before training
+        diameter_in_pixels(
+            self.settings, self.pixel_size
+        )  # a wrong unit should fail before training
         self.settings = resolve(self.settings)
         promising = self.model is not None or any(map(has_structure, self.images))
         self.seconds["starting"] = time.perf_counter() - start
@@ -232,7 +234,8 @@ class _Run:
         ):
             yield self._nothing(confidence, steps, labelled)
             return
-        labels, objects = None, {}
+        labels: Labels | None = None
+        objects: dict[str, Any] = {}
         if labelled and confidence is not None and not self.control.cancelled:
             yield Progress("instances", 0, 1, "labelling nuclei")
             start = time.perf_counter()
@@ -244,7 +247,7 @@ class _Run:
                 self.warnings.append("No nuclei were found; try a lower threshold or diameter.")
         yield self._result(labels, confidence, steps, reason, objects)
 
-    def _train(self) -> Iterator[Snapshot | Progress]:  # returns ConfidenceMap | None
+    def _train(self) -> Generator[Snapshot | Progress, None, ConfidenceMap | None]:
         start = time.perf_counter()
         last: Snapshot | None = None
         for last in train(
@@ -268,12 +271,10 @@ class _Run:
         confidence = yield from self._predict(self.model)
         return confidence
 
-    def _predict(self, model: Model) -> Iterator[Snapshot | Progress]:  # returns ConfidenceMap | None
+    def _predict(self, model: Model) -> Generator[Progress, None, ConfidenceMap | None]:
         start = time.perf_counter()
         yield Progress("predicting", 0, 1, "predicting confidence")
-        settings = self.settings.replace(
-            classes=model.settings.classes, start=model.settings.start
-        )
+        settings = self.settings.replace(classes=model.settings.classes, start=model.settings.start)
         source = self.sources(settings)[0]
         if settings.device == "cpu":
             torch.set_num_threads(int(settings.threads))
@@ -425,10 +426,8 @@ def object_settings(
     )
 
 
-def evidence(
-    confidence: ConfidenceMap, pixels: Pixels, settings: Settings
-) -> NDArray[np.float32]:
-    """What is thresholded: confidence in nuclei (H, W), moved by the prior where the settings say so."""
+def evidence(confidence: ConfidenceMap, pixels: Pixels, settings: Settings) -> NDArray[np.float32]:
+    """What is thresholded: confidence in nuclei (H, W), moved by the prior if so set."""
     weight = settings.prior_weight
     if weight is None:
         weight = 0.0 if pixels.kind == "stained" else GREY_PRIOR_WEIGHT
@@ -523,12 +522,14 @@ def segment(
     """
     pixels = Pixels.from_array(image, rgb=rgb, channel_axis=channel_axis, box=box)
     base = settings or Settings.create(preset)
-    last = None
-    for last in run(pixels, base.replace(**changes), model=model, pixel_size=pixel_size):
-        pass
-    assert isinstance(last, Segmentation)
-    assert last.labels is not None
-    return last.labels
+    *_, result = run(pixels, base.replace(**changes), model=model, pixel_size=pixel_size)
+    assert isinstance(result, Segmentation)
+    assert result.labels is not None
+    if box is None:
+        return result.labels
+    labels = np.zeros(pixels.frame, result.labels.dtype)
+    labels[box[0] : box[2], box[1] : box[3]] = result.labels
+    return labels
 
 
 def train_model(
@@ -542,14 +543,13 @@ def train_model(
 ) -> Model:
     """Train one confidence network on several images (the paper's data-set mode).
 
-    Parameters are those of `segment`. Raises `PatchSegError`, also where nothing could be separated.
+    Parameters are those of `segment`. Raises `PatchSegError`, also where nothing could be
+    separated.
     """
     pixels = [Pixels.from_array(image, rgb=rgb, channel_axis=channel_axis) for image in images]
     base = (settings or Settings.create(preset)).replace(**changes)
-    last = None
-    for last in run(pixels, base, make_labels=False):
-        pass
-    assert isinstance(last, Segmentation)
-    if last.model is None:
+    *_, result = run(pixels, base, make_labels=False)
+    assert isinstance(result, Segmentation)
+    if result.model is None:
         raise ImageError(NOTHING_SEPARATED)
-    return last.model
+    return result.model

@@ -51,7 +51,7 @@ def test_tissue_has_structure_and_its_diameter_is_found(diameter):
 
 
 def test_fluorescence_has_structure():
-    image, labels = synthetic_field((256, 256), seed=3)
+    _image, labels = synthetic_field((256, 256), seed=3)
     glow = np.where(labels > 0, 0.6, 0.05) + rng.normal(0, 0.02, labels.shape)
     assert has_structure(Pixels.from_array(glow.astype(np.float32)))
 

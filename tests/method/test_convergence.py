@@ -5,7 +5,7 @@ import pytest
 from napari_patchseg.method.convergence import CollapseRule, ConvergenceRule, Spread
 
 
-def stopped_at(negative, positive=lambda step: 0.01, steps=400):
+def stopped_at(negative, positive=lambda _: 0.01, steps=400):
     """The step at which the rule stops on made-up curves, and the peak it goes back to."""
     rule = ConvergenceRule()
     for step in range(1, steps + 1):
@@ -37,8 +37,8 @@ def test_the_random_network_at_the_start_is_no_peak():
 
 
 def test_positives_unlike_each_other_are_not_convergence():
-    """Past the peak, but positives and negatives no further apart than positives among themselves."""
-    assert stopped_at(rise_and_fall(60), positive=lambda step: 0.2) is None
+    """Past the peak, but positives differ as much from each other as from negatives."""
+    assert stopped_at(rise_and_fall(60), positive=lambda _: 0.2) is None
 
 
 def test_noise_does_not_stop_a_rising_curve():

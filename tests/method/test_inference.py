@@ -9,7 +9,6 @@ from napari_patchseg.method.network import ConfidenceNetwork
 from napari_patchseg.method.scale import InputScale
 from napari_patchseg.method.snapshot import Cancelled, Control
 
-
 SCALE = InputScale.of_the_paper(3)
 
 

@@ -31,7 +31,9 @@ def test_an_even_channel_is_not_blown_up():
     assert float(scaled.max() - scaled.min()) < 0.3
 
 
-@pytest.mark.parametrize(("shape", "count"), [((64, 90), 1), ((256, 256), 1), ((300, 900), 8), ((4000, 4000), 16)])
+@pytest.mark.parametrize(
+    ("shape", "count"), [((64, 90), 1), ((256, 256), 1), ((300, 900), 8), ((4000, 4000), 16)]
+)
 def test_crops_cover_evenly_and_no_more_than_asked(shape, count):
     found = crops(ArraySource(np.zeros((1, *shape), np.float32)), 256, 16)
     assert len(found) == count

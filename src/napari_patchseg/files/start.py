@@ -16,7 +16,7 @@ NAME = "start.safetensors"
 
 @cache
 def start_weights() -> Mapping[str, Tensor]:
-    """State dict of a `ConfidenceNetwork` with three channels and two classes: nucleus, and its core."""
+    """State dict of a `ConfidenceNetwork`: three channels; two classes, nucleus and its core."""
     from safetensors.torch import load
 
     return load(files("napari_patchseg.files").joinpath(NAME).read_bytes())

@@ -9,8 +9,8 @@ from scipy import ndimage as ndi
 from .instances import estimate_diameter
 from .pixels import Pixels
 
-#: Structure of a few pixels must stand this far above pixel noise. White noise has 0.16, noise blurred
-#: by one pixel 1.0, real sections 2.4 and more (docs/method.md).
+#: Structure of a few pixels must stand this far above pixel noise. White noise has 0.16, noise
+#: blurred by one pixel 1.0, real sections 2.4 and more (docs/method.md).
 STRUCTURE_TO_NOISE = 1.3
 #: ... and must have this much contrast: in units of stain, or as a share of the value range.
 CONTRAST = {"stained": 0.0015, "dark on light": 0.01, "bright on dark": 0.01}
@@ -22,8 +22,8 @@ _CROP = 512
 def has_structure(pixels: Pixels) -> bool:
     """Whether anything in the image is of the size and contrast of nuclei.
 
-    Compares the prior's standard deviation between scales of 2 and 20 px with that below 1 px: noise,
-    empty glass and evenly coloured fields have none of the former.
+    Compares the prior's standard deviation between scales of 2 and 20 px with that below 1 px:
+    noise, empty glass and evenly coloured fields have none of the former.
     """
     contrast = CONTRAST[pixels.kind]
     _, height, width = pixels.shape

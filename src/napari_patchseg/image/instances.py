@@ -66,8 +66,9 @@ def label_nuclei(
 ) -> NDArray[np.uint16] | NDArray[np.uint32]:
     """Label every nucleus of a confidence map.
 
-    Smooth, threshold, open and close by disks that follow the expected diameter, fill holes, drop small
-    objects, and split touching nuclei by a watershed from the peaks of the smoothed distance map.
+    Smooth, threshold, open and close by disks that follow the expected diameter, fill holes, drop
+    small objects, and split touching nuclei by a watershed from the peaks of the smoothed distance
+    map.
 
     Parameters
     ----------
@@ -81,7 +82,8 @@ def label_nuclei(
     Returns
     -------
     ndarray
-        (H, W) uint16, or uint32 from 65,536 objects on; 0 is background, labels run from 1 without gaps.
+        (H, W) uint16, or uint32 from 65,536 objects on; 0 is background, labels run from 1 without
+        gaps.
     """
     diameter = settings.diameter
     smooth = ndi.gaussian_filter(confidence, SMOOTHING * diameter)
@@ -98,9 +100,10 @@ def label_nuclei(
     small = sizes < settings.min_area
     small[0] = False
     labels[small[labels]] = 0
-    labels = relabel_sequential(labels)[0]
-    kind = np.uint16 if labels.max(initial=0) < 65_536 else np.uint32
-    return labels.astype(kind)
+    labels = np.asarray(relabel_sequential(labels)[0])
+    if labels.max(initial=0) < 65_536:
+        return labels.astype(np.uint16)
+    return labels.astype(np.uint32)
 
 
 def _open_close(mask: NDArray[np.bool_], opening: int, closing: int) -> NDArray[np.bool_]:

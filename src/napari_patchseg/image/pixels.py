@@ -31,8 +31,8 @@ class Pixels:
 
     Values are scaled to [0, 1]: 8-bit colours by 255, everything else from its 0.1 to its 99.9
     percentile, per channel. Where nuclei are brighter than their surroundings (fluorescence) the
-    image is inverted, since the method needs a bright background. NaN and infinite pixels are filled
-    with the channel's median and marked as not valid.
+    image is inverted, since the method needs a bright background. NaN and infinite pixels are
+    filled with the channel's median and marked as not valid.
 
     Use `Pixels.from_array`.
 
@@ -48,6 +48,8 @@ class Pixels:
         What the user should know, one sentence each.
     valid : ndarray or None
         (H, W) bool, False where a pixel was NaN or infinite; None if all are good.
+    frame : tuple of int
+        (H, W) of the image that a box was taken from; that of the shape without one.
     prior_channel : int
         The channel that separates nuclei best, where the image is not stained.
     """
@@ -62,6 +64,7 @@ class Pixels:
         self._data = channels_last
         height, width, channels = channels_last.shape
         self.shape = (channels, height, width)
+        self.frame = (height, width)
         self.warnings = []
         self.valid = self._find_valid()
         sample = self._sample()
@@ -104,9 +107,11 @@ class Pixels:
             (C, H, W). Unsigned or signed integers, or floats, of any range. Arrays that are read by
             region (memory maps, dask, zarr) stay unread until then.
         rgb : bool, optional
-            Whether the last axis is colour. Without it: (H, W, 3) of any type and (H, W, 4) of 8 bits.
+            Whether the last axis is colour. Without it: (H, W, 3) of any type and (H, W, 4) of 8
+            bits.
         channel_axis : int, optional
-            The channels of an image that is not RGB. Without it: the shorter of first and last axis.
+            The channels of an image that is not RGB. Without it: the shorter of first and last
+            axis.
         box : Box, optional
             Only this part of the image.
 
@@ -119,6 +124,7 @@ class Pixels:
             array = np.asarray(array)
         _check_type(array)
         data, colour, label = _channels_last(array, rgb, channel_axis)
+        frame = data.shape[:2]
         if box is not None:
             row0, column0, row1, column1 = box
             data = data[row0:row1, column0:column1]
@@ -127,9 +133,12 @@ class Pixels:
             raise ImageError("The image is empty; choose an image with pixels.")
         if min(height, width) < SMALLEST_SIDE:
             raise ImageError(
-                f"The image is {width} x {height} px; both sides must be at least {SMALLEST_SIDE} px."
+                f"The image is {width} x {height} px; "
+                f"both sides must be at least {SMALLEST_SIDE} px."
             )
-        return cls(data, colour=colour, label=label)
+        pixels = cls(data, colour=colour, label=label)
+        pixels.frame = frame
+        return pixels
 
     def read(self, box: Box) -> NDArray[np.float32]:
         """Pixels of a box inside the image: (C, h, w) float32 in [0, 1], on a bright background."""
@@ -137,7 +146,7 @@ class Pixels:
         return 1 - scaled if self.kind == "bright on dark" else scaled
 
     def as_rgb(self) -> RGBPixels:
-        """This image with three channels: as it is if stained, else its best channel thrice."""
+        """The image with three channels: as it is if stained, else its best channel thrice."""
         return RGBPixels(self)
 
     def prior(self, box: Box | None = None) -> NDArray[np.float32]:
@@ -151,9 +160,7 @@ class Pixels:
         for row in range(row0, row1, _STRIP):  # deconvolution needs several times a strip's memory
             pixels = self.read((row, column0, min(row + _STRIP, row1), column1))
             out[row - row0 : row - row0 + _STRIP] = (
-                haematoxylin(pixels)
-                if self.kind == "stained"
-                else 1 - pixels[self.prior_channel]
+                haematoxylin(pixels) if self.kind == "stained" else 1 - pixels[self.prior_channel]
             )
         return out
 
@@ -207,7 +214,9 @@ class Pixels:
         self, sample: NDArray[np.float32], colour: bool
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         if np.all(np.ptp(sample, axis=0) == 0) and self._is_constant(sample[0]):
-            raise ImageError("All pixels have the same value; choose an image that shows something.")
+            raise ImageError(
+                "All pixels have the same value; choose an image that shows something."
+            )
         fill = np.median(sample, axis=0).astype(np.float32)
         ones = np.ones_like(fill)
         if colour and self._data.dtype == np.uint8:
@@ -257,22 +266,22 @@ def _check_type(array: Any) -> None:
             "The image holds true and false only; choose the image itself, not a mask of it."
         )
     if kind not in "uif":
-        raise ImageError(f"Pixels of type {array.dtype} cannot be segmented; convert them to numbers.")
+        raise ImageError(
+            f"Pixels of type {array.dtype} cannot be segmented; convert them to numbers."
+        )
     if 0 in array.shape:
         raise ImageError("The image is empty; choose an image with pixels.")
 
 
-def _channels_last(
-    array: Any, rgb: bool | None, channel_axis: int | None
-) -> tuple[Any, bool, str]:
+def _channels_last(array: Any, rgb: bool | None, channel_axis: int | None) -> tuple[Any, bool, str]:
     """The array as (H, W, C), whether C is colour, and how that reads."""
     shape = tuple(array.shape)
     if len(shape) == 2:
         return array[..., None], False, "grey"
     if len(shape) != 3:
         raise ImageError(
-            f"The array has {len(shape)} dimension{'s' if len(shape) != 1 else ''}; give one plane: "
-            "(height, width), with or without a channel axis."
+            f"The array has {len(shape)} dimension{'s' if len(shape) != 1 else ''}; "
+            "give one plane: (height, width), with or without a channel axis."
         )
     if rgb is None and channel_axis is None:
         eight_bits = np.dtype(array.dtype) == np.uint8

@@ -32,8 +32,9 @@ def haematoxylin(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
 def is_stained(sample: NDArray[np.float32]) -> bool:
     """Whether RGB pixels (3, n) in [0, 1] come from a stained section in bright field.
 
-    Light that was only absorbed leaves the background as the brightest part: an image whose pixels are
-    mostly dark was lit by fluorescence. The rule: the median pixel's brightest channel is above 0.35.
+    Light that was only absorbed leaves the background as the brightest part: an image whose pixels
+    are mostly dark was lit by fluorescence. The rule: the median pixel's brightest channel is above
+    0.35.
     """
     return bool(np.median(sample.max(0)) > 0.35)
 
@@ -41,8 +42,8 @@ def is_stained(sample: NDArray[np.float32]) -> bool:
 def grey_kind(sample: NDArray[np.float32]) -> tuple[int, Kind]:
     """Which channel of (C, n) shows nuclei best, and whether they are its dark or its bright side.
 
-    The rule: the channel in which Otsu's threshold explains most of the variance; nuclei are the side
-    with fewer pixels.
+    The rule: the channel in which Otsu's threshold explains most of the variance; nuclei are the
+    side with fewer pixels.
     """
     scores = [_explained(channel) for channel in sample]
     best = int(np.argmax([score for score, _ in scores]))
@@ -98,9 +99,9 @@ def with_prior(
     weight: float,
     valid: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
-    """Confidence moved by the prior: sigmoid(l + weight sd(l) z(prior)), with l = logit(confidence).
+    """Confidence moved by the prior: sigmoid(l + weight sd(l) z(prior)).
 
-    z subtracts the mean and divides by the standard deviation sd of the valid pixels.
+    l is the confidence's logit; z subtracts the mean and divides by the standard deviation sd of the valid pixels.
 
     Parameters
     ----------

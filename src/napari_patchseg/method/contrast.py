@@ -38,7 +38,7 @@ def similarity(name: str, a: Tensor, b: Tensor) -> Tensor:
     Parameters
     ----------
     name : str
-        "mean-squared-error", "cross-entropy" (both of contents) or "featurised-cosine" (of features).
+        "mean-squared-error" or "cross-entropy" of contents, "featurised-cosine" of features.
     a, b : Tensor
         (A, D) and (B, D).
     """
@@ -59,7 +59,8 @@ class Contrast:
         Scalar; None where a class has no positive or no negative, so that the step is skipped.
     positive_separation, negative_separation : float
         Mean squared difference of contents between different positives of a class, and between its
-        positives and negatives, each averaged over the classes that have such pairs; NaN without any.
+        positives and negatives, each averaged over the classes that have such pairs; NaN without
+        any.
     """
 
     loss: Tensor | None
@@ -80,8 +81,8 @@ def contrast(
     """Contrastive loss and information separation of a batch.
 
     With s the similarity and a class's anchors drawn from its positives: intra = sum over anchors
-    and positives of [-s(anchor, positive) + logsumexp over negatives of s(anchor, negative)]; inter,
-    for K > 1, the same with the other classes' positives as negatives; both divided by
+    and positives of [-s(anchor, positive) + logsumexp over negatives of s(anchor, negative)];
+    inter, for K > 1, the same with the other classes' positives as negatives; both divided by
     anchors² x crops, as the paper's authors do, so that a class with more positives weighs more.
 
     Parameters

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 @dataclass
 class ConvergenceRule:
-    """Decides from the two separations alone that positives and negatives are as far apart as they get.
+    """Decides from the separations that positives and negatives are as far apart as they get.
 
-    While the network learns, the positive-negative separation grows; once it has learnt what it can,
-    both separations stand still and then shrink, since ever emptier patches also lower the loss, and
-    the objects dissolve. So the run has converged when the smoothed positive-negative separation has
-    passed its peak; the weights of the peak are the result. See docs/method.md for how the numbers
-    were chosen.
+    While the network learns, the positive-negative separation grows; once it has learnt what it
+    can, both separations stand still and then shrink, since ever emptier patches also lower the
+    loss, and the objects dissolve. So the run has converged when the smoothed positive-negative
+    separation has passed its peak; the weights of the peak are the result. See docs/method.md for
+    how the numbers were chosen.
 
     Parameters
     ----------
@@ -50,8 +50,9 @@ class ConvergenceRule:
     def for_start(cls, start: str) -> ConvergenceRule:
         """The rule for random weights, or for a start that has separated them already.
 
-        The latter's windows are mixed, so that positives differ as much as positives from negatives,
-        and the separation moves by a few per cent: it has converged when it has stopped growing.
+        The latter's windows are mixed, so that positives differ as much as positives from
+        negatives, and the separation moves by a few per cent: it has converged when it has stopped
+        growing.
         """
         if start == "random":
             return cls()

@@ -10,6 +10,7 @@ import torch
 
 from napari_patchseg.errors import DeviceError
 
+from .inference import to_channels_last
 from .network import ConfidenceNetwork
 from .settings import Settings
 
@@ -44,18 +45,14 @@ def resolve(settings: Settings, remembered: dict[str, Any] | None = None) -> Set
     if "auto" not in [getattr(settings, name) for name in MACHINE_FIELDS]:
         _check(settings.device)
         return settings
-    device = settings.device
+    device: str = settings.device
     if device == "auto":
         device = (remembered or {}).get("device") or available_devices()[0]
         if device not in available_devices():
             device = available_devices()[0]
     _check(device)
-    choice = (
-        remembered if remembered and remembered.get("device") == device else measure(device)
-    )
-    filled = {
-        name: choice[name] for name in MACHINE_FIELDS if getattr(settings, name) == "auto"
-    }
+    choice = remembered if remembered and remembered.get("device") == device else measure(device)
+    filled = {name: choice[name] for name in MACHINE_FIELDS if getattr(settings, name) == "auto"}
     return settings.replace(**{**filled, "device": device})
 
 
@@ -103,7 +100,7 @@ def _time_step(precision: str, layout: str) -> float:
     network = ConfidenceNetwork(3, 4)
     images = torch.rand(4, 3, 192, 192, generator=torch.Generator().manual_seed(0))
     if layout == "channels_last":
-        network = network.to(memory_format=torch.channels_last)
+        network = to_channels_last(network)
         images = images.contiguous(memory_format=torch.channels_last)
     seconds = []
     for _ in range(5):

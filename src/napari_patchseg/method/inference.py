@@ -14,9 +14,10 @@ from .settings import Settings
 from .snapshot import Cancelled, Control
 from .source import Box, PixelSource
 
-#: Side of a tile without its halo. Large enough that the halo costs little, small enough that a tile
-#: takes a fraction of a second, which is how soon a cancelled prediction ends.
+#: Side of a tile without its halo. Large enough that the halo costs little, small enough that a
+#: tile takes a fraction of a second, which is how soon a cancelled prediction ends.
 TILE = 512
+
 
 def tiles(height: int, width: int, tile: int = TILE) -> Iterator[Box]:
     """Boxes of at most ``tile`` px a side that cover (height, width) once each."""
@@ -29,8 +30,14 @@ def prepare(network: ConfidenceNetwork, settings: Settings) -> ConfidenceNetwork
     """Move a network to the settings' device and memory format."""
     network = network.to(settings.device)
     if settings.memory_format == "channels_last":
-        network = network.to(memory_format=torch.channels_last)
+        network = to_channels_last(network)
     return network
+
+
+def to_channels_last(network: ConfidenceNetwork) -> ConfidenceNetwork:
+    """Lay the weights out with the channels last."""
+    moved: ConfidenceNetwork = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return moved
 
 
 def to_batch(pixels: NDArray[np.float32], settings: Settings) -> torch.Tensor:
@@ -72,7 +79,9 @@ def predict(
     """
     top, left, bottom, right = box or (0, 0, *source.shape[1:])
     out = np.empty((network.classes, bottom - top, right - left), np.float32)
-    for _ in predict_tiles(network, source, settings, scale, out, box=box, control=control, tile=tile):
+    for _ in predict_tiles(
+        network, source, settings, scale, out, box=box, control=control, tile=tile
+    ):
         pass
     return out
 
@@ -159,5 +168,5 @@ def input_scale(source: PixelSource, settings: Settings) -> InputScale:
 
 
 def reduced(source: PixelSource, box: Box, reduction: int) -> NDArray[np.float32]:
-    """Every ``reduction``-th pixel of a box: (C, ceil(h / reduction), ceil(w / reduction)) float32."""
+    """Every ``reduction``-th pixel of a box (h, w): (C, ceil(h / r), ceil(w / r)) float32."""
     return source.read(box)[:, ::reduction, ::reduction]

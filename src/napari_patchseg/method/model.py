@@ -49,6 +49,4 @@ class Model:
 
 def weights_of(network: torch.nn.Module) -> dict[str, Tensor]:
     """A copy of a network's state dict on the CPU."""
-    return {
-        name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()
-    }
+    return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 WIDTH = 8
 DILATIONS = (1, 2, 3, 5, 10, 20)
 
-#: Pixels on each side that a confidence depends on: the first block sees 1, each residual block twice its dilation.
+#: Pixels on each side that a confidence depends on: the first block sees 1, each residual block
+#: twice its dilation.
 HALO = 1 + 2 * sum(DILATIONS)
 
 
@@ -34,7 +35,8 @@ class _Residual(nn.Module):
         self.second = _Block(width, width, dilation)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(self.first(x))
+        out: Tensor = x + self.second(self.first(x))
+        return out
 
 
 class ConfidenceNetwork(nn.Module):

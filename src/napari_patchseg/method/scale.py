@@ -64,7 +64,7 @@ class InputScale:
 
 
 def crops(source: PixelSource, size: int, most: int) -> list[NDArray[np.float32]]:
-    """Evenly spaced crops of at most ``size`` px a side that cover a small image without overlap."""
+    """Evenly spaced crops of at most ``size`` px a side, no more than ``most`` of them."""
     _, height, width = source.shape
     tall, wide = min(size, height), min(size, width)
     a_side = int(np.sqrt(most))
@@ -91,7 +91,7 @@ def freeze_statistics(network: nn.Module, batches: Sequence[Tensor], share: floa
         Of these in the result, in [0, 1]; the rest is what the network had.
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    before = [(norm.running_mean.clone(), norm.running_var.clone()) for norm in norms]
+    before = [_statistics(norm) for norm in norms]
     network.train()
     for norm in norms:
         norm.reset_running_stats()
@@ -100,6 +100,13 @@ def freeze_statistics(network: nn.Module, batches: Sequence[Tensor], share: floa
         for batch in batches:
             network(batch)
         for norm, (mean, variance) in zip(norms, before, strict=True):
-            norm.running_mean.lerp_(mean, 1 - share)
-            norm.running_var.lerp_(variance, 1 - share)
+            seen_mean, seen_variance = _statistics(norm)
+            norm.running_mean = seen_mean.lerp(mean, 1 - share)
+            norm.running_var = seen_variance.lerp(variance, 1 - share)
     network.eval()
+
+
+def _statistics(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    return norm.running_mean.clone(), norm.running_var.clone()

@@ -36,17 +36,23 @@ class Settings(BaseModel):
     preset: str = Field("default", description="Name of the preset these settings started from.")
 
     # -- network (paper section 3.1)
-    start: Start = Field("synthetic", description="Weights at the start: learnt on synthetic images.")
+    start: Start = Field(
+        "synthetic", description="Weights at the start: learnt on synthetic images."
+    )
     classes: int = Field(2, ge=1, le=16, description="Number of confidence maps K.")
 
     # -- patch sampler (section 3.2)
     patch_size: int = Field(50, ge=8, le=256, description="Side of a patch in pixels.")
-    stride: int = Field(20, ge=1, le=256, description="Distance between candidate windows in pixels.")
+    stride: int = Field(
+        20, ge=1, le=256, description="Distance between candidate windows in pixels."
+    )
     patches: int = Field(10, ge=2, le=64, description="Windows drawn per crop and class.")
 
     # -- contrastive loss (section 3.3)
     similarity: Similarity = Field("mean-squared-error", description="Similarity of two patches.")
-    anchors: int = Field(10, ge=1, le=64, description="Anchors per class, drawn from its positives.")
+    anchors: int = Field(
+        10, ge=1, le=64, description="Anchors per class, drawn from its positives."
+    )
 
     # -- optimisation (section 4)
     crop_size: int = Field(200, ge=64, le=1024, description="Side of a training crop in pixels.")
@@ -88,7 +94,8 @@ class Settings(BaseModel):
         None,
         gt=0,
         lt=1,
-        description="Confidence from which a pixel is nucleus; None: 0.5, or Otsu's from a random start.",
+        description="Confidence from which a pixel is nucleus; None: 0.5, or Otsu's from a "
+        "random start.",
     )
     min_area: float | None = Field(
         None, ge=0, description="Smallest object in square pixels; None follows the diameter."
@@ -102,7 +109,8 @@ class Settings(BaseModel):
     def _fits(self) -> Self:
         if self.crop_size < self.patch_size:
             raise ValueError(
-                f"crop_size ({self.crop_size}) must not be smaller than patch_size ({self.patch_size})"
+                f"crop_size ({self.crop_size}) must not be smaller than "
+                f"patch_size ({self.patch_size})"
             )
         if self.start == "synthetic" and self.classes != 2:
             raise ValueError(
@@ -158,7 +166,7 @@ class Settings(BaseModel):
         return self.model_dump(mode="json")
 
     def changes(self) -> dict[str, Any]:
-        """Fields that differ from their preset's, as plain JSON values: what a user needs to type."""
+        """Fields that differ from their preset's, as plain JSON values: what a user types."""
         if self.preset not in PRESETS:
             return self.to_dict()
         base = Settings.create(self.preset).to_dict()

@@ -39,7 +39,7 @@ class NucleusClass:
 
     def of(self, confidence: NDArray[np.float32]) -> NDArray[np.float32]:
         """Confidence in nuclei (H, W) out of confidences (K, H, W)."""
-        chosen = confidence[self.index]
+        chosen: NDArray[np.float32] = confidence[self.index]
         return 1 - chosen if self.inverted else chosen
 
 
@@ -157,7 +157,8 @@ class Control:
     previews : bool
         Whether confidence maps are made during training.
     preview_box : Box or None
-        The part of the image that previews should cover, such as the visible field; None: all of it.
+        The part of the image that previews should cover, such as the visible field; None: all of
+        it.
     """
 
     def __init__(self, *, previews: bool = False, preview_box: Box | None = None) -> None:

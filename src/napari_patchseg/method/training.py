@@ -44,14 +44,15 @@ PREVIEW_PIXELS = 1_000_000
 
 #: Side in pixels of the crops that batch normalisation's statistics are taken from.
 STATISTICS_CROP = 256
-#: Share of the open image in them; the rest is the start's, which holds where an image is nearly empty.
+#: Share of the open image in them; the rest is the start's, which holds where an image is nearly
+#: empty.
 STATISTICS_SHARE = 0.5
 
 #: Chooses the nucleus class from confidences (K, h, w) of a box at a reduction.
 ClassChooser = Callable[[NDArray[np.float32], Box, int], NucleusClass]
 
 
-def _first_class(confidence: NDArray[np.float32], box: Box, reduction: int) -> NucleusClass:
+def _first_class(_data: NDArray[np.float32], _box: Box, _reduction: int) -> NucleusClass:
     return NucleusClass(0, False, math.nan)
 
 
@@ -72,7 +73,9 @@ class _Trainer:
         self.crop = min(settings.crop_size, smallest)
         self.channels = sources[0].shape[0]
         patch = min(settings.patch_size, self.crop // 2)
-        self.sampler = PatchSampler(patch, min(settings.stride, max(1, patch // 2)), settings.patches)
+        self.sampler = PatchSampler(
+            patch, min(settings.stride, max(1, patch // 2)), settings.patches
+        )
         self.restart(settings.seed)
 
     def restart(self, seed: int) -> None:
@@ -147,8 +150,11 @@ class _Trainer:
         return result, _spreads(confidence.detach()), _patches(number, windows, origins, owners)
 
     def _disagreement(self, inputs: Tensor, logits: Tensor, number: int) -> Tensor:
-        """Cross-entropy with what the start sees in the same crops, turned by a right angle more each
-        step: the contrast may sharpen the maps, but not move them, and agrees with every turn."""
+        """Cross-entropy with what the start sees in the same crops.
+
+        They are turned by a right angle more each step, so that the maps come to agree with every
+        turn; the contrast may sharpen them but not carry them away.
+        """
         turns = number % 4
         with torch.no_grad(), autocast(self.settings):
             seen = self.teacher.logits(torch.rot90(inputs, turns, (2, 3)))
@@ -213,9 +219,7 @@ def _patches(
 class _Previews:
     """Decides when a map is due, and makes it."""
 
-    def __init__(
-        self, trainer: _Trainer, control: Control, choose_class: ClassChooser
-    ) -> None:
+    def __init__(self, trainer: _Trainer, control: Control, choose_class: ClassChooser) -> None:
         self.trainer = trainer
         self.control = control
         self.choose_class = choose_class
@@ -283,7 +287,7 @@ def train(
     settings : Settings
         Resolved: no "auto" left among device, precision, memory format and threads.
     start : mapping of str to Tensor or None
-        Weights to start from, with ``settings.start`` "synthetic"; batch normalisation then takes its
+        Weights to start from, with ``settings.start`` "synthetic"; batch normalisation takes its
         statistics from the images, once. None: random weights.
     choose_class : callable
         Chooses the nucleus class of a map.
@@ -316,7 +320,7 @@ def train(
     good = best = weights_of(trainer.network)
     recoveries: list[str] = []
     settled = 0  # the step at which the network last started anew
-    start = time.perf_counter()
+    began = time.perf_counter()
     nucleus: NucleusClass | None = None
 
     for step in range(1, settings.max_steps + 1):
@@ -345,7 +349,7 @@ def train(
             except Cancelled:
                 ended = state = "stopped"
         nucleus = preview.nucleus if preview is not None else nucleus
-        elapsed = time.perf_counter() - start
+        elapsed = time.perf_counter() - began
         yield Snapshot(
             step=step,
             max_steps=settings.max_steps,
@@ -387,15 +391,15 @@ def _stop_reason(
     return "step limit" if step == settings.max_steps else None
 
 
-def _recover(
-    trainer: _Trainer, good: dict[str, torch.Tensor], earlier: int, step: int
-) -> str:
+def _recover(trainer: _Trainer, good: dict[str, torch.Tensor], earlier: int, step: int) -> str:
     """Undo a collapse: the first time from the last good weights with half the rate, then anew."""
     if earlier == 0 and step > CHECKPOINT_STEPS:
         rate = trainer.settings.learning_rate / 2
         trainer.network.load_state_dict(good)
         trainer.new_optimiser(rate)
-        return f"collapse at step {step}: went back to the last good weights at half the learning rate"
+        return (
+            f"collapse at step {step}: went back to the last good weights at half the learning rate"
+        )
     seed = trainer.settings.seed + 1000 * (earlier + 1)
     trainer.restart(seed)
     return f"collapse at step {step}: started anew with seed {seed}"
