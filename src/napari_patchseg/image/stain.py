@@ -101,7 +101,8 @@ def with_prior(
 ) -> NDArray[np.float32]:
     """Confidence moved by the prior: sigmoid(l + weight sd(l) z(prior)).
 
-    l is the confidence's logit; z subtracts the mean and divides by the standard deviation sd of the valid pixels.
+    l is the confidence's logit; z subtracts the mean and divides by the standard deviation sd of
+    the valid pixels.
 
     Parameters
     ----------

@@ -1,0 +1,229 @@
+"""The whole way, on synthetic images with known nuclei."""
+
+import json
+
+import numpy as np
+import pytest
+
+import napari_patchseg
+from napari_patchseg.errors import (
+    DeviceError,
+    ImageError,
+    ModelError,
+    PatchSegError,
+    SettingsError,
+    TrainingError,
+)
+from napari_patchseg.image.metrics import agreement
+from napari_patchseg.image.pixels import Pixels
+from napari_patchseg.image.synthetic import synthetic_field
+from napari_patchseg.method.settings import Settings
+from napari_patchseg.method.snapshot import Control, Snapshot
+from napari_patchseg.pipeline import Progress, Segmentation, choose_nucleus, resolve, run
+
+MACHINE = {
+    "device": "cpu",
+    "precision": "float32",
+    "memory_format": "contiguous",
+    "threads": 1,
+}
+QUICK = {**MACHINE, "max_steps": 3, "batch_size": 2, "crop_size": 120}
+
+
+@pytest.fixture(scope="module")
+def field():
+    return synthetic_field((256, 256), seed=11)
+
+
+def result_of(image, control=None, model=None, make_labels=True, **changes):
+    pixels = image if isinstance(image, list) else Pixels.from_array(image)
+    settings = Settings.create(**{**QUICK, **changes})
+    *_, last = run(pixels, settings, control=control, model=model, make_labels=make_labels)
+    assert isinstance(last, Segmentation)
+    return last
+
+
+def test_the_default_preset_finds_the_nuclei_of_a_synthetic_field():
+    image, truth = synthetic_field((320, 320), seed=77)
+    labels = napari_patchseg.segment(image, **MACHINE)
+    found = agreement(truth, labels)
+    assert labels.dtype == np.uint16
+    assert found.dice > 0.8
+    assert found.aji > 0.6
+    assert 0.7 < found.count_ratio < 1.3
+
+
+def test_fluorescence_and_grey_go_the_same_way():
+    image, truth = synthetic_field((256, 256), seed=5)
+    rng = np.random.default_rng(0)
+    glow = (400 + 3000 * (truth > 0) + rng.normal(0, 120, truth.shape)).clip(0).astype(np.uint16)
+    assert agreement(truth, napari_patchseg.segment(glow, **QUICK)).dice > 0.75
+    grey = image.mean(-1).astype(np.float32)
+    assert agreement(truth, napari_patchseg.segment(grey, **QUICK)).dice > 0.6
+
+
+def test_the_paper_preset_runs_from_random_weights(field):
+    result = result_of(
+        field[0], preset="paper", start="random", classes=4, crop_size=160, batch_size=2
+    )
+    assert result.report["settings"]["start"] == "random"
+    assert result.confidence.data.shape == (4, 256, 256)
+
+
+def test_the_run_tells_where_it_is_and_ends_with_provenance(field):
+    pixels = Pixels.from_array(field[0])
+    events = list(run(pixels, Settings.create(**QUICK), pixel_size=0.25))
+    kinds = [type(event) for event in events]
+    assert kinds.count(Snapshot) == 3
+    assert kinds[-1] is Segmentation
+    phases = [event.phase for event in events if isinstance(event, Progress)]
+    assert list(dict.fromkeys(phases)) == ["starting", "predicting", "instances"]
+    report = events[-1].report
+    assert json.loads(json.dumps(report)) == report
+    assert report["stop_reason"] == "step limit"
+    assert report["steps"] == 3
+    assert report["objects"]["count"] == events[-1].labels.max()
+    assert report["image"]["pixel_size_um"] == 0.25
+    assert report["settings"]["device"] == "cpu"
+    assert {"torch", "numpy", "napari-patchseg"} <= set(report["versions"])
+    assert {"starting", "training", "predicting", "instances"} == set(report["seconds"])
+    assert len(events[-1].history) == 3
+
+
+def test_the_same_seed_image_and_settings_give_identical_labels(field):
+    one, two = (result_of(field[0]) for _ in range(2))
+    assert np.array_equal(one.labels, two.labels)
+    assert np.array_equal(one.confidence.data, two.confidence.data)
+
+
+def test_a_trained_model_gives_the_labels_it_was_trained_to(field):
+    trained = result_of(field[0])
+    again = result_of(field[0], model=trained.model)
+    assert np.array_equal(trained.labels, again.labels)
+    assert again.report["steps"] == trained.report["steps"]
+
+
+def test_several_images_train_one_model(field):
+    other, _ = synthetic_field((200, 220), seed=12)
+    model = napari_patchseg.train_model([field[0], other], **QUICK)
+    assert model.steps == 3
+    assert napari_patchseg.segment(other, model=model, **MACHINE).max() > 10
+
+
+def test_a_region_is_labelled_in_its_place(field):
+    labels = napari_patchseg.segment(field[0], box=(40, 60, 200, 240), **QUICK)
+    assert labels.shape == (256, 256)
+    assert labels[40:200, 60:240].max() > 5
+    outside = labels.copy()
+    outside[40:200, 60:240] = 0
+    assert not outside.any()
+
+
+def test_pixels_that_are_not_finite_get_no_label_and_are_said(field):
+    image = field[0].astype(np.float32)
+    image[100:120, 100:120] = np.nan
+    result = result_of(image)
+    assert not result.labels[100:120, 100:120].any()
+    assert result.labels.any()
+    assert any("NaN" in text for text in result.warnings)
+
+
+rng = np.random.default_rng(3)
+NOTHING = {
+    "noise": rng.integers(0, 256, (128, 128, 3), dtype=np.uint8),
+    "glass": rng.normal(240, 3, (128, 128, 3)).clip(0, 255).astype(np.uint8),
+    "blood": (np.array([180, 40, 50]) + rng.normal(0, 5, (128, 128, 3))).astype(np.uint8),
+}
+
+
+@pytest.mark.parametrize("name", NOTHING)
+def test_nothing_to_separate_is_a_result(name):
+    result = result_of(NOTHING[name])
+    assert result.report["stop_reason"] == "nothing separated"
+    assert result.report["objects"] == {"count": 0}
+    assert result.labels.shape == (128, 128)
+    assert not result.labels.any()
+    assert any("Nothing could be separated" in text for text in result.warnings)
+
+
+def test_stopping_keeps_the_weights_and_makes_no_labels(field):
+    control = Control()
+    events = []
+    for event in run(Pixels.from_array(field[0]), Settings.create(**QUICK), control=control):
+        events.append(event)
+        if isinstance(event, Snapshot):
+            control.cancel()
+    assert isinstance(events[-1], Segmentation)
+    assert events[-1].labels is None
+    assert events[-1].model.steps == 2
+    assert events[-1].report["stop_reason"] == "stopped"
+
+
+def test_class_and_polarity_can_be_chosen(field):
+    data = rng.random((2, 40, 50)).astype(np.float32)
+    prior = data[1]
+    start = Settings.create()
+    assert choose_nucleus(data, prior, start).index == 0  # what the start was taught
+    free = Settings.create("paper", classes=2)
+    assert choose_nucleus(data, prior, free).index == 1
+    assert not choose_nucleus(data, prior, free).inverted
+    chosen = choose_nucleus(
+        data, prior, start.replace(nucleus_class=1, nucleus_polarity="inverted")
+    )
+    assert (chosen.index, chosen.inverted) == (1, True)
+    inverted = result_of(field[0], nucleus_polarity="inverted").confidence
+    assert np.allclose(inverted.nuclei, 1 - inverted.data[0])
+
+
+def test_auto_is_resolved_once_and_remembered():
+    first = resolve(Settings.create())
+    assert "auto" not in (first.device, first.precision, first.memory_format, first.threads)
+    assert resolve(Settings.create()) == first
+    assert resolve(first) == first
+
+
+def failing(change, error, says):
+    return pytest.param(change, error, says, id=says)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        failing({"device": "cuda"}, DeviceError, "not available"),
+        failing({"nucleus_diameter": 8, "diameter_unit": "µm"}, SettingsError, "pixel size"),
+        failing({"classes": 3}, SettingsError, "2 classes"),
+        failing({"colour": 3}, SettingsError, "colour"),
+    ],
+)
+def test_what_a_user_gets_wrong_is_one_sentence(field, change, error, says):
+    import torch
+
+    if change.get("device") == "cuda" and torch.cuda.is_available():
+        pytest.skip("this machine has what must be missing")
+    with pytest.raises(error, match=says) as caught:
+        napari_patchseg.segment(field[0], **{**QUICK, **change})
+    assert "\n" not in str(caught.value)
+
+
+def test_images_and_models_must_go_together(field):
+    with pytest.raises(ImageError, match="no image"):
+        result_of([])
+    stack = [Pixels.from_array(field[0]), Pixels.from_array(field[0][..., 0])]
+    with pytest.raises(ImageError, match="channels"):
+        result_of(stack)
+    paper = {"preset": "paper", "start": "random", "classes": 4}
+    model = result_of(field[0], **paper).model
+    with pytest.raises(ModelError, match="3 channel"):
+        result_of(field[0][..., 0], model=model)
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, MemoryError])
+def test_what_torch_throws_reaches_the_user_as_a_sentence(field, monkeypatch, kind):
+    def broken(*_args, **_kwargs):
+        raise kind("inner detail\nand a second line")
+
+    monkeypatch.setattr("napari_patchseg.pipeline.train", broken)
+    with pytest.raises((TrainingError, DeviceError)) as caught:
+        result_of(field[0])
+    assert isinstance(caught.value, PatchSegError)
+    assert "\n" not in str(caught.value)
