@@ -167,6 +167,25 @@ def test_stop_keeps_weights_and_map(
     assert session.state is RunState.STOPPED
 
 
+def test_labels_after_a_stop_without_any_map(
+    viewer: Any, session: TrainingSession, layer: Any, long: Settings, wait: Wait
+) -> None:
+    session.streaming = False
+    session.start(source_of(viewer, layer), long)
+    wait(lambda: step(session) > 1)
+    session.stop()
+    wait(lambda: not session.is_busy)
+    assert session.record.whole is None
+    words = session.message
+    for number in (1, 2):
+        session.make_labels({"threshold": 0.4 + number / 20})
+        wait(lambda: not session.is_busy and not session.presenter.is_drawing)
+        assert session.labels is not None
+        assert session.record.whole.step == session.record.model.steps
+        assert session.message.startswith(f"{words} · ")
+    assert len(viewer.layers) == 2
+
+
 def test_stop_while_paused(
     viewer: Any, session: TrainingSession, layer: Any, long: Settings, wait: Wait
 ) -> None:

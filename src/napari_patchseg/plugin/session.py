@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_patchseg.method.model import Model
-    from napari_patchseg.pipeline import Segmentation
 
 
 class TrainingSession(QObject):
@@ -257,7 +256,7 @@ class TrainingSession(QObject):
         self._enter_state(mail)
         if self._ended_because is None:
             self.presenter.show(mail)
-        if mail.whole is not None and self._labels_wanted and not _is_nothing(mail.result):
+        if mail.whole is not None and self._labels_wanted:
             self._labels_wanted = False
             self.presenter.draw(mail.whole, labels=True, new=True)
         self.progressed.emit()
@@ -335,7 +334,7 @@ class TrainingSession(QObject):
             self.told.emit(warning, False)
         if result.labels is not None:
             self._write_result()
-        elif wanted and _is_nothing(result):
+        elif wanted and result.report["stop_reason"] == "nothing separated":
             self.presenter.write_nothing(result.report)
         elif wanted:  # stopped before the map was made
             self.make_labels()
@@ -363,7 +362,3 @@ class TrainingSession(QObject):
         if (state, message) != (self._state, self._message):
             self._state, self._message = state, message
             self.state_changed.emit()
-
-
-def _is_nothing(result: Segmentation | None) -> bool:
-    return result is not None and result.report["stop_reason"] == "nothing separated"
