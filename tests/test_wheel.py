@@ -63,6 +63,7 @@ def pick():  # inside the event loop of the menu
     chosen = [action for action in shown if action.text() == "Segment nuclei"]
     if chosen:
         place = menu.actionGeometry(chosen[0]).center()
+        QTest.mouseMove(menu, place + QPoint(20, 40))  # a menu wants to be moved over
         QTest.mouseMove(menu, place)
         click(menu, place, Qt.MouseButton.LeftButton)
     else:

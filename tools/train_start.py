@@ -27,10 +27,8 @@ from skimage.segmentation import find_boundaries
 from napari_patchseg import __version__
 from napari_patchseg.image.synthetic import synthetic_field
 from napari_patchseg.method.network import ConfidenceNetwork
-from napari_patchseg.method.scale import InputScale
-from napari_patchseg.method.source import ArraySource
 
-FIELD, CROP, CROPS_PER_FIELD = 320, 200, 2
+FIELD, CROP, CROPS_PER_FIELD, FIRST_SEED = 320, 200, 2, 1000
 Image = NDArray[np.float32]
 
 
@@ -39,82 +37,81 @@ def core(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
     inside = (labels > 0) & ~find_boundaries(labels, mode="inner")
     depth = ndi.distance_transform_edt(inside)
     deepest = np.asarray(ndi.maximum(depth, labels, np.arange(labels.max() + 1)))
-    deepest[0] = np.inf
-    return np.asarray(depth > 0.45 * deepest[labels])
+    return np.asarray((depth > 0.45 * deepest[labels]) & (labels > 0))
 
 
 def paint(index: int) -> tuple[NDArray[np.uint8], NDArray[np.integer]]:
-    """A field of its own nucleus diameter (11 to 42 px) and density."""
-    random = np.random.default_rng(index)
+    """A field of its own nucleus diameter (11 to 42 px) and density (0 to 0.5)."""
+    seed = FIRST_SEED + index
+    random = np.random.default_rng(seed)
     diameter = float(np.exp(random.uniform(np.log(11), np.log(42))))
     density = float(random.uniform(0, 0.5))
-    return synthetic_field(
-        (FIELD, FIELD), seed=1000 + index, nucleus_diameter=diameter, density=density
-    )
+    return synthetic_field((FIELD, FIELD), seed, nucleus_diameter=diameter, density=density)
 
 
-def vary(
-    field: NDArray[np.uint8], labels: NDArray[np.integer], random: np.random.Generator
-) -> Image:
-    """Another stain, focus, noise and light of the same field: (H, W, 3) in [0, 1]."""
+def vary(field: NDArray[np.uint8], nuclei: NDArray[np.bool_], random: np.random.Generator) -> Image:
+    """Another stain, focus, light and noise of the same field: (H, W, 3) in [0, 1]."""
     density = -np.log((field.astype(np.float32) / 255).clip(1 / 255, 1))
     mixing = np.eye(3) + random.normal(0, 0.12, (3, 3))
     strength = np.exp(random.uniform(np.log(0.45), np.log(1.8)))
     density = (density @ mixing.astype(np.float32)).clip(0) * strength
-    density += np.abs(random.normal(0, 0.05, 3))
+    density += np.abs(random.normal(0, 0.05, 3)).astype(np.float32)
     image = np.exp(-density)
     if random.random() < 0.5:
         sigma = random.uniform(0.3, 1.6)
         image = ndi.gaussian_filter(image, (sigma, sigma, 0))
     kind = random.random()
-    if kind < 0.1:
+    if kind < 0.12:
         image = np.repeat(image.mean(-1, keepdims=True), 3, -1)
-    elif kind > 0.85:
-        image = np.repeat(1 - fluorescence(image, labels, random)[..., None], 3, -1)
-    image += random.normal(0, random.uniform(0, 0.03), image.shape)
+    image = image + random.normal(0, random.uniform(0, 0.03), image.shape)
+    if kind > 0.88:
+        light = fluorescence((1 - image.mean(-1)).clip(0, 1), nuclei, random)
+        image = np.repeat(1 - light[..., None], 3, -1)
     return np.asarray(image.clip(0, 1), np.float32)
 
 
 def fluorescence(
-    image: NDArray[np.floating], labels: NDArray[np.integer], random: np.random.Generator
-) -> Image:
-    """The field's nuclei as a fluorescence microscope shows them, in [0, 1], bright on dark."""
-    brightness = np.exp(random.normal(0, random.uniform(0.1, 0.6), labels.max() + 1))
-    brightness[0] = 0
-    texture = 0.35 + (1 - image.mean(-1))
-    light = brightness[labels] * texture
-    light += random.uniform(0, 0.15) * (1 - image.mean(-1))  # autofluorescence
+    texture: Image, nuclei: NDArray[np.bool_], random: np.random.Generator
+) -> NDArray[np.floating]:
+    """The field's nuclei as a fluorescence microscope shows them, about [0, 1], bright on dark."""
+    uneven = ndi.gaussian_filter(random.normal(0, 1, nuclei.shape), 12)
+    light = nuclei * (0.35 + texture) * np.exp(uneven * random.uniform(0, 8))
+    light = light + random.uniform(0, 0.15) * texture  # autofluorescence
     if random.random() < 0.4:  # what is out of focus
-        haze = ndi.gaussian_filter(random.normal(0, 1, labels.shape).clip(0), 18)
-        light += random.uniform(0, 0.5) * haze / haze.max()
+        strength = random.uniform(0, 0.5)
+        haze = ndi.gaussian_filter(random.normal(0, 1, nuclei.shape).clip(0), 18)
+        light = light + 14 * strength * haze
     light = ndi.gaussian_filter(light, random.uniform(0.5, 1.6))
-    light += random.normal(0, random.uniform(0, 0.04), light.shape)
-    return np.asarray((light / np.percentile(light, 99.8)).clip(0, 1), np.float32)
+    light = light + random.normal(0, random.uniform(0, 0.04), light.shape)
+    return np.asarray(light / np.percentile(light, 99.8))
+
+
+def stretch(image: Image) -> Image:
+    """What `InputScale.of_image` does, on one field; outliers are clipped."""
+    low, high = np.percentile(image[::3, ::3].reshape(-1, 3), [0.5, 99.5], axis=0)
+    low, high = low.astype(np.float32), high.astype(np.float32)
+    scaled = ((image - low) / np.maximum(high - low, 0.02)).clip(-0.2, 1.2)
+    return np.asarray((scaled - 0.5) * 4, np.float32)
 
 
 def batch(
-    fields: list[tuple[NDArray[np.uint8], NDArray[np.integer], NDArray[np.bool_]]],
+    fields: list[tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_]]],
     random: np.random.Generator,
     crops: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Scaled crops (N, 3, S, S) and their two maps (N, 2, S, S)."""
-    inputs, targets = [], []
+    stacks = []
     for _ in range(crops // CROPS_PER_FIELD):
-        field, labels, cores = fields[random.integers(len(fields))]
-        pixels = vary(field, labels, random).transpose(2, 0, 1)
-        scale = InputScale.of_image(ArraySource(pixels))
-        maps = np.stack([labels > 0, cores]).astype(np.float32)
-        both = np.concatenate([pixels, maps])
+        field, nuclei, cores = fields[random.integers(len(fields))]
+        pixels = stretch(vary(field, nuclei, random)).transpose(2, 0, 1)
+        stack = np.concatenate([pixels, np.stack([nuclei, cores]).astype(np.float32)])
         for _ in range(CROPS_PER_FIELD):
+            turned = np.rot90(stack, random.integers(4), (1, 2))
+            turned = turned[:, ::-1] if random.random() < 0.5 else turned
             row, column = random.integers(0, FIELD - CROP + 1, 2)
-            crop = np.rot90(
-                both[:, row : row + CROP, column : column + CROP], random.integers(4), (1, 2)
-            )
-            crop = crop[:, ::-1] if random.random() < 0.5 else crop
-            tensor = torch.from_numpy(np.ascontiguousarray(crop))
-            inputs.append(scale(tensor[None, :3]))
-            targets.append(tensor[None, 3:])
-    return torch.cat(inputs), torch.cat(targets)
+            stacks.append(turned[:, row : row + CROP, column : column + CROP])
+    tensor = torch.from_numpy(np.stack(stacks))
+    return tensor[:, :3], tensor[:, 3:]
 
 
 def loss_of(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -139,7 +136,7 @@ def main() -> None:
     random = np.random.default_rng(options.seed)
     start = time.perf_counter()
     painted = [paint(index) for index in range(options.fields)]
-    fields = [(image, labels, core(labels)) for image, labels in painted]
+    fields = [(image, labels > 0, core(labels)) for image, labels in painted]
     network = ConfidenceNetwork(3, 2)
     optimiser = torch.optim.AdamW(network.parameters(), lr=options.rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(

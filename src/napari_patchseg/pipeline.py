@@ -228,7 +228,8 @@ class _Run:
         else:
             confidence = yield from self._predict(self.model)
         assert self.model is not None
-        steps, reason = self.model.steps, self.model.stop_reason
+        reason = self.model.stop_reason
+        steps = self.history[-1][0] if self.history else self.model.steps
         if reason == "nothing separated" or (
             confidence is not None and abs(confidence.nucleus.correlation) < LEAST_CORRELATION
         ):
@@ -329,6 +330,7 @@ class _Run:
                 "pixel_size_um": self.pixel_size,
             },
             "steps": steps,
+            "weights_of_step": None if self.model is None else self.model.steps,
             "stop_reason": reason,
             "loss": last[1],
             "positive_separation": last[2],

@@ -48,6 +48,9 @@ def load_settings() -> dict[str, Any]:
     if not _fits(preset, {}):
         _log.info("Remembered settings of an unknown preset %r are left out.", preset)
         return {}
+    rest = {name: value for name, value in remembered.items() if name != "preset"}
+    if _fits(preset, rest):
+        return remembered
     good: dict[str, Any] = {"preset": preset} if "preset" in remembered else {}
     for name, value in remembered.items():
         if name == "preset":

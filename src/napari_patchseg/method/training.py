@@ -357,7 +357,7 @@ def train(
             positive_separation=result.positive_separation,
             negative_separation=result.negative_separation,
             state=state,
-            message=_message(state, step, settings, recoveries),
+            message=_message(state, step, settled + converged.peak_step, settings, recoveries),
             elapsed=elapsed,
             remaining=0.0 if ended else elapsed / step * (settings.max_steps - step),
             patches=patches,
@@ -405,11 +405,11 @@ def _recover(trainer: _Trainer, good: dict[str, torch.Tensor], earlier: int, ste
     return f"collapse at step {step}: started anew with seed {seed}"
 
 
-def _message(state: State, step: int, settings: Settings, recoveries: list[str]) -> str:
+def _message(state: State, step: int, peak: int, settings: Settings, recoveries: list[str]) -> str:
     if state == "collapsed":
         return f"collapsed; {recoveries[-1].split(': ', 1)[1]}"
     if state == "converged" and settings.stop_at_convergence:
-        return f"converged after {step} steps"
+        return f"converged after {step} steps, the best at {peak}"
     if state == "stopped":
         return f"stopped after {step} steps"
     if state == "step limit":
