@@ -17,7 +17,7 @@ import sys
 import time
 
 import napari
-from qtpy.QtCore import QPoint, Qt, QTimer
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QListView, QMenu
 
@@ -36,6 +36,8 @@ def until(condition, what, seconds=600):
 
 
 def click(widget, place, button):
+    QTest.mouseMove(widget, place)
+    QTest.qWait(100)
     QTest.mouseClick(widget, button, Qt.KeyboardModifier.NoModifier, place)
 
 
@@ -63,7 +65,6 @@ def pick():  # inside the event loop of the menu
     chosen = [action for action in shown if action.text() == "Segment nuclei"]
     if chosen:
         place = menu.actionGeometry(chosen[0]).center()
-        QTest.mouseMove(menu, place + QPoint(20, 40))  # a menu wants to be moved over
         QTest.mouseMove(menu, place)
         click(menu, place, Qt.MouseButton.LeftButton)
     else:
