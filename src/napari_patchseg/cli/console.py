@@ -133,6 +133,8 @@ class _Bar:
             self._phase = state.phase
             bar.reset(state.total)
         bar.update(state.done - bar.n)
+        if state.done == state.total:  # the last step may come too soon after the one before
+            bar.refresh()
 
     def close(self) -> None:
         self._bar.close()
