@@ -19,7 +19,8 @@ from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.image.synthetic import synthetic_field
 from napari_patchseg.method.settings import Settings
 from napari_patchseg.method.snapshot import Control, Snapshot
-from napari_patchseg.pipeline import Progress, Segmentation, choose_nucleus, resolve, run
+from napari_patchseg.objects import choose_nucleus
+from napari_patchseg.pipeline import Progress, Segmentation, resolve, run
 
 MACHINE = {
     "device": "cpu",

@@ -86,7 +86,7 @@ def test_a_map_asked_for_comes_after_the_next_step_and_only_once(disks, quick):
 
 
 def test_a_large_preview_is_reduced_and_says_so(disks, quick, monkeypatch):
-    monkeypatch.setattr("napari_patchseg.method.training.PREVIEW_PIXELS", 2000)
+    monkeypatch.setattr("napari_patchseg.method.previews.PREVIEW_PIXELS", 2000)
     control = Control(previews=True, preview_box=(10, 20, 110, 151))
     chosen = []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -14,11 +14,12 @@ from torch import Tensor
 
 from .contrast import Contrast, contrast
 from .convergence import CollapseRule, ConvergenceRule, Spread
-from .inference import autocast, input_scale, predict, prepare, reduced, to_batch
+from .inference import autocast, input_scale, prepare, to_batch
 from .model import Model, weights_of
 from .network import ConfidenceNetwork, Featuriser
+from .previews import ClassChooser, Previews
 from .sampling import PatchSampler, Windows
-from .scale import crops, freeze_statistics, rescale
+from .scale import InputScale, crops, freeze_statistics, rescale
 from .settings import Settings
 from .snapshot import (
     Cancelled,
@@ -36,20 +37,12 @@ from .source import Box, PixelSource
 CHECKPOINT_STEPS = 10
 #: Collapses after which training gives up and keeps the last good weights.
 MAX_RECOVERIES = 4
-#: Shortest time in seconds between two previews, and the share of the run's time they may take.
-PREVIEW_INTERVAL = 0.2
-PREVIEW_SHARE = 0.2
-#: Pixels of a preview; a larger box is shown at reduced size.
-PREVIEW_PIXELS = 1_000_000
 
 #: Side in pixels of the crops that batch normalisation's statistics are taken from.
 STATISTICS_CROP = 256
 #: Share of the open image in them; the rest is the start's, which holds where an image is nearly
 #: empty.
 STATISTICS_SHARE = 0.5
-
-#: Chooses the nucleus class from confidences (K, h, w) of a box at a reduction.
-ClassChooser = Callable[[NDArray[np.float32], Box, int], NucleusClass]
 
 
 def _first_class(_data: NDArray[np.float32], _box: Box, _reduction: int) -> NucleusClass:
@@ -65,10 +58,10 @@ class _Trainer:
         settings: Settings,
         start: Mapping[str, Tensor] | None = None,
     ) -> None:
-        self.sources = sources
+        self.sources: Sequence[PixelSource] = sources
         self.settings = settings
         self.start = start
-        self.scales = [input_scale(source, settings) for source in sources]
+        self.scales: Sequence[InputScale] = [input_scale(source, settings) for source in sources]
         smallest = min(min(source.shape[1:]) for source in sources)
         self.crop = min(settings.crop_size, smallest)
         self.channels = sources[0].shape[0]
@@ -216,57 +209,6 @@ def _patches(
     )
 
 
-class _Previews:
-    """Decides when a map is due, and makes it."""
-
-    def __init__(self, trainer: _Trainer, control: Control, choose_class: ClassChooser) -> None:
-        self.trainer = trainer
-        self.control = control
-        self.choose_class = choose_class
-        self._next = -math.inf
-
-    def make(self, step: int) -> ConfidenceMap | None:
-        """A map of the current weights if one is due or asked for, else None."""
-        if self.control.take_map_request():
-            return self._map(step, (0, 0, *self.trainer.sources[0].shape[1:]))
-        start = time.perf_counter()
-        if not self.control.previews or start < self._next:
-            return None
-        source = self.trainer.sources[0]
-        box = self.control.preview_box or (0, 0, *source.shape[1:])
-        pixels = (box[2] - box[0]) * (box[3] - box[1])
-        reduction = max(1, math.ceil(math.sqrt(pixels / PREVIEW_PIXELS)))
-        if reduction == 1:
-            made = self._map(step, box)
-        else:
-            made = self._reduced(step, box, reduction)
-        seconds = time.perf_counter() - start
-        wait = max(PREVIEW_INTERVAL, seconds * (1 / PREVIEW_SHARE - 1))
-        self._next = time.perf_counter() + wait
-        return made
-
-    def _map(self, step: int, box: Box) -> ConfidenceMap:
-        trainer = self.trainer
-        data = predict(
-            trainer.network,
-            trainer.sources[0],
-            trainer.settings,
-            trainer.scales[0],
-            box=box,
-            control=self.control,
-        )
-        return ConfidenceMap(step, data, box, 1, self.choose_class(data, box, 1))
-
-    def _reduced(self, step: int, box: Box, reduction: int) -> ConfidenceMap:
-        trainer = self.trainer
-        pixels = reduced(trainer.sources[0], box, reduction)
-        trainer.network.eval()
-        with torch.inference_mode(), autocast(trainer.settings):
-            data = trainer.network(trainer.scales[0](to_batch(pixels[None], trainer.settings)))[0]
-        array = data.float().cpu().numpy()
-        return ConfidenceMap(step, array, box, reduction, self.choose_class(array, box, reduction))
-
-
 def train(
     images: PixelSource | Sequence[PixelSource],
     settings: Settings,
@@ -315,7 +257,7 @@ def train(
         raise ValueError(f"start {settings.start!r} and the weights given do not go together.")
     control = control or Control()
     trainer = _Trainer(sources, settings, start)
-    previews = _Previews(trainer, control, choose_class)
+    previews = Previews(trainer, control, choose_class)
     converged, collapse = ConvergenceRule.for_start(settings.start), CollapseRule()
     good = best = weights_of(trainer.network)
     recoveries: list[str] = []

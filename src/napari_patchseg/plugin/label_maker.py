@@ -161,6 +161,7 @@ def draw(request: DrawRequest, diameter: float | None = None) -> Drawing:
 
 def _draw(request: DrawRequest, diameter: float | None) -> Drawing:
     from napari_patchseg import pipeline
+    from napari_patchseg.objects import make_labels
 
     made = request.confidence
     made = replace(made, nucleus=request.chosen.of(made, request.pixels))
@@ -170,9 +171,7 @@ def _draw(request: DrawRequest, diameter: float | None) -> Drawing:
     settings = request.settings
     if settings.nucleus_diameter is None and diameter is not None:
         settings = settings.replace(nucleus_diameter=diameter, diameter_unit="px")
-    labels, objects = pipeline.make_labels(
-        made, request.pixels, settings, pixel_size=request.pixel_size
-    )
+    labels, objects = make_labels(made, request.pixels, settings, pixel_size=request.pixel_size)
     report = {
         **request.report,
         **pipeline.provenance(request.settings),

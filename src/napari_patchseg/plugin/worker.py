@@ -217,7 +217,7 @@ class ShownClass:
         settings = self.settings
         if _choice(settings) == _choice(self._of_run):
             return made.nucleus
-        from napari_patchseg.pipeline import choose_nucleus
+        from napari_patchseg.objects import choose_nucleus
 
         prior = pixels.prior(made.box)[:: made.reduction, :: made.reduction]
         return choose_nucleus(made.data, prior, settings)

@@ -1,0 +1,137 @@
+"""From a confidence map to nuclei: which class they are, and every choice about objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_patchseg.errors import SettingsError
+from napari_patchseg.image.content import expected_diameter
+from napari_patchseg.image.instances import ObjectSettings, label_nuclei, otsu, smallest_area
+from napari_patchseg.image.pixels import Box, Pixels
+from napari_patchseg.image.stain import choose_class, with_prior
+from napari_patchseg.method.settings import Settings
+from napari_patchseg.method.snapshot import ConfidenceMap, NucleusClass
+
+Labels = NDArray[np.uint16] | NDArray[np.uint32]
+
+#: Weight of brightness or darkness beside the confidence of images that are not stained.
+GREY_PRIOR_WEIGHT = 0.5
+
+
+class ClassChooser:
+    """Chooses the nucleus class of a map by the image's prior, unless the user did."""
+
+    def __init__(self, pixels: Pixels, settings: Settings) -> None:
+        self._pixels = pixels
+        self._settings = settings
+        self._key: tuple[Box, int] | None = None
+        self._prior = np.empty(0, np.float32)
+
+    def __call__(self, data: NDArray[np.float32], box: Box, reduction: int) -> NucleusClass:
+        """The nucleus class of confidences (K, h, w) of a box at a reduction."""
+        if self._key != (box, reduction):  # previews show the same box again and again
+            self._prior = self._pixels.prior(box)[::reduction, ::reduction]
+            self._key = (box, reduction)
+        return choose_nucleus(data, self._prior, self._settings)
+
+
+def choose_nucleus(
+    data: NDArray[np.float32], prior: NDArray[np.float32], settings: Settings
+) -> NucleusClass:
+    """Which of the confidences (K, h, w) is nuclei: the user's choice, else the prior's."""
+    index = settings.nucleus_class
+    if index is None and settings.start == "synthetic":
+        index = 0  # the start was taught so
+    if index is None:
+        index, inverted, correlation = choose_class(data, prior)
+    else:
+        if index >= len(data):
+            raise SettingsError(f"There is no class {index}; the model has {len(data)}.")
+        _, inverted, correlation = choose_class(data[index : index + 1], prior)
+    if settings.nucleus_polarity != "auto":
+        inverted = settings.nucleus_polarity == "inverted"
+    return NucleusClass(index, inverted, correlation)
+
+
+def diameter_in_pixels(settings: Settings, pixel_size: float | None) -> float | None:
+    """The expected diameter in pixels; None where the user leaves it to the image.
+
+    Raises
+    ------
+    SettingsError
+        If it is given in µm and the image has no pixel size.
+    """
+    if settings.nucleus_diameter is None or settings.diameter_unit == "px":
+        return settings.nucleus_diameter
+    if pixel_size is None:
+        raise SettingsError(
+            "The diameter is given in µm but the image has no pixel size; give it in pixels."
+        )
+    return settings.nucleus_diameter / pixel_size
+
+
+def object_settings(
+    confidence: ConfidenceMap,
+    shown: NDArray[np.float32],
+    pixels: Pixels,
+    settings: Settings,
+    *,
+    pixel_size: float | None = None,
+) -> ObjectSettings:
+    """Fill in what the user left open about objects.
+
+    Parameters
+    ----------
+    confidence : ConfidenceMap
+        Of the whole image; the diameter is estimated from it.
+    shown : ndarray
+        (H, W), its `evidence`; Otsu's threshold is taken from it.
+    pixels, settings, pixel_size
+        See `run`.
+    """
+    diameter = diameter_in_pixels(settings, pixel_size) or expected_diameter(confidence.nuclei)
+    threshold = settings.threshold
+    if threshold is None:  # the synthetic start was taught what a half means
+        threshold = 0.5 if settings.start == "synthetic" else otsu(shown, pixels.valid)
+    return ObjectSettings(
+        threshold=threshold,
+        diameter=diameter,
+        min_area=smallest_area(diameter) if settings.min_area is None else settings.min_area,
+        split=settings.split == "distance",
+        split_depth=settings.split_depth,
+    )
+
+
+def evidence(confidence: ConfidenceMap, pixels: Pixels, settings: Settings) -> NDArray[np.float32]:
+    """What is thresholded: confidence in nuclei (H, W), moved by the prior if so set."""
+    weight = settings.prior_weight
+    if weight is None:
+        weight = 0.0 if pixels.kind == "stained" else GREY_PRIOR_WEIGHT
+    if weight == 0:
+        return confidence.nuclei
+    return with_prior(confidence.nuclei, pixels.prior(), weight, pixels.valid)
+
+
+def make_labels(
+    confidence: ConfidenceMap,
+    pixels: Pixels,
+    settings: Settings,
+    *,
+    pixel_size: float | None = None,
+) -> tuple[Labels, dict[str, Any]]:
+    """Labels of a whole confidence map, and the object settings and count behind them.
+
+    Returns
+    -------
+    labels : ndarray
+        (H, W) uint16 or uint32.
+    objects : dict
+        ``count``, ``threshold``, ``diameter``, ``min_area``, ``split``, ``split_depth``.
+    """
+    shown = evidence(confidence, pixels, settings)
+    chosen = object_settings(confidence, shown, pixels, settings, pixel_size=pixel_size)
+    labels = label_nuclei(shown, chosen, pixels.valid)
+    return labels, {"count": int(labels.max(initial=0)), **vars(chosen)}
