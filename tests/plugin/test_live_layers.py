@@ -218,3 +218,37 @@ def test_an_image_that_is_gone_gets_no_layers(
     live.write_patches(some_windows(1), some_windows(1))
     assert live.write_labels(ones(1), {}) is None
     assert len(model.layers) == 0
+
+
+def test_hidden_patches_can_be_removed(fresh_python):
+    """In a process of its own: napari 0.9.2 crashes unless they are drawn before."""
+    fresh_python(
+        "-c",
+        """
+import napari, numpy as np
+from qtpy.QtWidgets import QApplication
+from napari_patchseg.plugin.live_layers import LiveLayers
+from napari_patchseg.plugin.overlays import ShownPatches
+viewer = napari.Viewer()
+image = viewer.add_image(np.random.default_rng(0).random((128, 128, 3)), rgb=True)
+live = LiveLayers.of(viewer, image)
+corners = np.array([[0, 0], [0, 50], [50, 50], [50, 0]])
+FIELDS
+for _ in range(5):
+    rectangles = np.random.default_rng(1).random((30, 1, 2)) * 70 + corners
+    live.write_patches(patches(rectangles), patches(rectangles))
+    QApplication.processEvents()
+for layer in viewer.layers[1:]:
+    layer.visible = False
+QApplication.processEvents()
+for layer in list(viewer.layers[1:]):
+    viewer.layers.remove(layer)
+    QApplication.processEvents()
+viewer.add_shapes(list(rectangles))
+viewer.screenshot(canvas_only=True, flash=False)
+viewer.close()
+""".replace(
+            "FIELDS",
+            "patches = lambda r: ShownPatches(r, {'step': np.ones(len(r), int)})",
+        ),
+    )

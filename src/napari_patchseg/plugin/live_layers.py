@@ -55,6 +55,7 @@ class LiveLayers:
         self._gone: set[str] = set()
         self._labels: list[_OwnLabels] = []
         self._canvas: Canvas | None = None
+        unwrap(viewer).layers.events.removing.connect(self._draw_before_removal)
 
     @property
     def viewer(self) -> Viewer | None:
@@ -159,6 +160,21 @@ class LiveLayers:
         return next((own for own in reversed(there) if not own.is_edited()), None)
 
     # -- inside
+
+    def _draw_before_removal(self, event: Any) -> None:
+        """Draw a hidden patch layer once more before it is removed.
+
+        napari 0.9.2 keeps the buffers of a Shapes layer that was hidden after its data changed, and
+        crashes in the next drawing after its removal.
+        """
+        viewer = self.viewer
+        if viewer is None:
+            return
+        layer = viewer.layers[event.index]
+        patches = (self._layers.get("positive patches"), self._layers.get("negative patches"))
+        if any(layer is ours for ours in patches) and not layer.visible:
+            layer.visible = True
+            viewer.screenshot(canvas_only=True, flash=False)
 
     def _is_there(self, layer: Layer) -> bool:
         viewer = self.viewer
