@@ -97,12 +97,13 @@ def resolve(settings: Settings) -> Settings:
     DeviceError
         If the device asked for is not there.
     """
-    remembered = preferences.machine_choice()
+    capabilities = hardware.capabilities()
+    remembered = preferences.machine_choice(capabilities)
     resolved = hardware.resolve(settings, remembered)
     automatic = all(getattr(settings, name) == "auto" for name in hardware.MACHINE_FIELDS)
     if remembered is None and automatic:
         preferences.remember_machine_choice(
-            {name: getattr(resolved, name) for name in hardware.MACHINE_FIELDS}
+            capabilities, {name: getattr(resolved, name) for name in hardware.MACHINE_FIELDS}
         )
     return resolved
 
@@ -242,9 +243,10 @@ class _Run:
             choose_class=self.choose,
             control=self.control,
         ):
-            self.history.append(
-                (last.step, last.loss, last.positive_separation, last.negative_separation)
-            )
+            if last.patches is not None:
+                self.history.append(
+                    (last.step, last.loss, last.positive_separation, last.negative_separation)
+                )
             yield last
         assert last is not None
         assert last.model is not None

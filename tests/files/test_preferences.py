@@ -39,7 +39,7 @@ def home(tmp_path, monkeypatch):
 
 def test_nothing_is_remembered_at_first(home):
     assert load_settings() == {}
-    assert machine_choice() is None
+    assert machine_choice("AVX2") is None
     assert not home.exists()  # and looking makes no files
 
 
@@ -83,11 +83,11 @@ def test_broken_file_is_as_if_it_were_not_there(home, content, name):
     home.mkdir(parents=True)
     (home / name).write_bytes(content)
     assert load_settings() == {}
-    assert machine_choice() is None
+    assert machine_choice("AVX2") is None
     save_settings({"seed": 1})
-    remember_machine_choice(CHOICE)
+    remember_machine_choice("AVX2", CHOICE)
     assert load_settings() == {"seed": 1}
-    assert machine_choice() == CHOICE
+    assert machine_choice("AVX2") == CHOICE
 
 
 values = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just({})
@@ -113,7 +113,7 @@ def test_folder_that_cannot_be_made(home, caplog):
     home.parent.mkdir(parents=True, exist_ok=True)
     home.write_text("a file where the folder should be")
     save_settings({"seed": 1})
-    remember_machine_choice(CHOICE)
+    remember_machine_choice("AVX2", CHOICE)
     assert caplog.text.count("is not remembered") == 2
     assert load_settings() == {}
 
@@ -126,23 +126,24 @@ def test_what_json_cannot_hold_is_not_remembered(caplog):
 
 
 def test_machine_choice_is_per_machine(monkeypatch):
-    remember_machine_choice(CHOICE)
-    assert machine_choice() == CHOICE
+    remember_machine_choice("AVX2", CHOICE)
+    assert machine_choice("AVX2") == CHOICE
     monkeypatch.setattr("platform.machine", lambda: "another")
-    assert machine_choice() is None
-    remember_machine_choice({**CHOICE, "threads": 64})
-    assert machine_choice()["threads"] == 64
+    assert machine_choice("AVX2") is None
+    remember_machine_choice("AVX2", {**CHOICE, "threads": 64})
+    assert machine_choice("AVX2")["threads"] == 64
     monkeypatch.undo()
+    assert machine_choice("AVX512 with bfloat16") is None
 
 
 def test_other_machines_answers_stay_and_old_ones_go(home, monkeypatch):
     for number in range(40):
         monkeypatch.setattr("platform.machine", lambda number=number: f"machine {number}")
-        remember_machine_choice({**CHOICE, "threads": number + 1})
+        remember_machine_choice("AVX2", {**CHOICE, "threads": number + 1})
     kept = json.loads((home / "machines.json").read_text())
     assert [choice["threads"] for choice in kept.values()] == list(range(9, 41))
 
 
 def test_a_choice_that_is_no_choice(home):
-    remember_machine_choice({**CHOICE, "device": "abacus"})
-    assert machine_choice() is None
+    remember_machine_choice("AVX2", {**CHOICE, "device": "abacus"})
+    assert machine_choice("AVX2") is None

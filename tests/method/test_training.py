@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from napari_patchseg.method.model import Model
-from napari_patchseg.method.network import ConfidenceNetwork
 from napari_patchseg.method.snapshot import Control, NucleusClass
 from napari_patchseg.method.source import ArraySource
 from napari_patchseg.method.training import _Trainer, train
@@ -101,17 +100,39 @@ def test_a_large_preview_is_reduced_and_says_so(disks, quick, monkeypatch):
     assert np.allclose(first.confidence.nuclei, 1 - first.confidence.data[1])
 
 
-def test_cancelling_keeps_the_weights_reached(disks, quick):
-    control = Control()
-    shots = []
-    for shot in train(disks, quick, control=control):
-        shots.append(shot)
-        if shot.step == 2:
-            control.cancel()
-    assert [shot.step for shot in shots] == [1, 2, 3]
-    assert shots[-1].stop_reason == "stopped"
-    assert shots[-1].model.steps == 3
-    assert isinstance(shots[-1].model.network(), ConfidenceNetwork)
+class CancelledAt(Control):
+    """Asks for the end the nth time that it is asked."""
+
+    def __init__(self, asked: int) -> None:
+        super().__init__()
+        self.left = asked
+
+    @property
+    def cancelled(self) -> bool:
+        self.left -= 1
+        return self.left <= 0
+
+
+@pytest.mark.parametrize("asked", range(1, 12))
+def test_a_cancelled_run_ends_with_the_weights_of_its_last_whole_step(disks, quick, asked):
+    shots = list(train(disks, quick, control=CancelledAt(asked)))
+    whole = [shot for shot in shots if shot.patches is not None]
+    assert [shot.step for shot in whole] == list(range(1, len(whole) + 1))
+    assert len(shots) - len(whole) <= 1
+    end = shots[-1]
+    assert end.stop_reason == end.state == end.model.stop_reason == "stopped"
+    assert end.step == end.model.steps == len(whole) >= 1
+    assert end.message == f"stopped after {end.step} steps"
+    reference = list(train(disks, quick.replace(max_steps=end.step, stop_at_convergence=False)))
+    for name, weights in reference[-1].model.weights.items():
+        assert torch.equal(weights, end.model.weights[name])
+
+
+def test_stop_is_asked_for_within_a_step(disks, quick):
+    """Between the forward passes and the backward one, that none is waited for."""
+    control = CancelledAt(10**6)
+    steps = len(list(train(disks, quick, control=control)))
+    assert (10**6 - control.left) >= 2 * steps - 1
 
 
 def test_several_images_are_all_trained_on(disks, quick):
@@ -145,13 +166,13 @@ def test_a_collapse_is_noticed_recovered_from_and_reported(disks, quick, monkeyp
     """Driven into saturation at step 2, training starts anew and goes on to the end."""
     plain = _Trainer.step
 
-    def saturated(self, number):
+    def saturated(self, number, control):
         if number == 2 and not hasattr(self, "hit"):
             self.hit = True
             with torch.no_grad():
                 self.network.head.bias.fill_(value)
                 self.network.head.weight.zero_()
-        return plain(self, number)
+        return plain(self, number, control)
 
     monkeypatch.setattr(_Trainer, "step", saturated)
     shots = list(train(disks, quick))
@@ -166,11 +187,11 @@ def test_a_collapse_is_noticed_recovered_from_and_reported(disks, quick, monkeyp
 def test_collapse_after_collapse_gives_up(disks, quick, monkeypatch):
     plain = _Trainer.step
 
-    def saturated(self, number):
+    def saturated(self, number, control):
         with torch.no_grad():
             self.network.head.bias.fill_(-40)
             self.network.head.weight.zero_()
-        return plain(self, number)
+        return plain(self, number, control)
 
     monkeypatch.setattr(_Trainer, "step", saturated)
     last = list(train(disks, quick.replace(max_steps=50)))[-1]

@@ -70,23 +70,30 @@ def save_settings(settings: Mapping[str, Any]) -> None:
     _write(_SETTINGS, dict(settings))
 
 
-def machine_choice() -> dict[str, Any] | None:
-    """What `remember_machine_choice` was given on this machine, with this torch, if anything."""
-    choice = _read(_MACHINES).get(_machine())
+def machine_choice(capabilities: str) -> dict[str, Any] | None:
+    """What `remember_machine_choice` was given on this machine, with this torch, if anything.
+
+    Parameters
+    ----------
+    capabilities : str
+        `napari_patchseg.method.hardware.capabilities`: virtual machines of one name differ in them.
+    """
+    choice = _read(_MACHINES).get(_machine(capabilities))
     if not isinstance(choice, dict) or not _fits("default", choice):
         return None
     return choice
 
 
-def remember_machine_choice(choice: Mapping[str, Any]) -> None:
+def remember_machine_choice(capabilities: str, choice: Mapping[str, Any]) -> None:
     """Remember the answer of `napari_patchseg.method.hardware.measure` for this machine."""
+    machine = _machine(capabilities)
     machines = _read(_MACHINES)
-    machines.pop(_machine(), None)
+    machines.pop(machine, None)
     newest = list(machines.items())[-(_MOST_MACHINES - 1) :]
-    _write(_MACHINES, {**dict(newest), _machine(): dict(choice)})
+    _write(_MACHINES, {**dict(newest), machine: dict(choice)})
 
 
-def _machine() -> str:
+def _machine(capabilities: str) -> str:
     """What the fastest way depends on: system, processor, usable cores and torch's version."""
     try:
         torch = version("torch")  # without importing it
@@ -95,7 +102,7 @@ def _machine() -> str:
     cores = os.cpu_count()
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
-    processor = _processor()
+    processor = f"{_processor()} ({capabilities})"
     return f"{platform.system()}, {platform.machine()}, {processor}, {cores} cores, torch {torch}"
 
 

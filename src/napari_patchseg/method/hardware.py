@@ -14,6 +14,9 @@ from .inference import to_channels_last
 from .network import ConfidenceNetwork
 from .settings import Settings
 
+#: Steps of each way that are timed, the first of which does not count.
+_ROUNDS = 4
+
 MACHINE_FIELDS = ("device", "precision", "memory_format", "threads")
 
 
@@ -59,7 +62,7 @@ def resolve(settings: Settings, remembered: dict[str, Any] | None = None) -> Set
 def measure(device: str) -> dict[str, Any]:
     """Time a small training step in every memory format and precision and choose the fastest.
 
-    Takes a second or two. Returns a mapping with the keys of `MACHINE_FIELDS`.
+    Takes about a second. Returns a mapping with the keys of `MACHINE_FIELDS`.
     """
     threads = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
@@ -74,14 +77,9 @@ def measure(device: str) -> dict[str, Any]:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        timings = {
-            (precision, layout): _time_step(precision, layout)
-            for precision in (("float32", "bfloat16") if _has_bfloat16() else ("float32",))
-            for layout in ("contiguous", "channels_last")
-        }
+        precision, layout = _fastest()
     finally:
         torch.set_num_threads(before)
-    precision, layout = min(timings, key=lambda key: timings[key])
     return {
         "device": device,
         "precision": precision,
@@ -90,26 +88,53 @@ def measure(device: str) -> dict[str, Any]:
     }
 
 
+def capabilities() -> str:
+    """What the answer of `measure` depends on besides the processor's name: its instructions."""
+    extra = " with bfloat16" if _has_bfloat16() else ""
+    return f"{torch.backends.cpu.get_cpu_capability()}{extra}"
+
+
 def _has_bfloat16() -> bool:
     # Without the instructions bfloat16 is emulated: slower, and not worth timing.
     check = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
     return bool(check()) if check is not None else False
 
 
-def _time_step(precision: str, layout: str) -> float:
-    network = ConfidenceNetwork(3, 4)
-    images = torch.rand(4, 3, 192, 192, generator=torch.Generator().manual_seed(0))
-    if layout == "channels_last":
-        network = to_channels_last(network)
-        images = images.contiguous(memory_format=torch.channels_last)
-    seconds = []
-    for _ in range(5):
+def _fastest() -> tuple[str, str]:
+    """Precision and memory format of the fastest step.
+
+    In turns, so that a moment in which the machine is busy with something else meets all of them;
+    the shortest of each counts, since anything else only ever adds.
+    """
+    precisions = ("float32", "bfloat16") if _has_bfloat16() else ("float32",)
+    ways = [(p, layout) for p in precisions for layout in ("contiguous", "channels_last")]
+    seconds: dict[tuple[str, str], list[float]] = {way: [] for way in ways}
+    with torch.random.fork_rng(devices=[]):  # leaves the caller's random numbers alone
+        steps = {way: _Step(*way) for way in ways}
+    for _ in range(_ROUNDS):
+        for way, step in steps.items():
+            seconds[way].append(step())
+    return min(ways, key=lambda way: min(seconds[way][1:]))  # the first round sets up
+
+
+class _Step:
+    """A small training step: forward and backward, with statistics frozen as in the default."""
+
+    def __init__(self, precision: str, layout: str) -> None:
+        self.bfloat16 = precision == "bfloat16"
+        self.network = ConfidenceNetwork(3, 2).eval()
+        self.images = torch.rand(2, 3, 160, 160, generator=torch.Generator().manual_seed(0))
+        if layout == "channels_last":
+            self.network = to_channels_last(self.network)
+            self.images = self.images.contiguous(memory_format=torch.channels_last)
+
+    def __call__(self) -> float:
+        """Do one step and return its seconds."""
         start = time.perf_counter()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16"):
-            out = network(images)
-        out.mean().backward()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds[1:])  # what else the machine does only ever adds
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bfloat16):
+            out = self.network.logits(self.images)
+        out.float().mean().backward()
+        return time.perf_counter() - start
 
 
 def _check(device: str) -> None:

@@ -122,7 +122,8 @@ class Snapshot:
     remaining : float or None
         Estimated seconds to the end; an upper bound, since convergence may come earlier.
     patches : SampledPatches or None
-        The step's windows; None before the first.
+        The step's windows; None on a last snapshot that adds no step, since the one under way was
+        given up.
     confidence : ConfidenceMap or None
         A new map where one was due.
     model : Model or None
@@ -168,7 +169,7 @@ class Control:
         self._map_wanted = threading.Event()
 
     def cancel(self) -> None:
-        """Ask for the end; training ends after the step under way and keeps its weights."""
+        """Ask for the end; training gives up the step under way and keeps the weights before it."""
         self._cancelled.set()
 
     @property

@@ -6,6 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -110,8 +111,12 @@ class _Trainer:
             parameters, lr=learning_rate, weight_decay=self.settings.weight_decay
         )
 
-    def step(self, number: int) -> tuple[Contrast, list[Spread], SampledPatches]:
-        """One training step; returns the contrast, each class's confidences, and the windows."""
+    def step(self, number: int, control: Control) -> tuple[Contrast, list[Spread], SampledPatches]:
+        """One training step; returns the contrast, each class's confidences, and the windows.
+
+        Raises `Cancelled`, before it moves the weights, where the end is asked for; the first
+        step is done in any case.
+        """
         settings = self.settings
         pixels, origins, owners = self._crops()
         images = to_batch(pixels, settings)
@@ -120,6 +125,7 @@ class _Trainer:
         inputs = self._scaled(images, owners)
         with autocast(settings):
             logits = self.network.logits(inputs)
+        _go_on(control, number)
         logits = logits.float()
         confidence = logits.sigmoid()
         windows = self.sampler(confidence, self.generator)
@@ -136,6 +142,7 @@ class _Trainer:
         if self.start is not None:
             agreement = settings.anchor * self._disagreement(inputs, logits, number)
             loss = agreement if loss is None else loss + agreement
+            _go_on(control, number)
         if loss is not None:
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()
@@ -183,6 +190,12 @@ class _Trainer:
             origins.append((row, column))
             owners.append(owner)
         return np.stack(pixels), np.array(origins), np.array(owners)
+
+
+def _go_on(control: Control, number: int) -> None:
+    # Between the passes of a step, so that stop and pause need not wait for the whole of it.
+    if control.cancelled and number > 1:
+        raise Cancelled
 
 
 def _spreads(confidence: Tensor) -> list[Spread]:
@@ -264,9 +277,18 @@ def train(
     settled = 0  # the step at which the network last started anew
     began = time.perf_counter()
     nucleus: NucleusClass | None = None
+    last: Snapshot | None = None
 
     for step in range(1, settings.max_steps + 1):
-        result, spreads, patches = trainer.step(step)
+        before = weights_of(trainer.network)  # a given-up step has moved the batch statistics
+        try:
+            result, spreads, patches = trainer.step(step, control)
+        except Cancelled:
+            assert last is not None
+            yield _stopped_within(
+                last, Model(before, trainer.channels, settings, last.step, "stopped", nucleus)
+            )
+            return
         state: State = "separating"
         if collapse.update(spreads, result.loss is None and start is None):
             state = "collapsed"
@@ -292,7 +314,7 @@ def train(
                 ended = state = "stopped"
         nucleus = preview.nucleus if preview is not None else nucleus
         elapsed = time.perf_counter() - began
-        yield Snapshot(
+        last = Snapshot(
             step=step,
             max_steps=settings.max_steps,
             loss=float(result.loss.detach()) if result.loss is not None else math.nan,
@@ -317,8 +339,23 @@ def train(
             stop_reason=ended,
             recoveries=tuple(recoveries),
         )
+        yield last
         if ended is not None:
             return
+
+
+def _stopped_within(last: Snapshot, model: Model) -> Snapshot:
+    """The end of a run whose step under way was given up: it stands where `last` left it."""
+    return replace(
+        last,
+        state="stopped",
+        message=f"stopped after {last.step} steps",
+        remaining=0.0,
+        patches=None,
+        confidence=None,
+        model=model,
+        stop_reason="stopped",
+    )
 
 
 def _stop_reason(

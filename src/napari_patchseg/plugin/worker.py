@@ -52,7 +52,8 @@ _PAUSE_POLL = 0.02
 class RunControl(Control):
     """What the window may ask of a run: besides `Control`'s wishes, to pause.
 
-    The method asks `cancelled` after every step and every tile, so that is where a pause waits.
+    The method asks `cancelled` within and after every step and before every tile, so that is where
+    a pause waits.
     """
 
     def __init__(self, *, previews: bool) -> None:
@@ -65,7 +66,7 @@ class RunControl(Control):
         self._worker: int | None = None
 
     def pause(self) -> None:
-        """Ask the worker to wait after the step or tile under way."""
+        """Ask the worker to wait after the pass or tile under way."""
         self._paused.set()
 
     def resume(self) -> None:
@@ -295,12 +296,7 @@ def _work(request: RunRequest, control: RunControl, mailbox: Mailbox, chosen: Sh
         for item in items:
             if isinstance(item, Snapshot):
                 mailbox.post(
-                    point=(
-                        item.step,
-                        item.loss,
-                        item.positive_separation,
-                        item.negative_separation,
-                    ),
+                    point=None if item.patches is None else _point(item),
                     snapshot=item,
                     progress=None,  # of an earlier phase
                     **_map_news(item.confidence, pixels, request, control, chosen),
@@ -310,6 +306,10 @@ def _work(request: RunRequest, control: RunControl, mailbox: Mailbox, chosen: Sh
             else:
                 news = _map_news(item.confidence, pixels, request, control, chosen)
                 mailbox.post(result=item, **news)
+
+
+def _point(item: Snapshot) -> tuple[int, float, float, float]:
+    return item.step, item.loss, item.positive_separation, item.negative_separation
 
 
 def _map_news(
