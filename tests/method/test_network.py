@@ -49,3 +49,29 @@ def test_the_receptive_field_is_167_px():
 @pytest.mark.parametrize("patch_size", [16, 25, 50, 63])
 def test_the_featuriser_takes_any_patch_size(patch_size):
     assert Featuriser(3, patch_size)(torch.rand(4, 3, patch_size, patch_size)).shape == (4, 32)
+
+
+def test_folded_normalisation_is_the_plain_one_values_and_gradients():
+    torch.manual_seed(0)
+    network = ConfidenceNetwork(3, 2)
+    network(torch.rand(4, 3, 48, 48))  # statistics that are not the initial ones
+    network.eval()
+    images = torch.rand(2, 3, 48, 48)
+
+    def plain(module, x):
+        return torch.nn.Sequential(*module)(x)
+
+    def gradients(out):
+        network.zero_grad()
+        out.square().mean().backward()
+        return [parameter.grad.clone() for parameter in network.parameters()]
+
+    folded = network.logits(images)
+    folded_gradients = gradients(folded)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(network.stem), "forward", plain)
+        reference = network.logits(images)
+        reference_gradients = gradients(reference)
+    assert torch.allclose(folded, reference, atol=1e-5)
+    for one, other in zip(folded_gradients, reference_gradients, strict=True):
+        assert torch.allclose(one, other, atol=1e-6, rtol=1e-3)
