@@ -1,18 +1,23 @@
 """Make the weights that training starts from: synthetic images, generated masks, no human label.
 
-    python tools/train_start.py src/napari_patchseg/files/start.safetensors
+    cd src/napari_patchseg/files
+    python ../../../tools/train_start.py stained start-stained.safetensors
+    python ../../../tools/train_start.py fluorescence start-fluorescence.safetensors
 
-Paints fields of synthetic H&E, varies their stains, focus, light and noise, turns some into grey or
-fluorescence images, and teaches the confidence network two maps: nucleus, and the nucleus's core.
-Deterministic for one machine and thread count; about ten minutes on two cores.
+Teaches the confidence network two maps, nucleus and the nucleus's core. "stained": fields of
+synthetic H&E, first those of the sample image, then tissue of every kind; their stains, focus,
+light, noise and compression vary. "fluorescence": cultures that are lit anew each time.
+Deterministic for one machine and thread count; minutes on two cores.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -20,16 +25,23 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image as PillowImage
 from safetensors.torch import save_file
 from scipy import ndimage as ndi
 from skimage.segmentation import find_boundaries
 
 from napari_patchseg import __version__
+from napari_patchseg.image.fluorescence import Culture, culture, expose
+from napari_patchseg.image.pixels import even_tones
 from napari_patchseg.image.synthetic import synthetic_field
+from napari_patchseg.image.tissue import Tissue
+from napari_patchseg.method.inference import to_channels_last
 from napari_patchseg.method.network import ConfidenceNetwork
 
-FIELD, CROP, CROPS_PER_FIELD, FIRST_SEED = 320, 200, 2, 1000
+CROP, CROPS, CROPS_PER_FIELD, FIRST_SEED = 200, 8, 2, 1000
 Image = NDArray[np.float32]
+#: One more picture of a field, and its two maps, as (5, H, W).
+Example = Callable[[np.random.Generator], Image]
 
 
 def core(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
@@ -40,78 +52,108 @@ def core(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
     return np.asarray((depth > 0.45 * deepest[labels]) & (labels > 0))
 
 
-def paint(index: int) -> tuple[NDArray[np.uint8], NDArray[np.integer]]:
-    """A field of its own nucleus diameter (11 to 42 px) and density (0 to 0.5)."""
-    seed = FIRST_SEED + index
-    random = np.random.default_rng(seed)
-    diameter = float(np.exp(random.uniform(np.log(11), np.log(42))))
-    density = float(random.uniform(0, 0.5))
-    return synthetic_field((FIELD, FIELD), seed, nucleus_diameter=diameter, density=density)
-
-
-def vary(field: NDArray[np.uint8], nuclei: NDArray[np.bool_], random: np.random.Generator) -> Image:
-    """Another stain, focus, light and noise of the same field: (H, W, 3) in [0, 1]."""
-    density = -np.log((field.astype(np.float32) / 255).clip(1 / 255, 1))
-    mixing = np.eye(3) + random.normal(0, 0.12, (3, 3))
-    strength = np.exp(random.uniform(np.log(0.45), np.log(1.8)))
-    density = (density @ mixing.astype(np.float32)).clip(0) * strength
-    density += np.abs(random.normal(0, 0.05, 3)).astype(np.float32)
-    image = np.exp(-density)
-    if random.random() < 0.5:
-        sigma = random.uniform(0.3, 1.6)
-        image = ndi.gaussian_filter(image, (sigma, sigma, 0))
-    kind = random.random()
-    if kind < 0.12:
-        image = np.repeat(image.mean(-1, keepdims=True), 3, -1)
-    image = image + random.normal(0, random.uniform(0, 0.03), image.shape)
-    if kind > 0.88:
-        light = fluorescence((1 - image.mean(-1)).clip(0, 1), nuclei, random)
-        image = np.repeat(1 - light[..., None], 3, -1)
-    return np.asarray(image.clip(0, 1), np.float32)
-
-
-def fluorescence(
-    texture: Image, nuclei: NDArray[np.bool_], random: np.random.Generator
-) -> NDArray[np.floating]:
-    """The field's nuclei as a fluorescence microscope shows them, about [0, 1], bright on dark."""
-    uneven = ndi.gaussian_filter(random.normal(0, 1, nuclei.shape), 12)
-    light = nuclei * (0.35 + texture) * np.exp(uneven * random.uniform(0, 8))
-    light = light + random.uniform(0, 0.15) * texture  # autofluorescence
-    if random.random() < 0.4:  # what is out of focus
-        strength = random.uniform(0, 0.5)
-        haze = ndi.gaussian_filter(random.normal(0, 1, nuclei.shape).clip(0), 18)
-        light = light + 14 * strength * haze
-    light = ndi.gaussian_filter(light, random.uniform(0.5, 1.6))
-    light = light + random.normal(0, random.uniform(0, 0.04), light.shape)
-    return np.asarray(light / np.percentile(light, 99.8))
-
-
 def stretch(image: Image) -> Image:
-    """What `InputScale.of_image` does, on one field; outliers are clipped."""
+    """What `InputScale.of_image` does, on one field (H, W, 3); outliers are clipped."""
     low, high = np.percentile(image[::3, ::3].reshape(-1, 3), [0.5, 99.5], axis=0)
     low, high = low.astype(np.float32), high.astype(np.float32)
     scaled = ((image - low) / np.maximum(high - low, 0.02)).clip(-0.2, 1.2)
     return np.asarray((scaled - 0.5) * 4, np.float32)
 
 
+def stack(image: Image, maps: Image) -> Image:
+    """Scaled image and maps, (5, H, W)."""
+    return np.concatenate([stretch(image).transpose(2, 0, 1), maps])
+
+
+# -- stained sections
+
+
+def stained_field(index: int, side: int, *, every_kind: bool) -> Example:
+    """A field of its own nucleus diameter (10 to 46 px), density (0 to 0.55) and tissue."""
+    random = np.random.default_rng([FIRST_SEED, index])
+    diameter = float(np.exp(random.normal(np.log(21), 0.4)).clip(10, 46))
+    field, labels = synthetic_field(
+        (side, side),
+        FIRST_SEED + index,
+        nucleus_diameter=diameter,
+        density=float(random.uniform(0, 0.55)),
+        tissue=Tissue.drawn(random) if every_kind else None,
+    )
+    maps = np.stack([labels > 0, core(labels)]).astype(np.float32)
+    return lambda random: stack(stain(field, random), maps)
+
+
+def stain(field: NDArray[np.uint8], random: np.random.Generator) -> Image:
+    """Another stain, focus, light, noise and compression of the same field: (H, W, 3) in [0, 1]."""
+    density = -np.log((field.astype(np.float32) / 255).clip(1 / 255, 1))
+    mixing = np.eye(3) + random.normal(0, 0.12, (3, 3))
+    strength = np.exp(random.uniform(np.log(0.45), np.log(1.8)))
+    density = (density @ mixing.astype(np.float32)).clip(0) * strength
+    density += np.abs(random.normal(0, 0.05, 3)).astype(np.float32)
+    image = np.exp(-density)
+    focus = random.random()
+    if focus < 0.5:
+        image = ndi.gaussian_filter(image, (*[random.uniform(0.3, 1.6)] * 2, 0))
+    elif focus < 0.7:  # as scanners sharpen
+        soft = ndi.gaussian_filter(image, (*[random.uniform(0.7, 1.5)] * 2, 0))
+        image = image + random.uniform(0.3, 1.2) * (image - soft)
+    if random.random() < 0.06:
+        image = np.repeat(image.mean(-1, keepdims=True), 3, -1)
+    noise = random.uniform(0, 0.03) * random.random()
+    image = (image + random.normal(0, noise, image.shape)).clip(0, 1)
+    if random.random() < 0.35:
+        image = compressed(image, int(random.integers(35, 92)))
+    return np.asarray(image, np.float32)
+
+
+def compressed(image: NDArray[np.floating], quality: int) -> Image:
+    """The image after JPEG compression."""
+    file = io.BytesIO()
+    PillowImage.fromarray((255 * image).astype(np.uint8)).save(file, "JPEG", quality=quality)
+    return np.asarray(PillowImage.open(file), np.float32) / 255
+
+
+# -- fluorescence
+
+
+def fluorescent_field(index: int, side: int) -> Example:
+    """A culture of its own nucleus diameter (10 to 46 px) and density (0.02 to 0.6)."""
+    random = np.random.default_rng([FIRST_SEED, index])
+    diameter = float(np.exp(random.uniform(np.log(10), np.log(46))))
+    density = float(
+        random.uniform(0.02, 0.2) if random.random() < 0.5 else random.uniform(0.2, 0.6)
+    )
+    grown = culture((side, side), index, nucleus_diameter=diameter, density=density)
+    maps = np.stack([grown.labels > 0, core(grown.labels)]).astype(np.float32)
+    return lambda random: stack(light(grown, random), maps)
+
+
+def light(grown: Culture, random: np.random.Generator) -> Image:
+    """A picture of a culture as `RGBPixels` shows it: (H, W, 3) in [0, 1], dark on light."""
+    image = expose(grown, random).astype(np.float32) / 255
+    low, high = np.percentile(image, [0.5, 99.5])
+    return np.repeat(1 - even_tones(image, low, high)[..., None], 3, -1)
+
+
+# -- teaching
+
+
 def batch(
-    fields: list[tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_]]],
-    random: np.random.Generator,
-    crops: int,
+    fields: Sequence[Example], random: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Scaled crops (N, 3, S, S) and their two maps (N, 2, S, S)."""
-    stacks = []
-    for _ in range(crops // CROPS_PER_FIELD):
-        field, nuclei, cores = fields[random.integers(len(fields))]
-        pixels = stretch(vary(field, nuclei, random)).transpose(2, 0, 1)
-        stack = np.concatenate([pixels, np.stack([nuclei, cores]).astype(np.float32)])
+    crops = []
+    for _ in range(CROPS // CROPS_PER_FIELD):
+        example = fields[random.integers(len(fields))](random)
+        side = example.shape[-1]
         for _ in range(CROPS_PER_FIELD):
-            turned = np.rot90(stack, random.integers(4), (1, 2))
+            turned = np.rot90(example, random.integers(4), (1, 2))
             turned = turned[:, ::-1] if random.random() < 0.5 else turned
-            row, column = random.integers(0, FIELD - CROP + 1, 2)
-            stacks.append(turned[:, row : row + CROP, column : column + CROP])
-    tensor = torch.from_numpy(np.stack(stacks))
-    return tensor[:, :3], tensor[:, 3:]
+            row, column = random.integers(0, side - CROP + 1, 2)
+            crops.append(turned[:, row : row + CROP, column : column + CROP])
+    tensor = torch.from_numpy(np.stack(crops))
+    images = tensor[:, :3].contiguous(memory_format=torch.channels_last)
+    return images, tensor[:, 3:]
 
 
 def loss_of(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -122,28 +164,22 @@ def loss_of(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return cross_entropy + (1 - overlap / ((found + target).sum((2, 3)) + 1)).mean()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("output", type=Path)
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--fields", type=int, default=400)
-    parser.add_argument("--crops", type=int, default=8)
-    parser.add_argument("--rate", type=float, default=8e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    torch.set_num_threads(2)
-    torch.manual_seed(options.seed)
-    random = np.random.default_rng(options.seed)
+def teach(
+    network: ConfidenceNetwork,
+    fields: Sequence[Example],
+    random: np.random.Generator,
+    steps: int,
+    rate: float,
+) -> None:
+    """Train on random pictures of the fields; the rate rises to `rate` and falls to nothing."""
     start = time.perf_counter()
-    painted = [paint(index) for index in range(options.fields)]
-    fields = [(image, labels > 0, core(labels)) for image, labels in painted]
-    network = ConfidenceNetwork(3, 2)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=options.rate, weight_decay=1e-2)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, options.rate, total_steps=options.steps, pct_start=0.2
+        optimiser, rate, total_steps=steps, pct_start=0.2
     )
-    for step in range(1, options.steps + 1):
-        inputs, target = batch(fields, random, options.crops)
+    losses = []
+    for step in range(1, steps + 1):
+        inputs, target = batch(fields, random)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits = network.logits(inputs)
         loss = loss_of(logits.float(), target)
@@ -151,16 +187,50 @@ def main() -> None:
         loss.backward()
         optimiser.step()
         schedule.step()
+        losses.append(loss.item())
         if step % 50 == 0:
             seconds = time.perf_counter() - start
-            print(f"{step}/{options.steps} loss {loss.item():.3f}, {seconds:.0f} s")
-    recipe = {key: value for key, value in vars(options).items() if key != "output"}
+            print(f"{step}/{steps} loss {np.mean(losses[-50:]):.3f}, {seconds:.0f} s", flush=True)
+
+
+#: What each start is taught: fields, steps and learning rate, one after the other.
+RECIPES = {
+    "stained": (
+        {"fields": "plain", "count": 400, "steps": 600, "rate": 8e-3},
+        {"fields": "of every kind", "count": 600, "steps": 1200, "rate": 5e-3},
+    ),
+    "fluorescence": ({"fields": "cultures", "count": 300, "steps": 700, "rate": 8e-3},),
+}
+
+
+def painted(name: str, count: int) -> list[Example]:
+    """Fields of a recipe."""
+    if name == "cultures":
+        return [fluorescent_field(index, 256) for index in range(count)]
+    every_kind = name == "of every kind"
+    return [stained_field(index, 320, every_kind=every_kind) for index in range(count)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("kind", choices=RECIPES)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.set_num_threads(2)
+    torch.manual_seed(options.seed)
+    random = np.random.default_rng(options.seed)
+    network = to_channels_last(ConfidenceNetwork(3, 2))
+    for phase in RECIPES[options.kind]:
+        fields = painted(phase["fields"], phase["count"])
+        teach(network, fields, random, phase["steps"], phase["rate"])
     metadata = {
         "format": "napari-patchseg start",
         "format_version": "1",
         "made_by": f"tools/train_start.py of napari-patchseg {__version__}",
         "learnt_from": "synthetic images with generated masks; no human label, no real slide",
-        "recipe": json.dumps(recipe),
+        "kind": options.kind,
+        "recipe": json.dumps({"seed": options.seed, "phases": RECIPES[options.kind]}),
         "licence": "BSD-3-Clause",
     }
     weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}

@@ -17,8 +17,8 @@ from napari_patchseg.method.snapshot import ConfidenceMap, NucleusClass
 
 Labels = NDArray[np.uint16] | NDArray[np.uint32]
 
-#: Weight of brightness or darkness beside the confidence of images that are not stained.
-GREY_PRIOR_WEIGHT = 0.5
+#: Class of the synthetic starts that is the nuclei's inner parts.
+CORE = 1
 
 
 class ClassChooser:
@@ -107,12 +107,18 @@ def object_settings(
 
 def evidence(confidence: ConfidenceMap, pixels: Pixels, settings: Settings) -> NDArray[np.float32]:
     """What is thresholded: confidence in nuclei (H, W), moved by the prior if so set."""
-    weight = settings.prior_weight
-    if weight is None:
-        weight = 0.0 if pixels.kind == "stained" else GREY_PRIOR_WEIGHT
-    if weight == 0:
+    if settings.prior_weight == 0:
         return confidence.nuclei
-    return with_prior(confidence.nuclei, pixels.prior(), weight, pixels.valid)
+    return with_prior(confidence.nuclei, pixels.prior(), settings.prior_weight, pixels.valid)
+
+
+def core(confidence: ConfidenceMap, settings: Settings) -> NDArray[np.float32] | None:
+    """Confidence in the inner parts of nuclei (H, W), where the shown class is the whole ones."""
+    shown = confidence.nucleus
+    if settings.start != "synthetic" or shown.index == CORE or shown.inverted:
+        return None
+    inner: NDArray[np.float32] = confidence.data[CORE]
+    return inner
 
 
 def make_labels(
@@ -133,5 +139,5 @@ def make_labels(
     """
     shown = evidence(confidence, pixels, settings)
     chosen = object_settings(confidence, shown, pixels, settings, pixel_size=pixel_size)
-    labels = label_nuclei(shown, chosen, pixels.valid)
+    labels = label_nuclei(shown, chosen, pixels.valid, core(confidence, settings))
     return labels, {"count": int(labels.max(initial=0)), **vars(chosen)}

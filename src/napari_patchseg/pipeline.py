@@ -239,7 +239,7 @@ class _Run:
         for last in train(
             self.sources(self.settings),
             self.settings,
-            start=start_weights() if self.settings.start == "synthetic" else None,
+            start=start_weights(self.first.kind) if self.settings.start == "synthetic" else None,
             choose_class=self.choose,
             control=self.control,
         ):

@@ -16,7 +16,7 @@ from napari_patchseg.image.metrics import agreement
 
 def settings(diameter=20.0, threshold=0.5, min_area=None, split=True):
     area = smallest_area(diameter) if min_area is None else min_area
-    return ObjectSettings(threshold, diameter, area, split, 0.75)
+    return ObjectSettings(threshold, diameter, area, split, 0.06)
 
 
 def disks(centres, radius=10, shape=(120, 160)):
@@ -113,3 +113,29 @@ def test_the_diameter_is_estimated(radius):
 
 def test_without_objects_the_diameter_is_that_at_40x():
     assert estimate_diameter(np.zeros((100, 100), np.float32)) == 24
+
+
+def test_cores_split_what_distances_cannot():
+    """Two nuclei in one even bar: only their cores tell them apart."""
+    truth = np.zeros((80, 100), int)
+    truth[30:50, 20:50], truth[30:50, 50:80] = 1, 2
+    core = np.zeros(truth.shape, np.float32)
+    core[35:45, 27:43] = core[35:45, 57:73] = 1
+    core = ndi.gaussian_filter(core, 1)
+    chosen = ObjectSettings(0.5, 24.0, smallest_area(24), True, 0.3)
+    assert label_nuclei(confidence_of(truth), chosen).max() == 1
+    found = label_nuclei(confidence_of(truth), chosen, core=core)
+    assert found.max() == 2
+    assert agreement(truth, found).aji > 0.85
+
+
+def test_objects_without_a_core_are_dropped_by_how_sure_the_threshold_asks():
+    truth = disks([(40, 40), (40, 110)])
+    core = np.where(truth == 1, np.float32(0.95), np.float32(0.6)) * (truth > 0)
+
+    def count(threshold):
+        chosen = ObjectSettings(threshold, 20.0, smallest_area(20), True, 0.3)
+        return label_nuclei(confidence_of(truth), chosen, core=core).max()
+
+    assert count(0.5) == 1
+    assert count(0.2) == 2

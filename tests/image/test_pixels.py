@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_patchseg.errors import ImageError
-from napari_patchseg.image.pixels import Pixels
+from napari_patchseg.image.pixels import Pixels, even_tones
 
 
 def disks(height=96, width=128, dark=True, noise=0.02):
@@ -156,3 +156,30 @@ def test_rgb_said_of_what_is_not():
         Pixels.from_array(np.random.default_rng(0).random((70, 70, 5)), rgb=True)
     with pytest.raises(ImageError, match="channel_axis must be"):
         Pixels.from_array(np.random.default_rng(0).random((70, 70, 5)), channel_axis=3)
+
+
+@given(st.floats(0, 0.4), st.floats(0.05, 0.5))
+def test_even_tones_rise_from_0_to_1(low, spread):
+    light = np.linspace(0, 1, 200, dtype=np.float32)
+    tones = even_tones(light, low, low + spread)
+    assert tones.dtype == np.float32
+    assert tones[0] == 0
+    assert tones[-1] == pytest.approx(1)
+    assert (np.diff(tones) >= 0).all()
+    middle = even_tones(np.float32([low + spread / 10]), low, low + spread)
+    assert middle[0] == pytest.approx(np.log(3) / np.log(21), abs=1e-3)
+
+
+def test_shining_nuclei_do_not_hide_dim_ones():
+    """A tenth of the brightest is a third of the way up in what the start sees."""
+    image = np.full((100, 100), 10, np.uint8)
+    image[20:40, 20:40] = 30
+    image[60:80, 60:80] = 210
+    pixels = Pixels.from_array(image)
+    assert pixels.kind == "bright on dark"
+    box = (0, 0, 100, 100)
+    raw, seen = pixels.read(box)[0], pixels.as_rgb().read(box)
+    assert seen.shape == (3, 100, 100)
+    assert raw[0, 0] - raw[30, 30] < 0.11
+    assert seen[0, 0, 0] - seen[0, 30, 30] > 0.3
+    assert seen[0, 30, 30] - seen[0, 70, 70] > 0.3

@@ -10,7 +10,9 @@ from scipy import ndimage as ndi
 
 from napari_patchseg.errors import SettingsError
 from napari_patchseg.image.pixels import Pixels
+from napari_patchseg.image.stain import haematoxylin
 from napari_patchseg.image.synthetic import synthetic_field
+from napari_patchseg.image.tissue import Tissue
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +157,38 @@ def test_any_shape(height, width, seed, diameter, share):
 def test_bad_arguments(arguments, sentence):
     with pytest.raises(SettingsError, match=sentence):
         synthetic_field(**arguments)
+
+
+def haematoxylin_and_nuclei(**traits):
+    image, labels = synthetic_field((320, 320), 5, tissue=Tissue(**traits))
+    return image, haematoxylin(np.moveaxis(image, -1, 0) / np.float32(255)), labels > 0
+
+
+def test_fat_leaves_walls_and_glass():
+    plain, _, _ = haematoxylin_and_nuclei()
+    fat, _, nuclei = haematoxylin_and_nuclei(fat=1.1)
+    bright = 225
+    assert (fat.min(-1) > bright).mean() > (plain.min(-1) > bright).mean() + 0.3
+    assert nuclei.any()
+
+
+def test_strands_and_specks_are_blue_but_no_nuclei():
+    _, plain, nuclei = haematoxylin_and_nuclei()
+    _, dirty, other = haematoxylin_and_nuclei(strands=0.5, specks=0.5)
+    share = np.percentile(plain[~nuclei], 98) / np.median(plain[nuclei])
+    assert np.percentile(dirty[~other], 98) / np.median(dirty[other]) > 1.1 * share
+
+
+def test_pale_nuclei_are_paler():
+    _, plain, nuclei = haematoxylin_and_nuclei()
+    _, pale, other = haematoxylin_and_nuclei(pale=1.0, inside=(0.2, 0.3))
+    assert np.median(pale[other]) < 0.9 * np.median(plain[nuclei])
+
+
+@given(st.integers(0, 2**31))
+@settings(max_examples=10, deadline=None)
+def test_any_tissue_can_be_painted(seed):
+    tissue = Tissue.drawn(np.random.default_rng(seed))
+    image, labels = synthetic_field((96, 96), seed, nucleus_diameter=16, tissue=tissue)
+    assert image.dtype == np.uint8
+    assert sorted(np.unique(labels)) == list(range(labels.max() + 1))

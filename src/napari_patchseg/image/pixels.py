@@ -24,6 +24,8 @@ _LOW, _HIGH = 0.1, 99.9
 #: Pixels looked at to learn the value range and the kind of image.
 _STATISTICS_PIXELS = 1_000_000
 _STRIP = 1024
+#: Strength of `even_tones`, and the least range that it spreads: an even image stays even.
+_TONES, _LEAST_LIGHT = 20.0, 0.02
 
 
 class Pixels:
@@ -52,6 +54,8 @@ class Pixels:
         (H, W) of the image that a box was taken from; that of the shape without one.
     prior_channel : int
         The channel that separates nuclei best, where the image is not stained.
+    light_range : tuple of float
+        0.5 and 99.5 percentile of that channel, in [0, 1], before any inversion.
     """
 
     shape: tuple[int, int, int]
@@ -82,6 +86,8 @@ class Pixels:
             self.prior_channel = 0
         else:
             self.prior_channel, self.kind = grey_kind(scaled)
+        low, high = np.percentile(scaled[self.prior_channel], [0.5, 99.5])
+        self.light_range = (float(low), float(high))
         nuclei = {
             "stained": "nuclei take the haematoxylin",
             "dark on light": "nuclei are darker than their surroundings",
@@ -146,7 +152,10 @@ class Pixels:
         return 1 - scaled if self.kind == "bright on dark" else scaled
 
     def as_rgb(self) -> RGBPixels:
-        """The image with three channels: as it is if stained, else its best channel thrice."""
+        """Three channels: a stained image as it is, else the best channel thrice.
+
+        Fluorescence goes through `even_tones`.
+        """
         return RGBPixels(self)
 
     def prior(self, box: Box | None = None) -> NDArray[np.float32]:
@@ -240,8 +249,25 @@ class Pixels:
         return True
 
 
+def even_tones(light: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
+    """log(1 + 20 v) / log(21), with v the light from low to high: dim and bright nuclei alike.
+
+    A few shining nuclei take most of a fluorescence image's range; in the logarithm the others
+    stand out from the background as well.
+
+    Parameters
+    ----------
+    light : ndarray
+        In [0, 1].
+    low, high : float
+        Become 0 and 1; what is beyond is clipped.
+    """
+    share = ((light - low) / max(high - low, _LEAST_LIGHT)).clip(0, 1)
+    return np.asarray(np.log1p(_TONES * share) / np.log1p(_TONES), np.float32)
+
+
 class RGBPixels:
-    """Three channels of any `Pixels`: for networks that know H&E."""
+    """Three channels of any `Pixels`, as the synthetic starts learnt to see them."""
 
     def __init__(self, pixels: Pixels) -> None:
         self._pixels = pixels
@@ -256,7 +282,10 @@ class RGBPixels:
         part = self._pixels.read(box)
         if self._pixels.kind == "stained":
             return part
-        return np.repeat(part[self._pixels.prior_channel][None], 3, axis=0)
+        one = part[self._pixels.prior_channel]
+        if self._pixels.kind == "bright on dark":
+            one = 1 - even_tones(1 - one, *self._pixels.light_range)
+        return np.repeat(one[None], 3, axis=0)
 
 
 def _check_type(array: Any) -> None:

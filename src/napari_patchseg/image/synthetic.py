@@ -8,17 +8,18 @@ nucleus diameters, so that the field looks alike at every magnification.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
+from scipy.spatial import cKDTree
 
 from napari_patchseg.errors import SettingsError
 
 from .noise import Array, smooth_noise, soft_step
-
-Slices = tuple[slice, slice]
+from .nuclei import Layout, outline, paint_nuclei
+from .tissue import Tissue
 
 #: Optical density of red, green and blue per stain, around Ruifrok and Johnston's (2001).
 _DENSITIES = np.array(
@@ -29,34 +30,6 @@ _DENSITIES = np.array(
     ]
 )
 _LAMP = (243.0, 241.0, 246.0)
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """A kind of nucleus: ranges are drawn from evenly, lengths in nucleus diameters."""
-
-    diameter: tuple[float, float]
-    elongation: tuple[float, float]
-    warp: float
-    darkness: tuple[float, float]
-    vesicular: float  # how often pale inside with a dark rim and a nucleolus
-    texture: float
-
-
-_EPITHELIAL = _Kind((0.9, 1.3), (1.0, 1.6), 0.05, (0.65, 1.2), 0.5, 0.34)
-_LYMPHOID = _Kind((0.62, 0.8), (1.0, 1.25), 0.04, (1.2, 1.7), 0.0, 0.22)
-_SPINDLE = _Kind((0.6, 0.85), (2.2, 4.2), 0.06, (0.8, 1.4), 0.05, 0.20)
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """What lies where, each (H, W): shares in [0, 1], and coordinates that follow the fibres."""
-
-    glass: Array
-    epithelium: Array
-    along: Array
-    across: Array
-    angle: Array
 
 
 @dataclass
@@ -75,6 +48,7 @@ def synthetic_field(
     nucleus_diameter: float = 24.0,
     density: float = 0.3,
     pixel_size: float = 0.25,
+    tissue: Tissue | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.unsignedinteger]]:
     """Paint an H&E field.
 
@@ -93,6 +67,8 @@ def synthetic_field(
         Share of the epithelium that is nuclei, 0 to 0.6.
     pixel_size : float
         µm per pixel; decides how much the microscope blurs.
+    tissue : Tissue, optional
+        Other traits than the sample image's.
 
     Returns
     -------
@@ -106,22 +82,22 @@ def synthetic_field(
     SettingsError
         If an argument is out of range.
     """
-    height, width = (int(side) for side in shape)
-    if min(height, width) < 64:
-        raise SettingsError(f"A synthetic field needs sides of 64 px or more, not {min(shape)}.")
-    if not 6 <= nucleus_diameter <= 200:
-        raise SettingsError(f"nucleus_diameter must be 6 to 200 px, not {nucleus_diameter}.")
-    if not 0 <= density <= 0.6:
-        raise SettingsError(f"density must be 0 to 0.6, not {density}.")
-    if seed < 0 or pixel_size <= 0:
-        raise SettingsError("seed must not be negative, and pixel_size must be above 0.")
-    rng = np.random.default_rng([seed, height, width])
-    size = (height, width)
+    size = check_field(shape, seed, nucleus_diameter, density)
+    if pixel_size <= 0:
+        raise SettingsError("pixel_size must be above 0.")
+    rng = np.random.default_rng([seed, *size])
     diameter = float(nucleus_diameter)
+    tissue = tissue or Tissue()
     layout = _layout(rng, size, diameter)
+    if tissue.fat > 0:
+        layout = _with_fat(rng, layout, diameter, tissue)
     stains = _stroma(rng, layout, diameter)
-    labels, chromatin, cover = _nuclei(rng, layout, diameter, density)
+    if tissue.strands > 0 or tissue.specks > 0:
+        stains.haematoxylin += _debris(rng, layout, diameter, tissue)
+    labels, chromatin, cover = paint_nuclei(rng, layout, diameter, density, tissue)
     _cytoplasm(rng, stains, layout, labels, diameter)
+    stains.eosin *= 1 + (tissue.eosin - 1) * layout.epithelium
+    stains.haematoxylin *= 1 + (tissue.blue - 1) * layout.epithelium
     _red_cells(rng, stains, layout, labels, diameter)
     _cut_glass(rng, stains, layout, labels)
     stains.haematoxylin += cover * (chromatin - stains.haematoxylin)
@@ -131,10 +107,26 @@ def synthetic_field(
     return image, labels.astype(np.uint16 if labels.max() < 2**16 else np.uint32)
 
 
+def check_field(
+    shape: tuple[int, int], seed: int, nucleus_diameter: float, density: float
+) -> tuple[int, int]:
+    """Raise `SettingsError` for what cannot be painted; returns the shape as (H, W)."""
+    height, width = (int(side) for side in shape)
+    if min(height, width) < 64:
+        raise SettingsError(f"A synthetic field needs sides of 64 px or more, not {min(shape)}.")
+    if not 6 <= nucleus_diameter <= 200:
+        raise SettingsError(f"nucleus_diameter must be 6 to 200 px, not {nucleus_diameter}.")
+    if not 0 <= density <= 0.6:
+        raise SettingsError(f"density must be 0 to 0.6, not {density}.")
+    if seed < 0:
+        raise SettingsError("seed must not be negative.")
+    return height, width
+
+
 # -- tissue
 
 
-def _layout(rng: np.random.Generator, size: tuple[int, int], diameter: float) -> _Layout:
+def _layout(rng: np.random.Generator, size: tuple[int, int], diameter: float) -> Layout:
     gaps = smooth_noise(rng, size, 7 * diameter, octaves=4)
     ragged = 0.09 * smooth_noise(rng, size, 0.6 * diameter, octaves=3)
     glass = soft_step(gaps + ragged - rng.uniform(1.45, 1.9), 0.03)
@@ -148,10 +140,47 @@ def _layout(rng: np.random.Generator, size: tuple[int, int], diameter: float) ->
     across += 0.4 * diameter * smooth_noise(rng, size, 2.5 * diameter, octaves=2)
     across += 1.4 * diameter * smooth_noise(rng, size, 9 * diameter)
     down, right = np.gradient(across)
-    return _Layout(glass, epithelium, along, across, np.arctan2(-right, down))
+    return Layout(glass, epithelium, along, across, np.arctan2(-right, down))
 
 
-def _fibres(rng: np.random.Generator, layout: _Layout, length: float, thickness: float) -> Array:
+def _with_fat(rng: np.random.Generator, layout: Layout, diameter: float, tissue: Tissue) -> Layout:
+    """Large empty cells, close to each other: of the tissue only their walls are left."""
+    height, width = layout.glass.shape
+    cell = tissue.fat_cell * diameter
+    count = int(height * width / cell**2) + 6
+    middles = rng.uniform(-cell, np.array((height, width)) + cell, (count, 2))
+    bend = [0.2 * diameter * smooth_noise(rng, (height, width), 2 * diameter, 2) for _ in range(2)]
+    places = np.mgrid[:height, :width].astype(np.float32) + np.stack(bend)
+    nearest, _ = cKDTree(middles).query(np.moveaxis(places, 0, -1), k=2)
+    wall = np.exp(0.5 * smooth_noise(rng, (height, width), 3 * diameter))
+    wall *= rng.uniform(0.08, 0.5) * diameter
+    empty = soft_step(nearest[..., 1] - nearest[..., 0] - wall, 0.04 * diameter)
+    where = smooth_noise(rng, (height, width), 10 * diameter) + 3 * (tissue.fat - 0.5)
+    fat = soft_step(where, 0.1)
+    return replace(
+        layout,
+        glass=np.maximum(layout.glass, empty * fat),
+        epithelium=layout.epithelium * (1 - fat),
+    )
+
+
+def _debris(rng: np.random.Generator, layout: Layout, diameter: float, tissue: Tissue) -> Array:
+    """Haematoxylin of thin strands and specks that are no nuclei."""
+    height, width = layout.glass.shape
+    thin = _fibres(rng, layout, rng.uniform(0.8, 3) * diameter, rng.uniform(0.06, 0.15) * diameter)
+    amount = tissue.strands * (thin - rng.uniform(1, 2)).clip(0, 1.5)
+    for _ in range(rng.poisson(tissue.specks * height * width / (2 * diameter) ** 2)):
+        window, ratio = outline(
+            rng, (height, width), rng.uniform(0, (height, width)),
+            rng.uniform(0.06, 0.2) * diameter, rng.uniform(1, 3), rng.uniform(0, math.pi), 0.15,
+        )  # fmt: skip
+        if window is not None:
+            speck = soft_step(1 - ratio, 0.15) * rng.uniform(0.1, 0.7)
+            amount[window] = np.maximum(amount[window], speck)
+    return np.asarray(amount, np.float32)
+
+
+def _fibres(rng: np.random.Generator, layout: Layout, length: float, thickness: float) -> Array:
     """Strands of mean 0 and deviation 1: noise stretched along the bent coordinates."""
     at = [
         (layout.across - layout.across.min()) / thickness + 3,
@@ -162,7 +191,7 @@ def _fibres(rng: np.random.Generator, layout: _Layout, length: float, thickness:
     return np.asarray((strands - strands.mean()) / strands.std(), dtype=np.float32)
 
 
-def _stroma(rng: np.random.Generator, layout: _Layout, diameter: float) -> _Stains:
+def _stroma(rng: np.random.Generator, layout: Layout, diameter: float) -> _Stains:
     size = layout.glass.shape
     coarse = _fibres(rng, layout, 5 * diameter, 0.22 * diameter)
     fine = _fibres(rng, layout, 3 * diameter, 0.09 * diameter)
@@ -178,7 +207,7 @@ def _stroma(rng: np.random.Generator, layout: _Layout, diameter: float) -> _Stai
 
 
 def _cytoplasm(
-    rng: np.random.Generator, stains: _Stains, layout: _Layout, labels: NDArray[np.int32],
+    rng: np.random.Generator, stains: _Stains, layout: Layout, labels: NDArray[np.int32],
     diameter: float,
 ) -> None:  # fmt: skip
     """Cells around the nuclei of the epithelium: each its own tint, with borders between them."""
@@ -211,7 +240,7 @@ def _cytoplasm(
 
 
 def _red_cells(
-    rng: np.random.Generator, stains: _Stains, layout: _Layout, labels: NDArray[np.int32],
+    rng: np.random.Generator, stains: _Stains, layout: Layout, labels: NDArray[np.int32],
     diameter: float,
 ) -> None:  # fmt: skip
     """A few groups of red blood cells in the stroma, some paler in the middle."""
@@ -224,7 +253,7 @@ def _red_cells(
         for _ in range(rng.integers(3, 10)):
             centre = middle + rng.normal(0, 1.3 * diameter, 2)
             radius = rng.uniform(0.4, 0.5) * diameter
-            window, ratio = _outline(rng, labels.shape, centre, radius, rng.uniform(1, 1.3),
+            window, ratio = outline(rng, labels.shape, centre, radius, rng.uniform(1, 1.3),
                                      rng.uniform(0, math.pi), 0.04)  # fmt: skip
             if window is None:
                 continue
@@ -236,7 +265,7 @@ def _red_cells(
 
 
 def _cut_glass(
-    rng: np.random.Generator, stains: _Stains, layout: _Layout, labels: NDArray[np.int32]
+    rng: np.random.Generator, stains: _Stains, layout: Layout, labels: NDArray[np.int32]
 ) -> None:
     left = (1 - layout.glass * (labels == 0)).astype(np.float32)
     rim = 1 + 0.8 * layout.glass * left * rng.uniform(0.5, 1)  # tissue is thicker where it folds
@@ -251,108 +280,6 @@ def _section(rng: np.random.Generator, stains: _Stains, diameter: float) -> None
         grain = 0.15 * smooth_noise(rng, amounts.shape, 0.08 * diameter)
         grain += 0.10 * smooth_noise(rng, amounts.shape, 0.16 * diameter)
         amounts *= (1 + uneven + grain).clip(0.3)
-
-
-# -- nuclei
-
-
-def _outline(
-    rng: np.random.Generator, size: tuple[int, int], centre: NDArray[np.float64], radius: float,
-    elongation: float, angle: float, warp: float,
-) -> tuple[Slices | None, Array]:  # fmt: skip
-    """A warped ellipse: the window it covers, and how far out each pixel there is (inside: < 1)."""
-    reach = math.ceil(1.35 * radius * math.sqrt(elongation)) + 2
-    row, column = (round(float(value)) for value in centre)
-    rows = slice(max(0, row - reach), min(size[0], row + reach + 1))
-    columns = slice(max(0, column - reach), min(size[1], column + reach + 1))
-    if rows.start >= rows.stop or columns.start >= columns.stop:
-        return None, np.zeros((0, 0), np.float32)
-    y = np.arange(rows.start, rows.stop)[:, None] - centre[0]
-    x = np.arange(columns.start, columns.stop)[None] - centre[1]
-    along = (x * math.cos(angle) + y * math.sin(angle)) / math.sqrt(elongation)
-    across = (y * math.cos(angle) - x * math.sin(angle)) * math.sqrt(elongation)
-    direction = np.arctan2(across, along)
-    outline = radius * np.ones_like(direction)
-    for wave in range(2, 6):
-        size_of_wave = warp * 2 / wave * rng.standard_normal()
-        outline += radius * size_of_wave * np.cos(wave * direction + rng.uniform(0, 2 * math.pi))
-    ratio = np.hypot(along, across) / outline.clip(0.4 * radius)
-    return (rows, columns), ratio.astype(np.float32)
-
-
-def _nuclei(
-    rng: np.random.Generator, layout: _Layout, diameter: float, density: float
-) -> tuple[NDArray[np.int32], Array, Array]:
-    """True labels, haematoxylin of the nuclei, and their opacity, which is soft at the edges."""
-    size = layout.glass.shape
-    labels = np.zeros(size, np.int32)
-    chromatin, cover = np.zeros(size, np.float32), np.zeros(size, np.float32)
-    coarse = smooth_noise(rng, size, 0.16 * diameter)
-    fine = smooth_noise(rng, size, 0.07 * diameter)
-    infiltrate = smooth_noise(rng, size, 5 * diameter, octaves=2)  # where lymphocytes gather
-    tries = int(3.2 * density * size[0] * size[1] / (math.pi / 4 * diameter**2)) + 1
-    margin = 0.5 * diameter
-    count = 0
-    for centre in rng.uniform(-margin, np.array(size) + margin, (tries, 2)):
-        row, column = (int(np.clip(v, 0, n - 1)) for v, n in zip(centre, size, strict=True))
-        if layout.glass[row, column] > 0.3:
-            continue
-        if rng.random() < layout.epithelium[row, column]:
-            kind = _EPITHELIAL if rng.random() < 0.95 else _LYMPHOID
-            angle = rng.uniform(0, math.pi)
-        elif infiltrate[row, column] > 1.0 and rng.random() < 0.7:
-            kind, angle = _LYMPHOID, rng.uniform(0, math.pi)
-        elif rng.random() < 0.3:
-            kind = _SPINDLE if rng.random() < 0.75 else _LYMPHOID
-            angle = float(layout.angle[row, column]) + rng.normal(0, 0.25)
-        else:
-            continue
-        radius = rng.uniform(*kind.diameter) * diameter / 2
-        elongation = rng.uniform(*kind.elongation)
-        window, ratio = _outline(rng, size, centre, radius, elongation, angle, kind.warp)
-        if window is None:
-            continue
-        inside = ratio < 1
-        free = inside & (labels[window] == 0)
-        # Neighbours may touch and dent each other a little, and a nucleus at the image's edge must
-        # show enough of itself to be one.
-        taken = int(inside.sum()) - int(free.sum())
-        if taken > 0.08 * inside.sum() or free.sum() < 0.3 * math.pi * radius**2:
-            continue
-        count += 1
-        labels[window][free] = count
-        focus = rng.uniform(0.02, 0.09)
-        opacity = soft_step(1 - ratio, focus) * (free | ~inside)
-        here = opacity > cover[window]
-        cover[window][here] = opacity[here]
-        chromatin[window][here] = _chromatin(rng, kind, ratio, coarse[window], fine[window])[here]
-    return labels, chromatin, cover
-
-
-def _chromatin(
-    rng: np.random.Generator, kind: _Kind, ratio: Array, coarse: Array, fine: Array
-) -> Array:
-    """Haematoxylin in one nucleus."""
-    dark = rng.uniform(*kind.darkness)
-    clumps = coarse.clip(0) + 0.5 * fine
-    if rng.random() < kind.vesicular:
-        rim = np.exp(-(((ratio - 0.93) / 0.11) ** 2))
-        amount = 0.48 + 0.5 * rim + 0.22 * clumps
-        for _ in range(rng.integers(1, 3)):  # nucleoli
-            rows, columns = np.nonzero(ratio < 0.55)
-            if rows.size == 0:
-                break
-            chosen = rng.integers(rows.size)
-            apart = np.hypot(
-                np.arange(ratio.shape[0])[:, None] - rows[chosen],
-                np.arange(ratio.shape[1])[None] - columns[chosen],
-            )
-            amount = amount + 0.55 * np.exp(-((apart / (0.05 * max(ratio.shape) + 0.5)) ** 2))
-    else:
-        amount = (
-            0.85 + kind.texture * (clumps - 0.4) + 0.12 * np.exp(-(((ratio - 0.95) / 0.1) ** 2))
-        )
-    return np.asarray((dark * amount).clip(0.12), dtype=np.float32)
 
 
 # -- microscope

@@ -83,12 +83,8 @@ class Settings(BaseModel):
         None, gt=0, le=1000, description="Expected nucleus diameter; None estimates it."
     )
     diameter_unit: LengthUnit = Field("px", description="Unit of nucleus_diameter.")
-    prior_weight: float | None = Field(
-        None,
-        ge=0,
-        le=10,
-        description="Weight of the stain prior beside the confidence; None: 0 for stained images, "
-        "else 0.5.",
+    prior_weight: float = Field(
+        0.0, ge=0, le=10, description="Weight of the stain prior beside the confidence."
     )
     threshold: float | None = Field(
         None,
@@ -102,7 +98,7 @@ class Settings(BaseModel):
     )
     split: Split = Field("distance", description="How touching nuclei are split.")
     split_depth: float = Field(
-        0.75, gt=0, le=20, description="Depth in pixels between two nuclei's distance peaks."
+        0.3, gt=0, le=2, description="Depth between two nuclei's peaks, in expected radii."
     )
 
     @model_validator(mode="after")
@@ -184,6 +180,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "batch_size": 10,
         "learning_rate": 2e-4,
         "max_steps": 100,  # 25 epochs of MoNuSeg's 30 images in batches of 10
-        "prior_weight": 0.0,
+        "split_depth": 0.06,  # there is no map of cores beside the distances
     },
 }

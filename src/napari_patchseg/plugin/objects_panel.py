@@ -74,9 +74,9 @@ class ObjectsPanel(QWidget):
         self.split = QCheckBox("split touching")
         self.split.setToolTip("Cut objects that look like several nuclei.")
         self.split_depth = _spin(
-            0.05, 20, "px", "How deep a waist must be to be cut; less cuts more."
+            0.01, 2, "radii", "How deep a waist must be to be cut; less cuts more."
         )
-        self.split_depth.setSingleStep(0.25)
+        self.split_depth.setSingleStep(0.05)
         self.split_depth.setAccessibleName("split depth")
         self.make_button = QPushButton("Make labels")
         self.make_button.setShortcut("F8")
