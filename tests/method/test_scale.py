@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_patchseg.method.network import ConfidenceNetwork
-from napari_patchseg.method.scale import InputScale, crops, freeze_statistics, rescale
+from napari_patchseg.method.scale import InputScale, crops, rescale
 from napari_patchseg.method.source import ArraySource
 
 
@@ -38,17 +37,3 @@ def test_crops_cover_evenly_and_no_more_than_asked(shape, count):
     found = crops(ArraySource(np.zeros((1, *shape), np.float32)), 256, 16)
     assert len(found) == count
     assert all(c.shape[1] == min(256, shape[0]) for c in found)
-
-
-def test_frozen_statistics_are_those_of_the_batches_and_stay():
-    torch.manual_seed(0)
-    network = ConfidenceNetwork(1, 1)
-    batches = [torch.rand(1, 1, 64, 64), torch.rand(1, 1, 64, 64) + 1]
-    freeze_statistics(network, batches)
-    norm = network.stem[1]
-    with torch.no_grad():
-        expected = sum(network.stem[0](batch).mean((0, 2, 3)) for batch in batches) / 2
-    assert torch.allclose(norm.running_mean, expected, atol=1e-5)
-    assert not network.training
-    network(torch.rand(1, 1, 64, 64) * 9)
-    assert torch.allclose(norm.running_mean, expected, atol=1e-5)

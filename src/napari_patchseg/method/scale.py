@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from .source import Box, PixelSource
 
@@ -76,37 +75,3 @@ def crops(source: PixelSource, size: int, most: int) -> list[NDArray[np.float32]
         for column in columns
     ]
     return [source.read(box) for box in boxes]
-
-
-def freeze_statistics(network: nn.Module, batches: Sequence[Tensor], share: float = 1.0) -> None:
-    """Take batch normalisation's statistics from these batches, and put it into evaluation mode.
-
-    Parameters
-    ----------
-    network : Module
-        Changed in place.
-    batches : sequence of Tensor
-        (N, C, H, W) each; the mean over the batches of their statistics is taken.
-    share : float
-        Of these in the result, in [0, 1]; the rest is what the network had.
-    """
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    before = [_statistics(norm) for norm in norms]
-    network.train()
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain mean over the batches
-    with torch.no_grad():
-        for batch in batches:
-            network(batch)
-        for norm, (mean, variance) in zip(norms, before, strict=True):
-            seen_mean, seen_variance = _statistics(norm)
-            norm.running_mean = seen_mean.lerp(mean, 1 - share)
-            norm.running_var = seen_variance.lerp(variance, 1 - share)
-    network.eval()
-
-
-def _statistics(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    return norm.running_mean.clone(), norm.running_var.clone()

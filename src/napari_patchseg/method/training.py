@@ -20,7 +20,7 @@ from .model import Model, weights_of
 from .network import ConfidenceNetwork, Featuriser
 from .previews import ClassChooser, Previews
 from .sampling import PatchSampler, Windows
-from .scale import InputScale, crops, freeze_statistics, rescale
+from .scale import InputScale, rescale
 from .settings import Settings
 from .snapshot import (
     Cancelled,
@@ -38,12 +38,6 @@ from .source import Box, PixelSource
 CHECKPOINT_STEPS = 10
 #: Collapses after which training gives up and keeps the last good weights.
 MAX_RECOVERIES = 4
-
-#: Side in pixels of the crops that batch normalisation's statistics are taken from.
-STATISTICS_CROP = 256
-#: Share of the open image in them; the rest is the start's, which holds where an image is nearly
-#: empty.
-STATISTICS_SHARE = 0.5
 
 
 def _first_class(_data: NDArray[np.float32], _box: Box, _reduction: int) -> NucleusClass:
@@ -87,21 +81,12 @@ class _Trainer:
             network.load_state_dict(dict(self.start))
         self.network = prepare(network, settings)
         if self.start is not None:
-            self._take_statistics()
+            self.network.eval()  # the start's statistics stay: they hold on nearly empty images too
+            self.teacher = copy.deepcopy(self.network).requires_grad_(False)
         self.featuriser = featuriser.to(settings.device) if featuriser is not None else None
         self.random = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
         self.new_optimiser(settings.learning_rate)
-
-    def _take_statistics(self) -> None:
-        batches = [
-            scale(to_batch(crop[None], self.settings))
-            for source, scale in zip(self.sources, self.scales, strict=True)
-            for crop in crops(source, STATISTICS_CROP, 16)
-        ]
-        with autocast(self.settings):
-            freeze_statistics(self.network, batches, STATISTICS_SHARE)
-        self.teacher = copy.deepcopy(self.network).requires_grad_(False)
 
     def new_optimiser(self, learning_rate: float) -> None:
         parameters = list(self.network.parameters())
@@ -242,8 +227,8 @@ def train(
     settings : Settings
         Resolved: no "auto" left among device, precision, memory format and threads.
     start : mapping of str to Tensor or None
-        Weights to start from, with ``settings.start`` "synthetic"; batch normalisation takes its
-        statistics from the images, once. None: random weights.
+        Weights to start from, with ``settings.start`` "synthetic"; their batch normalisation's
+        statistics stay. None: random weights.
     choose_class : callable
         Chooses the nucleus class of a map.
     control : Control or None

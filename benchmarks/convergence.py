@@ -1,0 +1,158 @@
+"""Quality against step beside the two separations, and what the convergence rule makes of them.
+
+    python benchmarks/convergence.py --images DIR --labels DIR [--every 5] [--start 0] [--limit N]
+        [--preset default] [--steps 300] [--json results.json] [--plot curves.png]
+
+Every image is trained for all the steps, whatever the rule says; at certain steps its labels are
+scored. The rule is then asked where it would have stopped, and compared with the best step and with
+the best single number of steps for all images (chosen on the odd positions, used on the even ones).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np
+
+import napari_patchseg
+from napari_patchseg.files.images import read_image
+from napari_patchseg.image.metrics import agreement
+from napari_patchseg.image.pixels import Pixels
+from napari_patchseg.method.convergence import ConvergenceRule
+from napari_patchseg.method.snapshot import Control, Snapshot
+from napari_patchseg.objects import make_labels
+from napari_patchseg.pipeline import resolve, run
+
+#: Steps at which labels are scored, as far as the run goes.
+SCORED = (*range(1, 31), *range(32, 61, 4), *range(70, 101, 10), *range(125, 1001, 25))
+
+
+def record(image: Path, labels: Path, preset: str, steps: int) -> dict[str, Any]:
+    """Scores and separations of one run that nothing stops."""
+    pixels = Pixels.from_array(read_image(image).array)
+    truth = read_image(labels).array
+    settings = resolve(napari_patchseg.Settings.create(preset)).replace(
+        max_steps=steps, stop_at_convergence=False
+    )
+    control = Control()
+    control.request_map()
+    dice: dict[int, float] = {}
+    history: list[tuple[int, float, float]] = []
+    for item in run(pixels, settings, control=control, make_labels=False):
+        if not isinstance(item, Snapshot):
+            continue
+        history.append((item.step, item.positive_separation, item.negative_separation))
+        if item.confidence is not None:
+            found, _ = make_labels(item.confidence, pixels, settings)
+            dice[item.step] = agreement(truth, found).dice
+        if item.step + 1 in SCORED:
+            control.request_map()
+    return {"dice": dice, "history": history, "start": settings.start, "steps": steps}
+
+
+def stop(row: dict[str, Any], cap: int) -> tuple[int, int, bool]:
+    """Where the rule ends the run, whose weights it keeps, and whether the cap came first."""
+    rule = ConvergenceRule.for_start(row["start"])
+    for step, positive, negative in row["history"][:cap]:
+        if rule.update(step, positive, negative):
+            return step, rule.peak_step, False
+    return cap, cap, True
+
+
+def dice_at(row: dict[str, Any], step: int) -> float:
+    """Dice at a step, between the scored ones by a straight line."""
+    scored = sorted((int(key), value) for key, value in row["dice"].items())
+    return float(np.interp(step, *zip(*scored, strict=True)))
+
+
+def report(rows: dict[str, dict[str, Any]], cap: int) -> str:
+    """Markdown: a line an image, and the summary."""
+    columns = ("image", "best Dice (step)", "at the stop (weights of, step)", "below best")
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    short, at_cap = [], 0
+    for name, row in rows.items():
+        best_step, best = max(row["dice"].items(), key=lambda item: item[1])
+        end, kept, capped = stop(row, cap)
+        at_cap += capped
+        short.append(best - dice_at(row, kept))
+        lines.append(
+            f"| {name} | {best:.3f} ({best_step}) | {dice_at(row, kept):.3f} "
+            f"({kept}, {end}{' cap' if capped else ''}) | {short[-1]:.3f} |"
+        )
+    every = list(rows.values())
+    odd, even = every[::2], every[1::2]
+    counts = [step for step in SCORED if step <= every[0]["steps"]]
+    fixed = max(counts, key=lambda step: np.mean([dice_at(row, step) for row in odd]))
+    rule_even = [dice_at(row, stop(row, cap)[1]) for row in even]
+    fixed_even = [dice_at(row, fixed) for row in even]
+    shortfall = f"Below the best step: mean {np.mean(short):.3f}, worst {max(short):.3f}"
+    lines += ["", f"{shortfall}; {at_cap} of {len(every)} at the cap of {cap} steps."]
+    if even:
+        lines.append(
+            f"On the images in even places: the rule {np.mean(rule_even):.4f}, "
+            f"{fixed} steps for all (best on the odd ones) {np.mean(fixed_even):.4f}."
+        )
+    return "\n".join(lines)
+
+
+def plot(rows: dict[str, dict[str, Any]], cap: int, path: Path) -> None:
+    """Dice above the separations, an image a column."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3 * len(rows), 5), layout="constrained")
+    axes = figure.subplots(2, len(rows), sharex=True, squeeze=False)
+    for column, (name, row) in enumerate(rows.items()):
+        scored = sorted((int(key), value) for key, value in row["dice"].items())
+        axes[0, column].plot(*zip(*scored, strict=True), "k")
+        axes[0, column].set_title(name[:14])
+        steps, positive, negative = zip(*row["history"], strict=True)
+        axes[1, column].plot(steps, positive, label="positive-positive")
+        axes[1, column].plot(steps, negative, label="positive-negative")
+        for axis in axes[:, column]:
+            axis.axvline(stop(row, cap)[1], color="tab:red")
+    axes[0, 0].set_ylabel("Dice")
+    axes[1, 0].set_ylabel("separation")
+    axes[1, 0].legend()
+    figure.savefig(path)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--labels", type=Path, required=True, help="<image's stem>.png, uint16")
+    parser.add_argument("--preset", default="default")
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--every", type=int, default=5, help="take every Nth image, sorted by name")
+    parser.add_argument("--start", type=int, default=0, help="index of the first image taken")
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--json", type=Path, help="keeps runs; a second call adds what is missing")
+    parser.add_argument("--plot", type=Path)
+    options = parser.parse_args(arguments)
+    paths = sorted(options.images.iterdir())[options.start :: options.every][: options.limit]
+    kept: dict[str, Any] = {}
+    if options.json is not None and options.json.exists():
+        kept = json.loads(options.json.read_text())
+    rows = {}
+    for path in paths:
+        key = f"{options.preset} {options.steps} {path.stem}"
+        if key not in kept:
+            labels = options.labels / f"{path.stem}.png"
+            kept[key] = record(path, labels, options.preset, options.steps)
+            if options.json is not None:
+                options.json.write_text(json.dumps(kept))
+        rows[path.stem] = kept[key]
+    cap = napari_patchseg.Settings.create(options.preset).max_steps
+    print(report(rows, cap))
+    if options.plot is not None:
+        plot(rows, cap, options.plot)
+
+
+if __name__ == "__main__":
+    main()
