@@ -222,7 +222,7 @@ def test_presets_fill_the_form(panel: PatchSegWidget) -> None:
             "nucleus_polarity": "inverted",
             "split": "none",
         },
-        {"start": "random", "stop_at_convergence": False, "split_depth": 2.5},
+        {"start": "random", "stop_at_convergence": False, "split_depth": 0.25},
     ],
 )
 def test_the_form_shows_settings_as_they_are(
