@@ -131,7 +131,7 @@ def test_cores_split_what_distances_cannot():
 
 def test_objects_without_a_core_are_dropped_by_how_sure_the_threshold_asks():
     truth = disks([(40, 40), (40, 110)])
-    core = np.where(truth == 1, np.float32(0.95), np.float32(0.6)) * (truth > 0)
+    core = np.where(truth == 1, np.float32(0.97), np.float32(0.8)) * (truth > 0)
 
     def count(threshold):
         chosen = ObjectSettings(threshold, 20.0, smallest_area(20), True, 0.3)

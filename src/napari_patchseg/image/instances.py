@@ -19,8 +19,8 @@ CLOSING = 2 / 24
 SMOOTHING = 1 / 24
 #: Smallest object as a share of a disk of the expected diameter.
 SMALLEST = 0.2
-#: An object's core must be that much surer than the threshold, in logits: 0.75 at 0.5.
-SURER = 1.1
+#: An object's core must be that much surer than the threshold, in logits: 0.9 at 0.5.
+SURER = 2.2
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class Settings(BaseModel):
     # -- optimisation (section 4)
     crop_size: int = Field(200, ge=64, le=1024, description="Side of a training crop in pixels.")
     batch_size: int = Field(8, ge=1, le=64, description="Crops per step.")
-    learning_rate: float = Field(3e-4, gt=0, le=0.1, description="Adam's learning rate.")
+    learning_rate: float = Field(1e-3, gt=0, le=0.1, description="Adam's learning rate.")
     weight_decay: float = Field(1e-4, ge=0, le=1, description="Adam's weight decay.")
     anchor: float = Field(
         20.0, ge=0, le=1000, description="Weight of agreeing with the synthetic start's own maps."
@@ -98,7 +98,7 @@ class Settings(BaseModel):
     )
     split: Split = Field("distance", description="How touching nuclei are split.")
     split_depth: float = Field(
-        0.3, gt=0, le=2, description="Depth between two nuclei's peaks, in expected radii."
+        0.2, gt=0, le=2, description="Depth between two nuclei's peaks, in expected radii."
     )
 
     @model_validator(mode="after")
