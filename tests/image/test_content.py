@@ -3,6 +3,7 @@ import pytest
 from scipy import ndimage as ndi
 
 from napari_patchseg.image.content import expected_diameter, has_structure
+from napari_patchseg.image.fluorescence import synthetic_fluorescence
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.image.synthetic import synthetic_field
 
@@ -54,6 +55,15 @@ def test_fluorescence_has_structure():
     _image, labels = synthetic_field((256, 256), seed=3)
     glow = np.where(labels > 0, 0.6, 0.05) + rng.normal(0, 0.02, labels.shape)
     assert has_structure(Pixels.from_array(glow.astype(np.float32)))
+
+
+def test_dim_fluorescence_has_structure_and_an_empty_dark_field_none():
+    image, _labels = synthetic_fluorescence((256, 256), 4)
+    dim = (8 + 12 * (image / image.max())).round().astype(np.uint8)
+    assert has_structure(Pixels.from_array(dim))
+    dark = (8 + rng.normal(0, 1, image.shape)).round().clip(0, 255).astype(np.uint8)
+    pixels = Pixels.from_array(dark)
+    assert not has_structure(pixels)
 
 
 def test_a_large_image_is_looked_at_through_crops():

@@ -13,7 +13,8 @@ from .pixels import Pixels
 #: blurred by one pixel 1.0, real sections 2.4 and more (docs/method.md).
 STRUCTURE_TO_NOISE = 1.3
 #: ... and must have this much contrast: in units of stain, or as a share of the value range.
-CONTRAST = {"stained": 0.0015, "dark on light": 0.01, "bright on dark": 0.01}
+#: Fluorescence may use a few of 255 grey values only.
+CONTRAST = {"stained": 0.0015, "dark on light": 0.01, "bright on dark": 0.002}
 #: Images above this many pixels are looked at through nine crops.
 _WHOLE_PIXELS = 4_000_000
 _CROP = 512
