@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import platform
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -33,6 +31,7 @@ from napari_patchseg.method.snapshot import (
 from napari_patchseg.method.source import PixelSource
 from napari_patchseg.method.training import train
 from napari_patchseg.objects import ClassChooser, Labels, diameter_in_pixels, make_labels
+from napari_patchseg.provenance import nucleus_class, provenance
 
 #: A chosen class that goes with the prior less than this is not nuclei.
 LEAST_CORRELATION = 0.15
@@ -321,7 +320,7 @@ class _Run:
             "loss": last[1],
             "positive_separation": last[2],
             "negative_separation": last[3],
-            "nucleus_class": None if confidence is None else _describe(confidence.nucleus),
+            "nucleus_class": None if confidence is None else nucleus_class(confidence.nucleus),
             "objects": objects,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "warnings": list(self.warnings),
@@ -329,22 +328,6 @@ class _Run:
         return Segmentation(
             labels, confidence, self.model, report, list(self.warnings), tuple(self.history)
         )
-
-
-def provenance(settings: Settings) -> dict[str, Any]:
-    """Settings, seed and versions, JSON-ready."""
-    versions = {"python": platform.python_version()}
-    for name in ("napari-patchseg", "torch", "numpy", "scipy", "scikit-image"):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "unknown"
-    return {"settings": settings.to_dict(), "seed": settings.seed, "versions": versions}
-
-
-def _describe(nucleus: NucleusClass) -> dict[str, Any]:
-    correlation = None if math.isnan(nucleus.correlation) else round(nucleus.correlation, 4)
-    return {"index": nucleus.index, "inverted": nucleus.inverted, "correlation": correlation}
 
 
 def segment(

@@ -160,8 +160,8 @@ def draw(request: DrawRequest, diameter: float | None = None) -> Drawing:
 
 
 def _draw(request: DrawRequest, diameter: float | None) -> Drawing:
-    from napari_patchseg import pipeline
     from napari_patchseg.objects import make_labels
+    from napari_patchseg.provenance import nucleus_class, provenance
 
     made = request.confidence
     made = replace(made, nucleus=request.chosen.of(made, request.pixels))
@@ -174,8 +174,8 @@ def _draw(request: DrawRequest, diameter: float | None) -> Drawing:
     labels, objects = make_labels(made, request.pixels, settings, pixel_size=request.pixel_size)
     report = {
         **request.report,
-        **pipeline.provenance(request.settings),
-        "nucleus_class": {"index": made.nucleus.index, "inverted": made.nucleus.inverted},
+        **provenance(request.settings),
+        "nucleus_class": nucleus_class(made.nucleus),
         "steps": made.step,
         "objects": objects,
     }
