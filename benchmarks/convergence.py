@@ -5,7 +5,7 @@
 
 Every image is trained for all the steps, whatever the rule says; at certain steps its labels are
 scored. The rule is then asked where it would have stopped, and compared with the best step and with
-the best single number of steps for all images (chosen on the odd positions, used on the even ones).
+the best single number of steps for all images (chosen on every other of them, used on the rest).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
+from quality import code_version
 
 import napari_patchseg
 from napari_patchseg.files.images import read_image
@@ -96,8 +97,8 @@ def report(rows: dict[str, dict[str, Any]], cap: int) -> str:
     lines += ["", f"{shortfall}; {at_cap} of {len(every)} at the cap of {cap} steps."]
     if even:
         lines.append(
-            f"On the images in even places: the rule {np.mean(rule_even):.4f}, "
-            f"{fixed} steps for all (best on the odd ones) {np.mean(fixed_even):.4f}."
+            f"On every other image: the rule {np.mean(rule_even):.4f}, "
+            f"{fixed} steps for all (best on the others) {np.mean(fixed_even):.4f}."
         )
     return "\n".join(lines)
 
@@ -141,7 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         kept = json.loads(options.json.read_text())
     rows = {}
     for path in paths:
-        key = f"{options.preset} {options.steps} {path.stem}"
+        folder = path.parent.parent.name
+        key = f"{code_version()} {options.preset} {options.steps} {folder} {path.stem}"
         if key not in kept:
             labels = options.labels / f"{path.stem}.png"
             kept[key] = record(path, labels, options.preset, options.steps)

@@ -5,7 +5,8 @@
 
 Methods: "yardstick" (haematoxylin or grey, Otsu, watershed), "default" (at its stop), "step-0" (the
 start's weights before any training on the image), "paper" (preset "paper", trained on the image),
-"paper-dataset" (preset "paper", trained on all the images, the paper's protocol), "two-seeds" (not
+"paper-dataset" (preset "paper", trained on all the images, the paper's protocol; its
+seconds leave the training out), "two-seeds" (not
 against the true labels: the default's labels of seed 1 against those of seed 0).
 
 Labels are read here only, to score; nothing that segments sees them. Results are kept per image in
@@ -91,6 +92,8 @@ def of_all(paths: Sequence[Path]) -> Method:
     settings = napari_patchseg.Settings.create("paper")
     *_, result = run(images, settings, make_labels=False)
     assert isinstance(result, Segmentation)
+    if result.model is None:
+        sys.exit("Nothing to train on in these images.")
     return lambda image: segmented(image, "paper", model=result.model)
 
 
@@ -211,10 +214,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 prepared = prepared or METHODS[method](every)
                 truth = options.labels / f"{path.stem}.png"
                 row = score(method, prepared, path, truth, options.overlays)
-                stored[key] = {**row, "position": every.index(path) + 1}
+                stored[key] = row
                 if options.json is not None:
                     options.json.write_text(json.dumps(kept, indent=1))
-            results[method][key] = stored[key]
+            results[method][key] = {**stored[key], "position": every.index(path) + 1}
             row = stored[key]
             print(
                 f"{method} {path.stem}: Dice {row['dice']:.3f}, AJI {row['aji']:.3f}, "

@@ -14,12 +14,14 @@ from napari_patchseg.errors import (
     SettingsError,
     TrainingError,
 )
+from napari_patchseg.files.start import start_weights
+from napari_patchseg.image.fluorescence import synthetic_fluorescence
 from napari_patchseg.image.metrics import agreement
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.image.synthetic import synthetic_field
 from napari_patchseg.method.settings import Settings
-from napari_patchseg.method.snapshot import Control, Snapshot
-from napari_patchseg.objects import choose_nucleus
+from napari_patchseg.method.snapshot import ConfidenceMap, Control, NucleusClass, Snapshot
+from napari_patchseg.objects import choose_nucleus, core
 from napari_patchseg.pipeline import Progress, Segmentation, resolve, run
 
 MACHINE = {
@@ -54,7 +56,76 @@ def test_the_default_preset_finds_the_nuclei_of_a_synthetic_field():
     assert 0.7 < found.count_ratio < 1.3
 
 
-def test_fluorescence_and_grey_go_the_same_way():
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_fluorescence_is_found_and_its_start_is_the_one_for_it(seed, monkeypatch):
+    image, truth = synthetic_fluorescence((256, 256), seed)
+    own = agreement(truth, napari_patchseg.segment(image, **QUICK))
+    assert own.dice > 0.8
+    assert own.f1 > 0.75
+    stained = start_weights("stained")
+    monkeypatch.setattr("napari_patchseg.pipeline.start_weights", lambda _kind: stained)
+    assert own.aji > agreement(truth, napari_patchseg.segment(image, **QUICK)).aji + 0.05
+
+
+@pytest.mark.parametrize(
+    ("kind", "image"),
+    [
+        ("stained", synthetic_field((128, 128), 1)[0]),
+        ("dark on light", synthetic_field((128, 128), 1)[0].mean(-1)),
+        ("bright on dark", synthetic_fluorescence((128, 128), 1)[0]),
+    ],
+)
+def test_every_kind_gets_its_start(kind, image, monkeypatch):
+    asked = []
+
+    def start(of):
+        asked.append(of)
+        return start_weights(of)
+
+    monkeypatch.setattr("napari_patchseg.pipeline.start_weights", start)
+    result = result_of(image)
+    assert asked == [kind]
+    assert result.model.kind == kind
+
+
+def test_images_of_two_kinds_are_not_trained_on_together(field):
+    glow = Pixels.from_array(synthetic_fluorescence((128, 128), 1)[0])
+    with pytest.raises(ImageError, match="train on like images"):
+        result_of([Pixels.from_array(field[0]), glow])
+
+
+def test_a_model_of_another_kind_of_image_is_used_with_a_warning(field):
+    model = result_of(synthetic_fluorescence((128, 128), 1)[0]).model
+    warned = result_of(field[0], model=model).warnings
+    assert any("train on this image" in text for text in warned)
+    assert not result_of(synthetic_fluorescence((128, 128), 2)[0], model=model).warnings
+
+
+@pytest.mark.parametrize("classes", [1, 4])
+def test_a_model_is_read_as_it_was_made_whatever_the_settings_say(field, classes):
+    """A random start has no map of cores: the default's settings must not take one for it."""
+    random = {"preset": "paper", "start": "random", "classes": classes}
+    model = result_of(field[0], **random, crop_size=160, batch_size=2).model
+    as_default = result_of(field[0], model=model)
+    as_paper = result_of(field[0], model=model, **random)
+    assert np.array_equal(as_default.labels, as_paper.labels)
+    assert as_default.report["objects"] == as_paper.report["objects"]
+
+
+def test_cores_belong_to_the_synthetic_starts_whole_nuclei():
+    data = np.random.default_rng(0).random((2, 64, 64)).astype(np.float32)
+
+    def map_of(start="synthetic", index=0, inverted=False):
+        nucleus = NucleusClass(index, inverted, 0.5)
+        return ConfidenceMap(1, data, (0, 0, 64, 64), 1, nucleus, start)
+
+    assert np.array_equal(core(map_of()), data[1])
+    assert core(map_of(start="random")) is None
+    assert core(map_of(index=1)) is None
+    assert core(map_of(inverted=True)) is None
+
+
+def test_grey_goes_the_same_way():
     image, truth = synthetic_field((256, 256), seed=5)
     rng = np.random.default_rng(0)
     glow = (400 + 3000 * (truth > 0) + rng.normal(0, 120, truth.shape)).clip(0).astype(np.uint16)

@@ -17,6 +17,8 @@ from napari_patchseg.method.snapshot import ConfidenceMap, NucleusClass
 
 Labels = NDArray[np.uint16] | NDArray[np.uint32]
 
+#: Defaults of the depth between two nuclei's peaks.
+SPLIT_DEPTH, SPLIT_DEPTH_WITH_CORES = 0.06, 0.2
 #: Class of the synthetic starts that is the nuclei's inner parts.
 CORE = 1
 
@@ -95,13 +97,16 @@ def object_settings(
     diameter = diameter_in_pixels(settings, pixel_size) or expected_diameter(confidence.nuclei)
     threshold = settings.threshold
     if threshold is None:  # the synthetic start was taught what a half means
-        threshold = 0.5 if settings.start == "synthetic" else otsu(shown, pixels.valid)
+        threshold = 0.5 if confidence.start == "synthetic" else otsu(shown, pixels.valid)
+    depth = settings.split_depth
+    if depth is None:
+        depth = SPLIT_DEPTH if core(confidence) is None else SPLIT_DEPTH_WITH_CORES
     return ObjectSettings(
         threshold=threshold,
         diameter=diameter,
         min_area=smallest_area(diameter) if settings.min_area is None else settings.min_area,
         split=settings.split == "distance",
-        split_depth=settings.split_depth,
+        split_depth=depth,
     )
 
 
@@ -112,10 +117,10 @@ def evidence(confidence: ConfidenceMap, pixels: Pixels, settings: Settings) -> N
     return with_prior(confidence.nuclei, pixels.prior(), settings.prior_weight, pixels.valid)
 
 
-def core(confidence: ConfidenceMap, settings: Settings) -> NDArray[np.float32] | None:
+def core(confidence: ConfidenceMap) -> NDArray[np.float32] | None:
     """Confidence in the inner parts of nuclei (H, W), where the shown class is the whole ones."""
     shown = confidence.nucleus
-    if settings.start != "synthetic" or shown.index == CORE or shown.inverted:
+    if confidence.start != "synthetic" or shown.index == CORE or shown.inverted:
         return None
     inner: NDArray[np.float32] = confidence.data[CORE]
     return inner
@@ -139,5 +144,5 @@ def make_labels(
     """
     shown = evidence(confidence, pixels, settings)
     chosen = object_settings(confidence, shown, pixels, settings, pixel_size=pixel_size)
-    labels = label_nuclei(shown, chosen, pixels.valid, core(confidence, settings))
+    labels = label_nuclei(shown, chosen, pixels.valid, core(confidence))
     return labels, {"count": int(labels.max(initial=0)), **vars(chosen)}

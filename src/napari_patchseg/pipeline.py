@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from napari_patchseg.errors import DeviceError, ImageError, ModelError, TrainingError
 from napari_patchseg.files import preferences
-from napari_patchseg.files.start import start_weights
+from napari_patchseg.files.start import NAMES, start_weights
 from napari_patchseg.image.content import has_structure
 from napari_patchseg.image.pixels import Box, Pixels
 from napari_patchseg.method import hardware
@@ -35,6 +35,11 @@ from napari_patchseg.provenance import nucleus_class, provenance
 
 #: A chosen class that goes with the prior less than this is not nuclei.
 LEAST_CORRELATION = 0.15
+_LOOKS = {
+    "stained": "stained",
+    "dark on light": "darker than their surroundings",
+    "bright on dark": "brighter than their surroundings",
+}
 NOTHING_SEPARATED = "Nothing could be separated in this image: it shows no nuclei."
 
 
@@ -173,6 +178,10 @@ class _Run:
         if len({image.shape[0] for image in self.images}) > 1:
             raise ImageError("The images differ in their number of channels; train on like images.")
         self.first = self.images[0]
+        if settings.start == "synthetic" and len({NAMES[image.kind] for image in self.images}) > 1:
+            raise ImageError(
+                "Some of the images are fluorescence and some are not; train on like images."
+            )
         if model is not None:
             channels = self.sources(model.settings)[0].shape[0]
             if model.channels != channels:
@@ -210,6 +219,11 @@ class _Run:
         if self.model is None:
             confidence = yield from self._train()
         else:
+            if self.model.kind not in (None, self.first.kind):
+                self.warnings.append(
+                    f"The model was trained on an image with nuclei {_LOOKS[self.model.kind]}, "
+                    f"here they are {_LOOKS[self.first.kind]}; train on this image instead."
+                )
             confidence = yield from self._predict(self.model)
         assert self.model is not None
         reason = self.model.stop_reason
@@ -250,7 +264,7 @@ class _Run:
         assert last is not None
         assert last.model is not None
         self.seconds["training"] = time.perf_counter() - start
-        self.model = last.model
+        self.model = replace(last.model, kind=self.first.kind)
         self.warnings += [f"Training recovered from a {text}." for text in last.recoveries]
         if self.control.cancelled:
             return None
@@ -282,7 +296,7 @@ class _Run:
         nucleus = self._nucleus_of(model, data, box)
         self.model = replace(model, nucleus=nucleus)
         self.seconds["predicting"] = time.perf_counter() - start
-        return ConfidenceMap(model.steps, data, box, 1, nucleus)
+        return ConfidenceMap(model.steps, data, box, 1, nucleus, settings.start)
 
     def _nucleus_of(self, model: Model, data: NDArray[np.float32], box: Box) -> NucleusClass:
         chosen = self.settings.nucleus_class is not None

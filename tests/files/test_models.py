@@ -107,7 +107,7 @@ def repack(path, weights=None, header: dict | None = None, **metadata: str) -> N
     }
     packed = {
         "format": "napari-patchseg model",
-        "format_version": "1",
+        "format_version": "2",
         "model": json.dumps(described),
         **metadata,
     }
@@ -123,7 +123,7 @@ def test_repacked_is_good(tmp_path):
     ("changes", "sentence"),
     [
         ({"format": "pt"}, "is not a PatchSeg model"),
-        ({"format_version": "2"}, "of format '2', and this version reads format '1'"),
+        ({"format_version": "2"}, "of format '1', and this version reads format '2'"),
         ({"format_version": ""}, "of format ''"),
         ({"model": "{"}, "its description cannot be read"),
         ({"model": "[" * 10_000}, "its description cannot be read"),
@@ -226,7 +226,7 @@ dtypes = st.sampled_from(
 )
 def test_hostile_headers(tmp_path, name, dtype, shape, end, metadata):
     header = {
-        "__metadata__": {**metadata, "format": "napari-patchseg model", "format_version": "1"},
+        "__metadata__": {**metadata, "format": "napari-patchseg model", "format_version": "2"},
         name: {"dtype": dtype, "shape": shape, "data_offsets": [0, end]},
     }
     text = json.dumps(header).encode()

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from napari_patchseg.method.model import Model
+from napari_patchseg.method.network import ConfidenceNetwork
 from napari_patchseg.method.snapshot import Control, NucleusClass
 from napari_patchseg.method.source import ArraySource
 from napari_patchseg.method.training import _Trainer, train
@@ -113,9 +114,13 @@ class CancelledAt(Control):
         return self.left <= 0
 
 
+@pytest.mark.parametrize("start", ["random", "synthetic"])
 @pytest.mark.parametrize("asked", range(1, 12))
-def test_a_cancelled_run_ends_with_the_weights_of_its_last_whole_step(disks, quick, asked):
-    shots = list(train(disks, quick, control=CancelledAt(asked)))
+def test_a_cancelled_run_ends_with_the_weights_of_its_last_whole_step(disks, quick, asked, start):
+    quick = quick.replace(start=start)
+    torch.manual_seed(0)
+    weights = ConfidenceNetwork(3, 2).state_dict() if start == "synthetic" else None
+    shots = list(train(disks, quick, control=CancelledAt(asked), start=weights))
     whole = [shot for shot in shots if shot.patches is not None]
     assert [shot.step for shot in whole] == list(range(1, len(whole) + 1))
     assert len(shots) - len(whole) <= 1
@@ -123,9 +128,10 @@ def test_a_cancelled_run_ends_with_the_weights_of_its_last_whole_step(disks, qui
     assert end.stop_reason == end.state == end.model.stop_reason == "stopped"
     assert end.step == end.model.steps == len(whole) >= 1
     assert end.message == f"stopped after {end.step} steps"
-    reference = list(train(disks, quick.replace(max_steps=end.step, stop_at_convergence=False)))
-    for name, weights in reference[-1].model.weights.items():
-        assert torch.equal(weights, end.model.weights[name])
+    shorter = quick.replace(max_steps=end.step, stop_at_convergence=False)
+    *_, reference = train(disks, shorter, start=weights)
+    for name, expected in reference.model.weights.items():
+        assert torch.equal(expected, end.model.weights[name])
 
 
 def test_stop_is_asked_for_within_a_step(disks, quick):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_patchseg.method.settings import Settings
 
 FORMAT = "napari-patchseg model"
-FORMAT_VERSION = "1"
+FORMAT_VERSION = "2"
 
 #: A model is some 50 kB; what is much larger is something else, and is not loaded to find out.
 _LARGEST = 64 * 2**20
@@ -50,6 +50,7 @@ class _Header(BaseModel):
     stop_reason: str
     settings: dict[str, Any]
     nucleus: _Nucleus | None
+    kind: Literal["stained", "dark on light", "bright on dark"] | None
     package_version: str
 
 
@@ -91,6 +92,7 @@ def save_model(path: str | os.PathLike[str], model: Model, *, overwrite: bool = 
         stop_reason=model.stop_reason,
         settings=model.settings.to_dict(),
         nucleus=nucleus,
+        kind=model.kind,  # type: ignore[arg-type] # validated by the header
         package_version=__version__,
     )
     content = save(
@@ -143,6 +145,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         steps=header.steps,
         stop_reason=header.stop_reason,
         nucleus=nucleus,
+        kind=header.kind,
     )
 
 

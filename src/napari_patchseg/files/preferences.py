@@ -94,7 +94,7 @@ def remember_machine_choice(capabilities: str, choice: Mapping[str, Any]) -> Non
 
 
 def _machine(capabilities: str) -> str:
-    """What the fastest way depends on: system, processor, usable cores and torch's version."""
+    """What the fastest way depends on: system, processor and what it can, cores, torch."""
     try:
         torch = version("torch")  # without importing it
     except PackageNotFoundError:

@@ -21,6 +21,8 @@ SMOOTHING = 1 / 24
 SMALLEST = 0.2
 #: An object's core must be that much surer than the threshold, in logits: 0.9 at 0.5.
 SURER = 2.2
+#: More than this is asked of none.
+SUREST = 0.95
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ def label_nuclei(
     valid : ndarray, optional
         (H, W) bool; no object where it is False.
     core : ndarray, optional
-        (H, W) float32 in [0, 1], confidence in the inner parts of nuclei.
+        (H, W) float32 in [0, 1], confidence in the inner parts of nuclei. With it, objects whose
+        core is not clearly surer than the threshold are dropped.
 
     Returns
     -------
@@ -154,7 +157,7 @@ def _with_core(
     smooth = ndi.gaussian_filter(core, SMOOTHING * settings.diameter)
     surest = np.asarray(ndi.maximum(smooth, labels, np.arange(count + 1)))
     odds = settings.threshold / (1 - settings.threshold) * math.exp(SURER)
-    keep = surest >= odds / (1 + odds)
+    keep = surest >= min(odds / (1 + odds), SUREST)
     keep[0] = False
     return np.where(keep[labels], labels, 0)
 

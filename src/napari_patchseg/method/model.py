@@ -31,6 +31,8 @@ class Model:
         Why its training ended.
     nucleus : NucleusClass or None
         Which class is nuclei on the image it was trained on.
+    kind : str or None
+        What that image was, as `napari_patchseg.image.pixels.Pixels.kind` has it.
     """
 
     weights: Mapping[str, Tensor]
@@ -39,6 +41,7 @@ class Model:
     steps: int
     stop_reason: str
     nucleus: NucleusClass | None = field(default=None)
+    kind: str | None = field(default=None)
 
     def network(self) -> ConfidenceNetwork:
         """The network with these weights, in evaluation mode, on the CPU."""

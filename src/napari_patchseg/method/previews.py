@@ -76,7 +76,8 @@ class Previews:
             box=box,
             control=self.control,
         )
-        return ConfidenceMap(step, data, box, 1, self.choose_class(data, box, 1))
+        chosen = self.choose_class(data, box, 1)
+        return ConfidenceMap(step, data, box, 1, chosen, run.settings.start)
 
     def _reduced(self, step: int, box: Box, reduction: int) -> ConfidenceMap:
         run = self.run
@@ -85,4 +86,5 @@ class Previews:
         with torch.inference_mode(), autocast(run.settings):
             data = run.network(run.scales[0](to_batch(pixels[None], run.settings)))[0]
         array = data.float().cpu().numpy()
-        return ConfidenceMap(step, array, box, reduction, self.choose_class(array, box, reduction))
+        chosen = self.choose_class(array, box, reduction)
+        return ConfidenceMap(step, array, box, reduction, chosen, run.settings.start)

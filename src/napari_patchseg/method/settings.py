@@ -91,14 +91,18 @@ class Settings(BaseModel):
         gt=0,
         lt=1,
         description="Confidence from which a pixel is nucleus; None: 0.5, or Otsu's from a "
-        "random start.",
+        "random start. With a map of cores every nucleus must have a surer one.",
     )
     min_area: float | None = Field(
         None, ge=0, description="Smallest object in square pixels; None follows the diameter."
     )
     split: Split = Field("distance", description="How touching nuclei are split.")
-    split_depth: float = Field(
-        0.2, gt=0, le=2, description="Depth between two nuclei's peaks, in expected radii."
+    split_depth: float | None = Field(
+        None,
+        gt=0,
+        le=2,
+        description="Depth between two nuclei's peaks, in expected radii; None: 0.2 with a map of "
+        "cores, which adds to the height, else 0.06.",
     )
 
     @model_validator(mode="after")
@@ -180,6 +184,5 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "batch_size": 10,
         "learning_rate": 2e-4,
         "max_steps": 100,  # 25 epochs of MoNuSeg's 30 images in batches of 10
-        "split_depth": 0.06,  # there is no map of cores beside the distances
     },
 }

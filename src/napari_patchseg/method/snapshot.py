@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .settings import Start
 from .source import Box
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class ConfidenceMap:
         Image pixels per map pixel; 1 for full size. Then h = ceil((row1 - row0) / reduction).
     nucleus : NucleusClass
         Which class is nuclei, as chosen on this map.
+    start : str
+        Start of the network behind it, which says what its classes and a half mean.
     """
 
     step: int
@@ -66,6 +69,7 @@ class ConfidenceMap:
     box: Box
     reduction: int
     nucleus: NucleusClass
+    start: Start = "random"
 
     @property
     def nuclei(self) -> NDArray[np.float32]:

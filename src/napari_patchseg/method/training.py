@@ -99,8 +99,7 @@ class _Trainer:
     def step(self, number: int, control: Control) -> tuple[Contrast, list[Spread], SampledPatches]:
         """One training step; returns the contrast, each class's confidences, and the windows.
 
-        Raises `Cancelled`, before it moves the weights, where the end is asked for; the first
-        step is done in any case.
+        Raises `Cancelled`, before it moves the weights, where the control asks for the end.
         """
         settings = self.settings
         pixels, origins, owners = self._crops()
@@ -110,7 +109,7 @@ class _Trainer:
         inputs = self._scaled(images, owners)
         with autocast(settings):
             logits = self.network.logits(inputs)
-        _go_on(control, number)
+        _go_on(control)
         logits = logits.float()
         confidence = logits.sigmoid()
         windows = self.sampler(confidence, self.generator)
@@ -127,7 +126,7 @@ class _Trainer:
         if self.start is not None:
             agreement = settings.anchor * self._disagreement(inputs, logits, number)
             loss = agreement if loss is None else loss + agreement
-            _go_on(control, number)
+            _go_on(control)
         if loss is not None:
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()
@@ -177,9 +176,9 @@ class _Trainer:
         return np.stack(pixels), np.array(origins), np.array(owners)
 
 
-def _go_on(control: Control, number: int) -> None:
+def _go_on(control: Control) -> None:
     # Between the passes of a step, so that stop and pause need not wait for the whole of it.
-    if control.cancelled and number > 1:
+    if control.cancelled:
         raise Cancelled
 
 
@@ -265,11 +264,15 @@ def train(
     last: Snapshot | None = None
 
     for step in range(1, settings.max_steps + 1):
-        before = weights_of(trainer.network)  # a given-up step has moved the batch statistics
+        # A given-up step of a random start has moved the batch statistics.
+        before = weights_of(trainer.network) if start is None else None
         try:
-            result, spreads, patches = trainer.step(step, control)
+            result, spreads, patches = trainer.step(
+                step, control if step > settled + 1 else Control()
+            )
         except Cancelled:
             assert last is not None
+            before = before or weights_of(trainer.network)
             yield _stopped_within(
                 last, Model(before, trainer.channels, settings, last.step, "stopped", nucleus)
             )

@@ -62,7 +62,9 @@ class ObjectsPanel(QWidget):
         self.threshold.setSingleStep(0.01)  # type: ignore[arg-type] # a slider of floats
         self.threshold.setDecimals(2)
         self.threshold.setValue(0.5)
-        self.threshold.setToolTip("Confidence from which a pixel is nucleus.")
+        self.threshold.setToolTip(
+            "Confidence from which a pixel is nucleus; every nucleus must have a surer core."
+        )
         self.threshold.setAccessibleName("threshold")
         self.min_area = _spin(
             -1, 1e7, "px²", "Smaller objects are left out; auto follows the diameter."
@@ -74,8 +76,9 @@ class ObjectsPanel(QWidget):
         self.split = QCheckBox("split touching")
         self.split.setToolTip("Cut objects that look like several nuclei.")
         self.split_depth = _spin(
-            0.01, 2, "radii", "How deep a waist must be to be cut; less cuts more."
+            0, 2, "radii", "How far apart two nuclei in one object must stand; less cuts more."
         )
+        self.split_depth.setSpecialValueText("auto")
         self.split_depth.setSingleStep(0.05)
         self.split_depth.setAccessibleName("split depth")
         self.make_button = QPushButton("Make labels")
@@ -97,7 +100,7 @@ class ObjectsPanel(QWidget):
             "threshold": None if self.threshold_auto.isChecked() else self.threshold.value(),
             "min_area": None if self.min_area.value() < 0 else self.min_area.value(),
             "split": "distance" if self.split.isChecked() else "none",
-            "split_depth": self.split_depth.value(),
+            "split_depth": self.split_depth.value() or None,
         }
 
     def show_settings(self, settings: Settings) -> None:
@@ -111,7 +114,7 @@ class ObjectsPanel(QWidget):
             self.threshold.setValue(settings.threshold)
         self.min_area.setValue(-1 if settings.min_area is None else settings.min_area)
         self.split.setChecked(settings.split == "distance")
-        self.split_depth.setValue(settings.split_depth)
+        self.split_depth.setValue(settings.split_depth or 0)
         self.blockSignals(False)
 
     def set_classes(self, count: int) -> None:

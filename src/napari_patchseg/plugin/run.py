@@ -174,7 +174,7 @@ class ActiveRun(QObject):
         """Seconds of training left at most, pauses left out; None where nobody knows."""
         if last is None or last.remaining is None or not last.step:
             return None
-        seconds = max(0.0, last.elapsed - self.control.paused_seconds)
+        seconds = max(0.0, last.elapsed - self.control.paused_before)
         return seconds / last.step * (last.max_steps - last.step)
 
     def _on_arrived(self) -> None:

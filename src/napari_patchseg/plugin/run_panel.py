@@ -40,9 +40,11 @@ class RunPanel(QWidget):
         self.train_button = _button(
             "Train", "F5", "Learn to tell nuclei apart, from this image alone"
         )
-        self.pause_button = _button("Pause", "F6", "Wait after the step under way, or go on")
+        self.pause_button = _button("Pause", "F6", "Wait, within the step under way, or go on")
         self.stop_button = _button(
-            "Stop", "F7", "End after the step under way; the weights and the last map are kept"
+            "Stop",
+            "F7",
+            "Give up the step under way; the weights before it and the last map are kept",
         )
         self.stream_box = QCheckBox("live layers")
         self.stream_box.setChecked(True)

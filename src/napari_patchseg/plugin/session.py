@@ -159,7 +159,7 @@ class TrainingSession(QObject):
         self.progressed.emit()
 
     def pause(self) -> None:
-        """Let the worker wait after the step under way."""
+        """Let the worker wait, within the step under way."""
         if self._run is not None and self._state in CAN_PAUSE:
             self._run.control.pause()
             self._set_state(RunState.PAUSING, "pausing…")
@@ -171,7 +171,7 @@ class TrainingSession(QObject):
             self._set_state(RunState.TRAINING, "separating")
 
     def stop(self, because: str | None = None) -> None:
-        """End the run after the step under way; weights and last map are kept.
+        """Give up the step under way; the weights before it and the last map are kept.
 
         Parameters
         ----------

@@ -61,6 +61,8 @@ class RunControl(Control):
         self.abort_requested: Callable[[], bool] = lambda: False
         self.on_pause: Callable[[bool], None] = lambda _paused: None
         self.paused_seconds = 0.0
+        #: Of these, what lies before the last snapshot.
+        self.paused_before = 0.0
         self._paused = threading.Event()
         self._one_map = threading.Event()
         self._worker: int | None = None
@@ -221,7 +223,8 @@ class ShownClass:
         from napari_patchseg.objects import choose_nucleus
 
         prior = pixels.prior(made.box)[:: made.reduction, :: made.reduction]
-        return choose_nucleus(made.data, prior, settings)
+        as_made = settings.replace(start=made.start, classes=len(made.data))
+        return choose_nucleus(made.data, prior, as_made)
 
 
 def _choice(settings: Settings) -> tuple[int | None, str]:
@@ -295,6 +298,7 @@ def _work(request: RunRequest, control: RunControl, mailbox: Mailbox, chosen: Sh
     with contextlib.closing(items):  # type: ignore[type-var] # a generator, as Iterator hides
         for item in items:
             if isinstance(item, Snapshot):
+                control.paused_before = control.paused_seconds
                 mailbox.post(
                     point=None if item.patches is None else _point(item),
                     snapshot=item,

@@ -1,0 +1,89 @@
+"""The starts are taught with what the network is later shown."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from napari_patchseg.files.start import NAMES, start_weights
+from napari_patchseg.image.fluorescence import culture
+from napari_patchseg.image.pixels import Pixels
+from napari_patchseg.image.synthetic import synthetic_field
+from napari_patchseg.method.network import ConfidenceNetwork
+from napari_patchseg.method.scale import InputScale
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("train_start", ROOT / "tools" / "train_start.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def shown(image):
+    source = Pixels.from_array(image).as_rgb()
+    pixels = torch.from_numpy(source.read((0, 0, *source.shape[1:])))
+    return InputScale.of_image(source)(pixels[None])[0].numpy()
+
+
+def test_fluorescence_looks_the_same_to_the_script_and_to_the_package(script):
+    grown = culture((256, 256), 3, nucleus_diameter=24, density=0.3)
+    taught = script.stretch(script.light(grown, np.random.default_rng(0))).transpose(2, 0, 1)
+    picture = script.expose(grown, np.random.default_rng(0))
+    assert np.abs(taught - shown(picture)).max() < 0.2
+
+
+def test_stained_fields_look_the_same_to_the_script_and_to_the_package(script):
+    field, _ = synthetic_field((320, 320), 3)
+    taught = script.stretch(field.astype(np.float32) / 255).transpose(2, 0, 1)
+    assert np.abs(taught - shown(field).clip(-2.8, 2.8)).max() < 0.2
+
+
+@pytest.mark.parametrize("kind", ["stained", "fluorescence"])
+def test_the_shipped_weights_say_how_they_were_made(script, kind):
+    path = ROOT / "src" / "napari_patchseg" / "files" / f"start-{kind}.safetensors"
+    with safe_open(path, framework="pt") as file:
+        made = file.metadata()
+    assert made["kind"] == kind
+    assert "no human label" in made["learnt_from"]
+    assert [script.Phase(**phase) for phase in script.json.loads(made["recipe"])["phases"]] == list(
+        script.RECIPES[kind]
+    )
+
+
+@pytest.mark.parametrize("kind", list(NAMES))
+def test_the_shipped_weights_fit_the_network(kind):
+    ConfidenceNetwork(3, 2).load_state_dict(dict(start_weights(kind)))
+    assert all(torch.isfinite(weights).all() for weights in start_weights(kind).values())
+
+
+def test_a_core_is_the_inner_part_of_each_nucleus(script):
+    labels = np.zeros((60, 60), int)
+    labels[10:30, 10:30], labels[10:30, 30:50] = 1, 2
+    inner = script.core(labels)
+    assert inner[20, 20]
+    assert inner[20, 40]
+    assert not inner[20, 29:31].any()
+    assert not inner[labels == 0].any()
+
+
+def test_teaching_brings_the_loss_down_and_averages(script, capsys):
+    torch.manual_seed(0)
+    network = script.to_channels_last(ConfidenceNetwork(3, 2))
+    fields = [script.fluorescent_field(index, 208) for index in range(2)]
+    random = np.random.default_rng(0)
+
+    def loss():
+        images = script.batch(fields, np.random.default_rng(1))
+        with torch.no_grad():
+            return float(script.loss_of(script.logits_of(network, images), images[1]))
+
+    before = loss()
+    script.teach(network, fields, random, script.Phase("cultures", 0, 2, 12, 8e-3))
+    assert loss() < before
