@@ -1,6 +1,7 @@
 """The starts are taught with what the network is later shown."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,10 @@ ROOT = Path(__file__).parents[1]
 def script():
     spec = importlib.util.spec_from_file_location("train_start", ROOT / "tools" / "train_start.py")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "train_start", module)  # where its dataclasses look for it
+        spec.loader.exec_module(module)
+        yield module
 
 
 def shown(image):

@@ -102,6 +102,7 @@ def repack(path, weights=None, header: dict | None = None, **metadata: str) -> N
         "stop_reason": "converged",
         "settings": MODEL.settings.to_dict(),
         "nucleus": None,
+        "kind": "stained",
         "package_version": "9.9",
         **(header or {}),
     }
@@ -123,7 +124,7 @@ def test_repacked_is_good(tmp_path):
     ("changes", "sentence"),
     [
         ({"format": "pt"}, "is not a PatchSeg model"),
-        ({"format_version": "2"}, "of format '1', and this version reads format '2'"),
+        ({"format_version": "1"}, "of format '1', and this version reads format '2'"),
         ({"format_version": ""}, "of format ''"),
         ({"model": "{"}, "its description cannot be read"),
         ({"model": "[" * 10_000}, "its description cannot be read"),
