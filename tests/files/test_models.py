@@ -25,7 +25,7 @@ def make_model(channels: int = 3, classes: int = 4, nucleus: NucleusClass | None
     network = ConfidenceNetwork(channels, classes)
     network(torch.rand(2, channels, 64, 64))  # fills the running statistics
     chosen = Settings.create("paper", classes=classes, seed=3, device="cpu", threads=2)
-    return Model(weights_of(network), channels, chosen, 120, "converged", nucleus)
+    return Model(weights_of(network), channels, chosen, 120, "converged", nucleus, "stained")
 
 
 MODEL = make_model(nucleus=NucleusClass(2, True, 0.625))

@@ -176,8 +176,8 @@ def test_a_collapse_is_noticed_recovered_from_and_reported(disks, quick, monkeyp
         if number == 2 and not hasattr(self, "hit"):
             self.hit = True
             with torch.no_grad():
-                self.network.head.bias.fill_(value)
-                self.network.head.weight.zero_()
+                self.learner.head.bias.fill_(value)
+                self.learner.head.weight.zero_()
         return plain(self, number, control)
 
     monkeypatch.setattr(_Trainer, "step", saturated)
@@ -195,8 +195,8 @@ def test_collapse_after_collapse_gives_up(disks, quick, monkeypatch):
 
     def saturated(self, number, control):
         with torch.no_grad():
-            self.network.head.bias.fill_(-40)
-            self.network.head.weight.zero_()
+            self.learner.head.bias.fill_(-40)
+            self.learner.head.weight.zero_()
         return plain(self, number, control)
 
     monkeypatch.setattr(_Trainer, "step", saturated)

@@ -57,10 +57,17 @@ class Settings(BaseModel):
     # -- optimisation (section 4)
     crop_size: int = Field(200, ge=64, le=1024, description="Side of a training crop in pixels.")
     batch_size: int = Field(8, ge=1, le=64, description="Crops per step.")
-    learning_rate: float = Field(1e-3, gt=0, le=0.1, description="Adam's learning rate.")
+    learning_rate: float = Field(2e-3, gt=0, le=0.1, description="Adam's learning rate.")
     weight_decay: float = Field(1e-4, ge=0, le=1, description="Adam's weight decay.")
     anchor: float = Field(
         20.0, ge=0, le=1000, description="Weight of agreeing with the synthetic start's own maps."
+    )
+    averaging: float = Field(
+        0.9,
+        ge=0,
+        lt=1,
+        description="Share of the earlier weights in the running mean that is shown and kept; "
+        "0: the last step's weights.",
     )
     max_steps: int = Field(60, ge=1, le=100_000, description="Training ends here at the latest.")
     stop_at_convergence: bool = Field(True, description="End when the separations say converged.")
@@ -183,6 +190,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "crop_size": 300,
         "batch_size": 10,
         "learning_rate": 2e-4,
+        "averaging": 0.0,
         "max_steps": 100,  # 25 epochs of MoNuSeg's 30 images in batches of 10
     },
 }

@@ -79,17 +79,21 @@ class _Trainer:
             )
         if self.start is not None:
             network.load_state_dict(dict(self.start))
-        self.network = prepare(network, settings)
+        self.learner = prepare(network, settings)
         if self.start is not None:
-            self.network.eval()  # the start's statistics stay: they hold on nearly empty images too
-            self.teacher = copy.deepcopy(self.network).requires_grad_(False)
+            self.learner.eval()  # the start's statistics stay: they hold on nearly empty images too
+            self.teacher = copy.deepcopy(self.learner).requires_grad_(False)
+        # What is shown and kept: the mean of the learner's latest weights, which jumps less.
+        self.network = self.learner
+        if settings.averaging > 0:
+            self.network = copy.deepcopy(self.learner).requires_grad_(False)
         self.featuriser = featuriser.to(settings.device) if featuriser is not None else None
         self.random = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
         self.new_optimiser(settings.learning_rate)
 
     def new_optimiser(self, learning_rate: float) -> None:
-        parameters = list(self.network.parameters())
+        parameters = list(self.learner.parameters())
         if self.featuriser is not None:
             parameters += list(self.featuriser.parameters())
         self.optimiser = torch.optim.Adam(
@@ -108,7 +112,7 @@ class _Trainer:
             self._normalise_by_batch(number)
         inputs = self._scaled(images, owners)
         with autocast(settings):
-            logits = self.network.logits(inputs)
+            logits = self.learner.logits(inputs)
         _go_on(control)
         logits = logits.float()
         confidence = logits.sigmoid()
@@ -131,7 +135,20 @@ class _Trainer:
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()
             self.optimiser.step()
+            self._average()
         return result, _spreads(confidence.detach()), _patches(number, windows, origins, owners)
+
+    def _average(self) -> None:
+        if self.network is self.learner:
+            return
+        share = 1 - self.settings.averaging
+        with torch.no_grad():
+            for mean, latest in zip(
+                self.network.parameters(), self.learner.parameters(), strict=True
+            ):
+                mean.lerp_(latest, share)
+            for held, newest in zip(self.network.buffers(), self.learner.buffers(), strict=True):
+                held.copy_(newest)
 
     def _disagreement(self, inputs: Tensor, logits: Tensor, number: int) -> Tensor:
         """Cross-entropy with what the start sees in the same crops.
@@ -155,9 +172,9 @@ class _Trainer:
         These start as the mean of the first batches, so that a preview of an early step shows that
         step's weights and not the initial statistics.
         """
-        self.network.train()
+        self.learner.train()
         momentum = max(0.1, 1 / number)
-        for module in self.network.modules():
+        for module in self.learner.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.momentum = momentum
 
@@ -289,7 +306,9 @@ def train(
             step - settled, result.positive_separation, result.negative_separation
         ):
             state = "converged"
-        if settled + converged.peak_step == step:
+        # From random weights quality falls again after the separation's peak; a start levels off.
+        kept = settled + converged.peak_step if start is None else step
+        if kept == step:
             best = weights_of(trainer.network)
         ended = _stop_reason(state, step, settings, control, len(recoveries))
         if ended in ("stopped", "step limit"):
@@ -309,7 +328,7 @@ def train(
             positive_separation=result.positive_separation,
             negative_separation=result.negative_separation,
             state=state,
-            message=_message(state, step, settled + converged.peak_step, settings, recoveries),
+            message=_message(state, step, kept, settings, recoveries),
             elapsed=elapsed,
             remaining=0.0 if ended else elapsed / step * (settings.max_steps - step),
             patches=patches,
@@ -320,7 +339,7 @@ def train(
                 best if ended == "converged" else weights_of(trainer.network),
                 trainer.channels,
                 settings,
-                settled + converged.peak_step if ended == "converged" else step,
+                kept if ended == "converged" else step,
                 ended,
                 nucleus,
             ),
@@ -363,6 +382,7 @@ def _recover(trainer: _Trainer, good: dict[str, torch.Tensor], earlier: int, ste
     if earlier == 0 and step > CHECKPOINT_STEPS:
         rate = trainer.settings.learning_rate / 2
         trainer.network.load_state_dict(good)
+        trainer.learner.load_state_dict(good)
         trainer.new_optimiser(rate)
         return (
             f"collapse at step {step}: went back to the last good weights at half the learning rate"
@@ -372,11 +392,12 @@ def _recover(trainer: _Trainer, good: dict[str, torch.Tensor], earlier: int, ste
     return f"collapse at step {step}: started anew with seed {seed}"
 
 
-def _message(state: State, step: int, peak: int, settings: Settings, recoveries: list[str]) -> str:
+def _message(state: State, step: int, kept: int, settings: Settings, recoveries: list[str]) -> str:
     if state == "collapsed":
         return f"collapsed; {recoveries[-1].split(': ', 1)[1]}"
     if state == "converged" and settings.stop_at_convergence:
-        return f"converged after {step} steps, the best at {peak}"
+        best = f", the best at {kept}" if kept != step else ""
+        return f"converged after {step} steps{best}"
     if state == "stopped":
         return f"stopped after {step} steps"
     if state == "step limit":
