@@ -19,6 +19,8 @@ Labels = NDArray[np.uint16] | NDArray[np.uint32]
 
 #: Defaults of the depth between two nuclei's peaks.
 SPLIT_DEPTH, SPLIT_DEPTH_WITH_CORES = 0.06, 0.2
+#: Blurred edges belong to a nucleus that glows; elsewhere it is a half, as the start was taught.
+FLUORESCENCE_THRESHOLD = 0.4
 #: Class of the synthetic starts that is the nuclei's inner parts.
 CORE = 1
 
@@ -96,8 +98,8 @@ def object_settings(
     """
     diameter = diameter_in_pixels(settings, pixel_size) or expected_diameter(confidence.nuclei)
     threshold = settings.threshold
-    if threshold is None:  # the synthetic start was taught what a half means
-        threshold = 0.5 if confidence.start == "synthetic" else otsu(shown, pixels.valid)
+    if threshold is None:
+        threshold = _default_threshold(confidence, shown, pixels)
     depth = settings.split_depth
     if depth is None:
         depth = SPLIT_DEPTH if core(confidence) is None else SPLIT_DEPTH_WITH_CORES
@@ -108,6 +110,14 @@ def object_settings(
         split=settings.split == "distance",
         split_depth=depth,
     )
+
+
+def _default_threshold(
+    confidence: ConfidenceMap, shown: NDArray[np.float32], pixels: Pixels
+) -> float:
+    if confidence.start == "random":
+        return otsu(shown, pixels.valid)
+    return FLUORESCENCE_THRESHOLD if pixels.kind == "bright on dark" else 0.5
 
 
 def evidence(confidence: ConfidenceMap, pixels: Pixels, settings: Settings) -> NDArray[np.float32]:

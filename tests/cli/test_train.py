@@ -125,7 +125,7 @@ def another_version(path):
     with safe_open(path, framework="pt") as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         metadata = file.metadata()
-    save_file(weights, path, {**metadata, "format_version": "2"})
+    save_file(weights, path, {**metadata, "format_version": "1"})
 
 
 def test_model_that_begins_like_a_pickle(model):
@@ -151,7 +151,7 @@ def not_ours(path):
     ("change", "sentence"),
     [
         (truncated, "model.safetensors is "),
-        (another_version, "model.safetensors is a PatchSeg model of format '2'"),
+        (another_version, "model.safetensors is a PatchSeg model of format '1'"),
         (not_ours, "model.safetensors is not a PatchSeg model."),
         (lambda path: path.write_text("a model"), "model.safetensors is "),
         (lambda path: path.unlink(), "There is no file "),

@@ -120,7 +120,7 @@ class Snapshot:
     state : str
         "separating", "converged", "collapsed" (this step was undone), "stopped" or "step limit".
     message : str
-        The state in words for the user, such as "converged after 140 steps, the best at 128".
+        The state in words for the user, such as "converged after 140 steps".
     elapsed : float
         Seconds since the start, pauses included.
     remaining : float or None
