@@ -1,0 +1,237 @@
+"""What each idea brings: one thing about the default changed at a time, on the same images.
+
+    python benchmarks/ideas.py --images DIR --labels DIR [--every 6] [--start 0] [--limit N]
+        [--ideas "threshold 0.4" ...] [--json results.json]
+
+Prints, for the default, mean Dice and AJI, and for every idea the difference from it. Every sixth
+image, from the first on, lies in an odd position of the order by name: settings are chosen on
+these. Results are kept in the JSON file by code version; a second call computes what is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np
+from numpy.typing import NDArray
+from quality import code_version
+from skimage.transform import rescale, resize
+
+from napari_patchseg.files.images import read_image
+from napari_patchseg.files.start import start_weights
+from napari_patchseg.image.metrics import agreement
+from napari_patchseg.image.pixels import Pixels
+from napari_patchseg.method.model import Model
+from napari_patchseg.method.settings import Settings
+from napari_patchseg.method.snapshot import ConfidenceMap
+from napari_patchseg.objects import make_labels
+from napari_patchseg.pipeline import Segmentation, resolve, run
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Idea:
+    """One thing that is done otherwise.
+
+    Attributes
+    ----------
+    training : dict
+        Settings that need a run of their own.
+    objects : dict
+        Settings of the way from the map to objects.
+    constants : dict
+        Constants of that way, by "module.NAME" within the package.
+    maps : callable, optional
+        From image, the default's result and its settings to another map (K, H, W).
+    """
+
+    training: Mapping[str, Any] = field(default_factory=dict)
+    objects: Mapping[str, Any] = field(default_factory=dict)
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    maps: Callable[[Image, Segmentation, Settings], NDArray[np.float32]] | None = None
+
+
+def segmented(image: Image, settings: Settings, model: Model | None = None) -> Segmentation:
+    """The result of a run, without labels."""
+    *_, result = run(Pixels.from_array(image), settings, model=model, make_labels=False)
+    assert isinstance(result, Segmentation)
+    return result
+
+
+def _data(result: Segmentation) -> NDArray[np.float32]:
+    assert result.confidence is not None
+    return result.confidence.data
+
+
+def of_the_start(image: Image, _result: Segmentation, settings: Settings) -> NDArray[np.float32]:
+    """What the start's weights see."""
+    weights = start_weights(Pixels.from_array(image).kind)
+    return _data(segmented(image, settings, Model(weights, 3, settings, 0, "stopped")))
+
+
+def start_and_trained(image: Image, result: Segmentation, settings: Settings) -> NDArray[Any]:
+    """Mean of the maps before and after training."""
+    return (of_the_start(image, result, settings) + _data(result)) / 2
+
+
+def two_seeds(image: Image, result: Segmentation, settings: Settings) -> NDArray[Any]:
+    """Mean of two runs' maps."""
+    other = segmented(image, settings.replace(seed=settings.seed + 1))
+    return (_data(result) + _data(other)) / 2
+
+
+def turned(image: Image, result: Segmentation, settings: Settings) -> NDArray[Any]:
+    """Mean over the four right-angle turns of the image."""
+    total = _data(result).copy()
+    for turns in (1, 2, 3):
+        seen = _data(segmented(np.rot90(image, turns), settings, result.model))
+        total += np.rot90(seen, -turns, (1, 2))
+    return total / 4
+
+
+def three_sizes(image: Image, result: Segmentation, settings: Settings) -> NDArray[Any]:
+    """Mean over the image at 0.77, 1 and 1.3 times its size."""
+    total = _data(result).copy()
+    for factor in (0.77, 1.3):
+        axis = 2 if image.ndim == 3 else None
+        sized = rescale(image, factor, channel_axis=axis, preserve_range=True)
+        seen = _data(segmented(sized.round().astype(np.uint8), settings, result.model))
+        total += resize(seen, total.shape, order=1)
+    return total / 3
+
+
+IDEAS = {
+    "no training on the image": Idea(maps=of_the_start),
+    "mean of the maps before and after training": Idea(maps=start_and_trained),
+    "mean of two seeds' maps": Idea(maps=two_seeds),
+    "four turns averaged at prediction": Idea(maps=turned),
+    "three sizes averaged at prediction": Idea(maps=three_sizes),
+    "contrast alone, not anchored to the start": Idea(training={"anchor": 0.0}),
+    "anchor 5 instead of 20": Idea(training={"anchor": 5.0}),
+    "anchor 80": Idea(training={"anchor": 80.0}),
+    "the last step's weights, no running mean": Idea(training={"averaging": 0.0}),
+    "learning rate 3e-4 instead of 2e-3": Idea(training={"learning_rate": 3e-4}),
+    "60 steps, whatever the rule": Idea(training={"stop_at_convergence": False}),
+    "patches of 30 px every 12 px": Idea(training={"patch_size": 30, "stride": 12}),
+    "similarity cross-entropy": Idea(training={"similarity": "cross-entropy"}),
+    "stain prior beside the confidence, 0.5": Idea(objects={"prior_weight": 0.5}),
+    "threshold 0.4": Idea(objects={"threshold": 0.4}),
+    "threshold 0.6": Idea(objects={"threshold": 0.6}),
+    "touching nuclei not split": Idea(objects={"split": "none"}),
+    "split by distance, without the cores": Idea(
+        objects={"split_depth": 0.06}, constants={"objects.core": lambda _confidence: None}
+    ),
+    "objects need no sure core": Idea(constants={"image.instances.SURER": -50.0}),
+    "closing by a quarter of the diameter": Idea(constants={"image.instances.CLOSING": 6 / 24}),
+    "no opening": Idea(constants={"image.instances.OPENING": 0.0}),
+}
+
+
+@contextmanager
+def changed(constants: Mapping[str, Any]) -> Iterator[None]:
+    """The package with other constants."""
+    kept = []
+    for name, value in constants.items():
+        module = import_module(f"napari_patchseg.{name.rsplit('.', 1)[0]}")
+        kept.append((module, name.rsplit(".", 1)[1], getattr(module, name.rsplit(".", 1)[1])))
+        setattr(*kept[-1][:2], value)
+    try:
+        yield
+    finally:
+        for module, attribute, value in kept:
+            setattr(module, attribute, value)
+
+
+class Bench:
+    """One image and its true labels; the default is run once."""
+
+    def __init__(self, image: Path, labels: Path) -> None:
+        self.image = read_image(image).array
+        self.truth = read_image(labels).array
+        self.pixels = Pixels.from_array(self.image)
+        self.settings = resolve(Settings.create())
+        self._plain: Segmentation | None = None
+
+    @property
+    def plain(self) -> Segmentation:
+        """The default's result."""
+        self._plain = self._plain or segmented(self.image, self.settings)
+        return self._plain
+
+    def score(self, idea: Idea) -> tuple[float, float]:
+        """Dice and AJI."""
+        settings = self.settings.replace(**idea.training)
+        result = segmented(self.image, settings) if idea.training else self.plain
+        made = result.confidence
+        if made is None:
+            return 0.0, 0.0
+        if idea.maps is not None:
+            made = replace(made, data=idea.maps(self.image, result, settings).astype(np.float32))
+        assert isinstance(made, ConfidenceMap)
+        with changed(idea.constants):
+            labels, _ = make_labels(made, self.pixels, settings.replace(**idea.objects))
+        found = agreement(self.truth, labels)
+        return found.dice, found.aji
+
+
+def table(scores: dict[str, dict[str, tuple[float, float]]]) -> str:
+    """Markdown: the default's means, and every idea's difference; worst is the image most hurt."""
+    plain = np.array(list(scores["default"].values()))
+    lines = [
+        "| idea | Dice | AJI | worst Dice |",
+        "|---|---|---|---|",
+        f"| default, {len(plain)} images | {plain[:, 0].mean():.3f} | {plain[:, 1].mean():.3f} | |",
+    ]
+    for name, rows in scores.items():
+        if name != "default":
+            difference = np.array(list(rows.values())) - plain
+            dice, aji = difference.mean(0)
+            lines.append(f"| {name} | {dice:+.3f} | {aji:+.3f} | {difference[:, 0].min():+.3f} |")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--labels", type=Path, required=True, help="<image's stem>.png, uint16")
+    parser.add_argument("--ideas", nargs="+", choices=IDEAS, default=list(IDEAS), metavar="IDEA")
+    parser.add_argument("--every", type=int, default=6, help="take every Nth image, sorted by name")
+    parser.add_argument("--start", type=int, default=0, help="index of the first image taken")
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--json", type=Path, help="keeps results")
+    options = parser.parse_args(arguments)
+    chosen = {name: IDEAS[name] for name in options.ideas}
+    paths = sorted(options.images.iterdir())[options.start :: options.every][: options.limit]
+    kept: dict[str, Any] = {}
+    if options.json is not None and options.json.exists():
+        kept = json.loads(options.json.read_text())
+    results = kept.setdefault(code_version(), {})
+    scores: dict[str, dict[str, tuple[float, float]]] = {}
+    for path in paths:
+        key = f"{path.parent.parent.name}/{path.stem}"
+        bench = Bench(path, options.labels / f"{path.stem}.png")
+        for name, idea in {"default": Idea(), **chosen}.items():
+            stored = results.setdefault(name, {})
+            if key not in stored:
+                stored[key] = bench.score(idea)
+                if options.json is not None:
+                    options.json.write_text(json.dumps(kept, indent=1))
+            scores.setdefault(name, {})[key] = stored[key]
+        print(f"{path.stem} done", file=sys.stderr, flush=True)
+    print(table(scores))
+
+
+if __name__ == "__main__":
+    main()
