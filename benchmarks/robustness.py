@@ -1,0 +1,172 @@
+"""The default on changed copies of real slides: pale, dark, 20x, glass, pen, blood, grey, blurred.
+
+    python benchmarks/robustness.py --images DIR --labels DIR [--every 6] [--start 0] [--limit N]
+
+Each copy is segmented as any image would be and scored against the same true labels, moved and
+halved along with it. What lies under the pen, the blood or the glass has no label and is left out
+of the score; how much of it was taken for nuclei stands beside it. Fixed seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage as ndi
+from skimage.draw import disk, line
+from skimage.transform import downscale_local_mean
+
+from napari_patchseg.files.images import read_image
+from napari_patchseg.image.metrics import agreement
+from napari_patchseg.image.pixels import Pixels
+from napari_patchseg.method.settings import Settings
+from napari_patchseg.pipeline import Segmentation, run
+
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+#: The changed image, and where something lies on the tissue.
+Change = Callable[[Image], tuple[Image, Mask]]
+
+
+def _untouched(image: Image) -> Mask:
+    return np.zeros(image.shape[:2], bool)
+
+
+def _density(image: Image) -> NDArray[np.float64]:
+    return -np.log((image.astype(float) + 1) / 256)
+
+
+def _light(density: NDArray[np.float64]) -> Image:
+    return (256 * np.exp(-density) - 1).clip(0, 255).round().astype(np.uint8)
+
+
+def stained(strength: float) -> Change:
+    """The optical density that many times."""
+    return lambda image: (_light(_density(image) * strength), _untouched(image))
+
+
+def at_20x(image: Image) -> tuple[Image, Mask]:
+    """Half the size."""
+    small = downscale_local_mean(image, (2, 2, 1)).round().astype(np.uint8)
+    return small, _untouched(small)
+
+
+def blurred(image: Image) -> tuple[Image, Mask]:
+    """Out of focus, sigma 2 px."""
+    return ndi.gaussian_filter(image, (2, 2, 0)), _untouched(image)
+
+
+def grey(image: Image) -> tuple[Image, Mask]:
+    """One channel."""
+    return image.mean(-1).round().astype(np.uint8), _untouched(image)
+
+
+def on_glass(image: Image) -> tuple[Image, Mask]:
+    """The left half is glass."""
+    mask = _untouched(image)
+    mask[:, : image.shape[1] // 2] = True
+    mask = _wavy(mask)
+    glass = np.random.default_rng(0).normal(243, 1.5, image.shape)
+    return np.where(mask[..., None], glass, image).clip(0, 255).astype(np.uint8), mask
+
+
+def _wavy(mask: Mask) -> Mask:
+    waves = ndi.gaussian_filter(np.random.default_rng(1).normal(size=mask.shape), 25)
+    soft = ndi.gaussian_filter(mask.astype(float), 30) + 0.15 * waves / waves.std()
+    return np.asarray(soft > 0.5)
+
+
+def penned(ink: tuple[float, float, float]) -> Change:
+    """A felt pen's stroke across, as wide as a fifteenth of the image; ink is its density."""
+
+    def draw(image: Image) -> tuple[Image, Mask]:
+        height, width = image.shape[:2]
+        mask = _untouched(image)
+        rows, columns = line(int(0.1 * height), int(0.15 * width), height - 1, int(0.6 * width))
+        mask[rows, columns] = True
+        mask = np.asarray(ndi.distance_transform_edt(~mask) < height / 30)
+        uneven = ndi.gaussian_filter(np.random.default_rng(2).normal(size=mask.shape), 12)
+        strength = ndi.gaussian_filter(mask.astype(float), 1) * (1 + 0.15 * uneven / uneven.std())
+        return _light(_density(image) + strength[..., None] * np.array(ink)), mask
+
+    return draw
+
+
+def bloody(image: Image) -> tuple[Image, Mask]:
+    """A pool of red cells in one corner, some 30 px wide each."""
+    height, width = image.shape[:2]
+    pool = _untouched(image)
+    pool[disk((0, 0), 0.5 * height, shape=pool.shape)] = True
+    random = np.random.default_rng(3)
+    density = np.full(image.shape, (0.08, 0.25, 0.15))
+    for _ in range(height * width // 600):
+        spot = disk((random.uniform(0, height), random.uniform(0, width)), 14, shape=pool.shape)
+        density[spot] = np.array((0.15, 0.9, 0.6)) * random.uniform(0.8, 1.2)
+    blood = _light(ndi.gaussian_filter(density, (1, 1, 0)))
+    return np.where(pool[..., None], blood, image), pool
+
+
+CHANGES: dict[str, Change] = {
+    "as it is": lambda image: (image, _untouched(image)),
+    "pale, density x 0.5": stained(0.5),
+    "dark, density x 1.6": stained(1.6),
+    "20x": at_20x,
+    "blurred, sigma 2": blurred,
+    "grey": grey,
+    "half glass": on_glass,
+    "blue pen": penned((1.6, 1.0, 0.3)),
+    "black pen": penned((2.2, 2.2, 2.2)),
+    "blood": bloody,
+}
+
+
+def score(image: Image, truth: NDArray[np.integer], change: Change) -> tuple[float, float, float]:
+    """Dice and AJI beside what covers the tissue, and the share of it taken for nuclei."""
+    changed, covered = change(image)
+    if changed.shape[0] != truth.shape[0]:
+        truth = truth[::2, ::2][: changed.shape[0], : changed.shape[1]]
+    *_, result = run(Pixels.from_array(changed), Settings.create())
+    assert isinstance(result, Segmentation)
+    assert result.labels is not None
+    found = agreement(np.where(covered, 0, truth), np.where(covered, 0, result.labels))
+    taken = (result.labels[covered] > 0).mean() if covered.any() else np.nan
+    return found.dice, found.aji, float(taken)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--labels", type=Path, required=True, help="<image's stem>.png, uint16")
+    parser.add_argument("--every", type=int, default=6, help="take every Nth image, sorted by name")
+    parser.add_argument("--start", type=int, default=0, help="index of the first image taken")
+    parser.add_argument("--limit", type=int)
+    options = parser.parse_args(arguments)
+    paths = sorted(options.images.iterdir())[options.start :: options.every][: options.limit]
+    print(
+        "| copy | Dice | worst Dice | AJI | of the cover taken for nuclei |\n|---|---|---|---|---|"
+    )
+    for name, change in CHANGES.items():
+        rows = []
+        for path in paths:
+            image = read_image(path).array[..., :3]
+            truth = read_image(options.labels / f"{path.stem}.png").array
+            rows.append(score(image, truth, change))
+            dice, aji, taken = rows[-1]
+            print(f"{name} {path.stem}: {dice:.3f} {aji:.3f} {taken:.3f}", file=sys.stderr)
+        figures = np.array(rows)
+        dice, aji, taken = figures.mean(0)
+        share = "" if np.isnan(taken) else f"{100 * taken:.1f} %"
+        print(
+            f"| {name} | {dice:.3f} | {figures[:, 0].min():.3f} | {aji:.3f} | {share} |", flush=True
+        )
+
+
+if __name__ == "__main__":
+    main()
