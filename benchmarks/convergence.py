@@ -32,7 +32,7 @@ from napari_patchseg.objects import make_labels
 from napari_patchseg.pipeline import resolve, run
 
 #: Steps at which labels are scored, as far as the run goes.
-SCORED = (*range(1, 31), *range(32, 61, 4), *range(70, 101, 10), *range(125, 1001, 25))
+SCORED = (1, 2, 3, *range(4, 31, 2), *range(35, 61, 5), *range(80, 141, 20), *range(150, 1001, 50))
 
 
 def record(image: Path, labels: Path, preset: str, steps: int) -> dict[str, Any]:
