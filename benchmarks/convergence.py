@@ -63,7 +63,7 @@ def stop(row: dict[str, Any], cap: int) -> tuple[int, int, bool]:
     rule = ConvergenceRule.for_start(row["start"])
     for step, positive, negative in row["history"][:cap]:
         if rule.update(step, positive, negative):
-            return step, rule.peak_step, False
+            return step, rule.peak_step if row["start"] == "random" else step, False
     return cap, cap, True
 
 
