@@ -260,7 +260,7 @@ def test_the_class_of_a_large_map_is_chosen_on_a_part_of_it(field):
     assert (chosen.index, chosen.inverted) == (1, True)
     assert chosen.correlation == pytest.approx(-1, abs=1e-4)
     assert prior.size > 5e6
-    assert peak < 2 * prior.nbytes  # that of 4 Mpx and less at most
+    assert peak < 100e6  # colours are taken apart by a million pixels at a time
 
 
 def test_class_and_polarity_can_be_chosen(field):
