@@ -176,6 +176,22 @@ def test_the_labels_do_not_depend_on_the_tiles(
     assert np.array_equal(finished(steps), whole)
 
 
+@pytest.mark.parametrize("threshold", [0.45, 0.48])
+def test_a_component_through_all_of_a_large_map_is_split_by_tiles(threshold, monkeypatch):
+    confidence = noise(1, (400, 500), 2.5)
+    core = 0.8 + 0.2 * noise(2, confidence.shape, 1.5)
+    chosen = ObjectSettings(threshold, 12.0, 20, True, 0.05)
+    reaches = ndi.label(ndi.gaussian_filter(confidence, 0.5) > threshold)[0]
+    assert np.bincount(reaches.ravel())[1:].max() > 0.3 * confidence.size
+    whole = label_nuclei(confidence, chosen, core=core)
+    monkeypatch.setattr("napari_patchseg.image.splitting.ENOUGH", 1000)
+    monkeypatch.setattr("napari_patchseg.image.splitting.LARGEST", 100)
+    found = finished(label_steps(confidence, chosen, core=core, tile=128))
+    assert whole.max() > 100
+    assert found.max() == whole.max()
+    assert np.mean(found == whole) > 0.99
+
+
 def plain_labels(confidence, chosen, core):
     """The same in the plainest way: every operation on the whole map, scikit-image's own."""
     smooth = ndi.gaussian_filter(confidence, chosen.diameter / 24)

@@ -119,8 +119,10 @@ def label_steps(
     small objects, and split touching nuclei by a watershed from the peaks of the smoothed distance
     map and the confidence in cores together.
 
-    Beside the maps and the labels it needs five bytes a pixel, what a tile takes, and what the
-    largest connected component takes to split.
+    Beside the maps and the labels it needs five bytes a pixel and what a tile takes. In maps above
+    4 Mpx a component that reaches over more than 2,048 px is split by tiles too, with eight
+    diameters around each: its labels can differ from those of the whole where one peak has to do
+    with another farther away.
 
     Parameters
     ----------
@@ -134,12 +136,12 @@ def label_steps(
         (H, W) float32 in [0, 1], confidence in the inner parts of nuclei. With it, objects whose
         core is not clearly surer than the threshold are dropped.
     tile : int
-        Side of a tile in pixels; the labels do not depend on it.
+        Side of a tile in pixels; the labels do not depend on it, but for such a component.
 
     Yields
     ------
     done, total : int
-        Steps of work done and steps in all, of much the same length where nuclei lie evenly.
+        Steps of work done and steps in all.
 
     Returns
     -------
@@ -156,9 +158,11 @@ def label_steps(
         yield done, total
     labels = np.empty(shape, np.int32)
     fill_holes(mask, labels)
+    yield len(boxes), total
     if valid is not None:
         mask &= valid
     drop_small(mask, settings.min_area, labels)
+    yield len(boxes), total
     count = ndi.label(mask, EIGHT, output=labels)
     order: NDArray[np.int64] = np.arange(1, count + 1)
     if settings.split:

@@ -78,15 +78,19 @@ def smoothed(values: NDArray[np.float32], sigma: float, box: Box) -> NDArray[np.
 def distance(mask: NDArray[np.bool_], box: Box) -> NDArray[np.float32]:
     """A box of the Euclidean distance of a mask's pixels to its nearest background.
 
-    Background farther away than is looked at cannot be nearer than what was found.
+    It is looked for within 8 Mpx at most: what is deeper inside counts as that deep.
     """
     shape = (mask.shape[0], mask.shape[1])
     margin = _MARGIN
     while True:
         wide = grown(box, margin, shape)
         seen = mask[window(wide)]
-        if wide == (0, 0, *shape) or not seen.all():
+        last = wide == (0, 0, *shape) or seen.size > 2 * ENOUGH
+        if last or not seen.all():
             found = ndi.distance_transform_edt(seen)[window(box, wide)]
-            if wide == (0, 0, *shape) or found.max(initial=0) <= margin + 1:
+            # Background that was not looked at is farther away than the margin.
+            if last or found.max(initial=0) <= margin + 1:
+                if wide != (0, 0, *shape):
+                    found = np.minimum(found, margin + 1)
                 return np.asarray(found, np.float32)
-        margin *= 2
+        margin *= 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -12,7 +13,12 @@ from skimage.morphology import h_maxima, local_maxima
 from skimage.segmentation import watershed
 
 from .components import EIGHT
-from .regions import TILE, Box, distance, grown, reach, window
+from .regions import ENOUGH, TILE, Box, distance, grown, reach, tiles, window
+
+#: Components longer than this many pixels, in maps of more than `ENOUGH`, are split by tiles too...
+LARGEST = 2 * TILE
+#: ... with that many diameters around them: far more than one peak has to do with another.
+_AROUND = 8
 
 
 class Splitter:
@@ -37,7 +43,7 @@ class Splitter:
     diameter, depth, sigma : float
         Expected diameter in pixels; least depth between two peaks; smoothing in pixels.
     tile : int
-        Side of a tile in pixels; the result does not depend on it.
+        Side of a tile in pixels; the result does not depend on it, but for what is `LARGEST`.
 
     Attributes
     ----------
@@ -63,17 +69,21 @@ class Splitter:
         self.diameter, self.depth, self.sigma = diameter, depth, sigma
         self.shape = (mask.shape[0], mask.shape[1])
         self.firsts: list[int] = []
-        self._count = count
+        self._count, self._tile = count, tile
         self._boxes: list[Box] = [
             (rows.start, columns.start, rows.stop, columns.stop)
             for rows, columns in ndi.find_objects(components)
         ]
         self._groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+        self._large: list[int] = []
         for number, box in enumerate(self._boxes):
-            self._groups[box[0] // tile, box[1] // tile].append(number)
+            if mask.size > ENOUGH and max(box[2] - box[0], box[3] - box[1]) > LARGEST:
+                self._large.append(number)
+            else:
+                self._groups[box[0] // tile, box[1] // tile].append(number)
 
     def __len__(self) -> int:
-        """Steps of work in `run`."""
+        """Steps of work in `run`, but for those of large components."""
         return len(self._groups)
 
     def run(self) -> Iterator[int]:
@@ -81,6 +91,9 @@ class Splitter:
         for done, numbers in enumerate(self._groups.values(), 1):
             self._split(numbers)
             yield done
+        for number in self._large:
+            for _ in self._split_large(number):
+                yield len(self)
 
     def height(self, box: Box) -> NDArray[np.float32]:
         """A box of the height whose peaks are nuclei, 0 outside the mask."""
@@ -111,6 +124,61 @@ class Splitter:
         seen[...] = np.where(owner > 0, np.where(made > 0, made + offset, 0), seen)
         rows, columns = np.divmod(np.array(parts.firsts, np.int64), height.shape[1])
         self.firsts += ((rows + box[0]) * self.shape[1] + columns + box[1]).tolist()
+
+    def _split_large(self, number: int) -> Iterator[None]:
+        """Split a component that reaches far, tile by tile: first all the peaks, then the parts."""
+        offset = self._count + len(self.firsts)
+        seeds: list[NDArray[np.int64]] = []  # the pixels of each peak in the flattened map
+        boxes = [
+            box
+            for box in tiles(self.shape, self._tile)
+            if (self.components[window(box)] == number + 1).any()
+        ]
+        around = math.ceil(_AROUND * self.diameter)
+        for box in boxes:
+            wide = grown(box, around, self.shape)
+            height, _ = self._seen(number, wide, offset)
+            found, _ = ndi.label(h_maxima(height, self.depth), EIGHT)
+            at = np.flatnonzero(found)
+            at = at[np.argsort(found.ravel()[at], kind="stable")]
+            _, first = np.unique(found.ravel()[at], return_index=True)
+            for pixels in np.split(at, first[1:]):
+                rows, columns = np.divmod(pixels, found.shape[1])
+                rows, columns = rows + wide[0], columns + wide[1]
+                if pixels.size and _within(box, rows[0], columns[0]):
+                    seeds.append(rows * self.shape[1] + columns)
+            yield
+        self.firsts += [int(pixels[0]) for pixels in seeds]
+        if not seeds:
+            self.components[self.components == number + 1] = 0
+            return
+        where = np.concatenate(seeds)
+        which = np.repeat(np.arange(1, len(seeds) + 1, dtype=np.int32), [len(s) for s in seeds])
+        rows, columns = np.divmod(where, self.shape[1])
+        for box in boxes:
+            wide = grown(box, around, self.shape)
+            height, inside = self._seen(number, wide, offset)
+            here = _within(wide, rows, columns)
+            markers = np.zeros(height.shape, np.int32)
+            markers[rows[here] - wide[0], columns[here] - wide[1]] = which[here]
+            parts = watershed(-height, markers, mask=inside)[window(box, wide)]
+            mine = inside[window(box, wide)]
+            self.components[window(box)][mine] = np.where(parts > 0, parts + offset, 0)[mine]
+            yield
+
+    def _seen(
+        self, number: int, box: Box, offset: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """A box of the height of one component, and where that is."""
+        seen = self.components[window(box)]
+        inside = (seen == number + 1) | (seen > offset)
+        return np.where(inside, self.height(box), np.float32(0)), inside
+
+
+def _within(box: Box, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether pixels lie in a box."""
+    inside = (rows >= box[0]) & (rows < box[2]) & (columns >= box[1]) & (columns < box[3])
+    return np.asarray(inside)
 
 
 class _Parts:
