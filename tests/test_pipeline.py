@@ -1,6 +1,7 @@
 """The whole way, on synthetic images with known nuclei."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.image.synthetic import synthetic_field
 from napari_patchseg.method.settings import Settings
 from napari_patchseg.method.snapshot import ConfidenceMap, Control, NucleusClass, Snapshot
-from napari_patchseg.objects import choose_nucleus, core
+from napari_patchseg.objects import ClassChooser, choose_nucleus, core
 from napari_patchseg.pipeline import Progress, Segmentation, resolve, run
 
 MACHINE = {
@@ -229,6 +230,37 @@ def test_stopping_keeps_the_weights_and_makes_no_labels(field):
     assert events[-1].labels is None
     assert events[-1].model.steps == 1  # the step under way is given up
     assert events[-1].report["stop_reason"] == "stopped"
+
+
+def test_stop_ends_the_labelling_too(field):
+    control = Control()
+    events = []
+    model = result_of(field[0], make_labels=False).model
+    pixels = Pixels.from_array(field[0])
+    for event in run(pixels, Settings.create(**QUICK), control=control, model=model):
+        events.append(event)
+        if isinstance(event, Progress) and event.phase == "instances" and event.done:
+            assert event.done < event.total
+            control.cancel()
+    assert isinstance(events[-1], Segmentation)
+    assert events[-1].labels is None
+    assert events[-1].confidence is not None
+    assert sum(getattr(event, "phase", "") == "instances" for event in events) == 2
+
+
+def test_the_class_of_a_large_map_is_chosen_on_a_part_of_it(field):
+    pixels = Pixels.from_array(np.tile(field[0], (9, 9, 1)))
+    height, width = pixels.shape[1:]
+    prior = pixels.prior()
+    data = np.stack([rng.random(prior.shape, np.float32), prior.max() - prior])
+    tracemalloc.start()
+    chosen = ClassChooser(pixels, Settings.create("paper"))(data, (0, 0, height, width), 1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (chosen.index, chosen.inverted) == (1, True)
+    assert chosen.correlation == pytest.approx(-1, abs=1e-4)
+    assert prior.size > 5e6
+    assert peak < 100e6  # colours are taken apart by a million pixels at a time
 
 
 def test_class_and_polarity_can_be_chosen(field):

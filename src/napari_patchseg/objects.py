@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,19 @@ from numpy.typing import NDArray
 
 from napari_patchseg.errors import SettingsError
 from napari_patchseg.image.content import expected_diameter
-from napari_patchseg.image.instances import ObjectSettings, label_nuclei, otsu, smallest_area
+from napari_patchseg.image.instances import (
+    Labels,
+    ObjectSettings,
+    finished,
+    label_steps,
+    otsu,
+    smallest_area,
+)
 from napari_patchseg.image.pixels import Box, Pixels
+from napari_patchseg.image.regions import every
 from napari_patchseg.image.stain import choose_class, with_prior
 from napari_patchseg.method.settings import Settings
 from napari_patchseg.method.snapshot import ConfidenceMap, NucleusClass
-
-Labels = NDArray[np.uint16] | NDArray[np.uint32]
 
 #: Defaults of the depth between two nuclei's peaks.
 SPLIT_DEPTH, SPLIT_DEPTH_WITH_CORES = 0.06, 0.2
@@ -26,7 +33,10 @@ CORE = 1
 
 
 class ClassChooser:
-    """Chooses the nucleus class of a map by the image's prior, unless the user did."""
+    """Chooses the nucleus class of a map by the image's prior, unless the user did.
+
+    Above 4 Mpx an even grid of pixels stands for map and prior.
+    """
 
     def __init__(self, pixels: Pixels, settings: Settings) -> None:
         self._pixels = pixels
@@ -36,10 +46,11 @@ class ClassChooser:
 
     def __call__(self, data: NDArray[np.float32], box: Box, reduction: int) -> NucleusClass:
         """The nucleus class of confidences (K, h, w) of a box at a reduction."""
+        step = every(data.shape[1:])
         if self._key != (box, reduction):  # previews show the same box again and again
-            self._prior = self._pixels.prior(box)[::reduction, ::reduction]
+            self._prior = self._pixels.prior(box, reduction * step)
             self._key = (box, reduction)
-        return choose_nucleus(data, self._prior, self._settings)
+        return choose_nucleus(data[:, ::step, ::step], self._prior, self._settings)
 
 
 def choose_nucleus(
@@ -143,7 +154,7 @@ def make_labels(
     *,
     pixel_size: float | None = None,
 ) -> tuple[Labels, dict[str, Any]]:
-    """Labels of a whole confidence map, and the object settings and count behind them.
+    """`labelling` run to its end.
 
     Returns
     -------
@@ -152,7 +163,24 @@ def make_labels(
     objects : dict
         ``count``, ``threshold``, ``diameter``, ``min_area``, ``split``, ``split_depth``.
     """
+    return finished(labelling(confidence, pixels, settings, pixel_size=pixel_size))
+
+
+def labelling(
+    confidence: ConfidenceMap,
+    pixels: Pixels,
+    settings: Settings,
+    *,
+    pixel_size: float | None = None,
+) -> Generator[tuple[int, int], None, tuple[Labels, dict[str, Any]]]:
+    """Labels of a whole confidence map, and the object settings and count behind them.
+
+    Yields
+    ------
+    done, total : int
+        Steps of work, each a fraction of a second; whoever wants no more labels asks for no more.
+    """
     shown = evidence(confidence, pixels, settings)
     chosen = object_settings(confidence, shown, pixels, settings, pixel_size=pixel_size)
-    labels = label_nuclei(shown, chosen, pixels.valid, core(confidence))
+    labels = yield from label_steps(shown, chosen, pixels.valid, core(confidence))
     return labels, {"count": int(labels.max(initial=0)), **vars(chosen)}

@@ -16,6 +16,7 @@ from napari_patchseg.errors import DeviceError, ImageError, ModelError, Training
 from napari_patchseg.files import preferences
 from napari_patchseg.files.start import NAMES, start_weights
 from napari_patchseg.image.content import has_structure
+from napari_patchseg.image.instances import Labels
 from napari_patchseg.image.pixels import Box, Pixels
 from napari_patchseg.method import hardware
 from napari_patchseg.method.inference import input_scale, predict_tiles, prepare
@@ -30,7 +31,7 @@ from napari_patchseg.method.snapshot import (
 )
 from napari_patchseg.method.source import PixelSource
 from napari_patchseg.method.training import train
-from napari_patchseg.objects import ClassChooser, Labels, diameter_in_pixels, make_labels
+from napari_patchseg.objects import ClassChooser, diameter_in_pixels, labelling
 from napari_patchseg.provenance import nucleus_class, provenance
 
 #: A chosen class that goes with the prior less than this is not nuclei.
@@ -236,14 +237,7 @@ class _Run:
         labels: Labels | None = None
         objects: dict[str, Any] = {}
         if labelled and confidence is not None and not self.control.cancelled:
-            yield Progress("instances", 0, 1, "labelling nuclei")
-            start = time.perf_counter()
-            labels, objects = make_labels(
-                confidence, self.first, self.settings, pixel_size=self.pixel_size
-            )
-            self.seconds["instances"] = time.perf_counter() - start
-            if objects["count"] == 0:
-                self.warnings.append("No nuclei were found; try a lower threshold or diameter.")
+            labels, objects = yield from self._label(confidence)
         yield self._result(labels, confidence, steps, reason, objects)
 
     def _train(self) -> Generator[Snapshot | Progress, None, ConfidenceMap | None]:
@@ -297,6 +291,23 @@ class _Run:
         self.model = replace(model, nucleus=nucleus)
         self.seconds["predicting"] = time.perf_counter() - start
         return ConfidenceMap(model.steps, data, box, 1, nucleus, settings.start)
+
+    def _label(
+        self, confidence: ConfidenceMap
+    ) -> Generator[Progress, None, tuple[Labels | None, dict[str, Any]]]:
+        yield Progress("instances", 0, 1, "labelling nuclei")
+        start = time.perf_counter()
+        steps = labelling(confidence, self.first, self.settings, pixel_size=self.pixel_size)
+        try:
+            while not self.control.cancelled:
+                yield Progress("instances", *next(steps), "labelling nuclei")
+        except StopIteration as end:
+            labels, objects = end.value
+            self.seconds["instances"] = time.perf_counter() - start
+            if objects["count"] == 0:
+                self.warnings.append("No nuclei were found; try a lower threshold or diameter.")
+            return labels, objects
+        return None, {}
 
     def _nucleus_of(self, model: Model, data: NDArray[np.float32], box: Box) -> NucleusClass:
         chosen = self.settings.nucleus_class is not None

@@ -1,13 +1,20 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage as ndi
+from skimage.measure import label
+from skimage.morphology import disk, h_maxima, remove_small_objects
+from skimage.segmentation import relabel_sequential, watershed
 
 from napari_patchseg.image.instances import (
     ObjectSettings,
     estimate_diameter,
+    finished,
     label_nuclei,
+    label_steps,
     otsu,
     smallest_area,
 )
@@ -139,3 +146,97 @@ def test_objects_without_a_core_are_dropped_by_how_sure_the_threshold_asks():
 
     assert count(0.5) == 1
     assert count(0.2) == 2
+
+
+def noise(seed, shape, coarse):
+    values = ndi.gaussian_filter(np.random.default_rng(seed).random(shape), coarse)
+    return ((values - values.min()) / np.ptp(values)).astype(np.float32)
+
+
+@given(
+    seed=st.integers(0, 1000),
+    tile=st.integers(20, 130),
+    diameter=st.floats(8, 40),
+    threshold=st.floats(0.05, 0.9),
+    split=st.booleans(),
+    cores=st.booleans(),
+    holes=st.booleans(),
+)
+def test_the_labels_do_not_depend_on_the_tiles(
+    seed, tile, diameter, threshold, split, cores, holes
+):
+    """At low thresholds one component reaches through all the tiles."""
+    shape = (150, 190)
+    confidence = noise(seed, shape, diameter / 6)
+    core = noise(seed + 1, shape, diameter / 8) * confidence if cores else None
+    valid = noise(seed + 2, shape, 1) < 0.8 if holes else None
+    chosen = settings(diameter, threshold, split=split)
+    whole = finished(label_steps(confidence, chosen, valid, core, tile=1000))
+    steps = label_steps(confidence, chosen, valid, core, tile=tile)
+    assert np.array_equal(finished(steps), whole)
+
+
+@pytest.mark.parametrize("threshold", [0.45, 0.48])
+def test_a_component_through_all_of_a_large_map_is_split_by_tiles(threshold, monkeypatch):
+    confidence = noise(1, (400, 500), 2.5)
+    core = 0.8 + 0.2 * noise(2, confidence.shape, 1.5)
+    chosen = ObjectSettings(threshold, 12.0, 20, True, 0.05)
+    reaches = ndi.label(ndi.gaussian_filter(confidence, 0.5) > threshold)[0]
+    assert np.bincount(reaches.ravel())[1:].max() > 0.3 * confidence.size
+    whole = label_nuclei(confidence, chosen, core=core)
+    monkeypatch.setattr("napari_patchseg.image.splitting.ENOUGH", 1000)
+    monkeypatch.setattr("napari_patchseg.image.splitting.LARGEST", 100)
+    found = finished(label_steps(confidence, chosen, core=core, tile=128))
+    assert whole.max() > 100
+    assert found.max() == whole.max()
+    assert np.mean(found == whole) > 0.99
+
+
+def plain_labels(confidence, chosen, core):
+    """The same in the plainest way: every operation on the whole map, scikit-image's own."""
+    smooth = ndi.gaussian_filter(confidence, chosen.diameter / 24)
+    mask = smooth > chosen.threshold
+    mask = ndi.binary_opening(mask, disk(round(chosen.diameter / 8)))
+    wide = round(chosen.diameter / 12)
+    mask = ndi.binary_closing(np.pad(mask, wide), disk(wide))[wide:-wide, wide:-wide]
+    mask = remove_small_objects(ndi.binary_fill_holes(mask), max_size=chosen.min_area - 1)
+    height = ndi.distance_transform_edt(mask).astype(np.float32) * (2 / chosen.diameter) + core
+    height = ndi.gaussian_filter(height, chosen.diameter / 24)
+    height[~mask] = 0
+    labels = watershed(-height, label(h_maxima(height, chosen.split_depth)), mask=mask)
+    surest = ndi.maximum(ndi.gaussian_filter(core, chosen.diameter / 24), labels, range(1000))
+    odds = chosen.threshold / (1 - chosen.threshold) * np.exp(2.2)
+    keep = (np.array(surest) >= min(odds / (1 + odds), 0.95)) & (
+        np.bincount(labels.ravel(), minlength=1000) >= chosen.min_area
+    )
+    keep[0] = False
+    return relabel_sequential(np.where(keep[labels], labels, 0))[0]
+
+
+@given(
+    st.integers(0, 1000), st.integers(12, 36), st.floats(0.1, 0.9), st.sampled_from([0.05, 0.2, 1])
+)
+def test_the_labels_are_those_of_the_plain_way(seed, diameter, threshold, depth):
+    """Cores that are noise leave no ties, which a watershed may break either way."""
+    confidence = noise(seed, (150, 190), diameter / 5)
+    core = (noise(seed + 1, confidence.shape, 1.5) ** 0.2 * 0.4 + confidence * 0.6).astype("f4")
+    chosen = ObjectSettings(threshold, float(diameter), 60, True, depth)
+    found = label_nuclei(confidence, chosen, core=core)
+    assert np.array_equal(found, plain_labels(confidence, chosen, core))
+
+
+def test_memory_beside_the_maps_hardly_grows():
+    """Five bytes a pixel: the mask, and components that are not numbered yet."""
+    small = np.stack([confidence_of(disks([(30, 30), (70, 45), (90, 110)]))] * 2)
+    peaks = []
+    for times in (3, 9):
+        maps = np.ascontiguousarray(np.tile(small, (1, times, times)))
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        labels = finished(label_steps(maps[0], settings(), None, maps[1], tile=200))
+        peaks.append(tracemalloc.get_traced_memory()[1] - before - labels.nbytes)
+        tracemalloc.stop()
+        assert labels.max() == 3 * times**2
+    pixels = small[0].size * (9**2 - 3**2)
+    assert (peaks[1] - peaks[0]) / pixels < 8  # strips of a million pixels are not yet full
+    assert peaks[1] < 40 * small[0].size * 9**2

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_patchseg.errors import ImageError
+from napari_patchseg.image.content import has_structure
 from napari_patchseg.image.pixels import Pixels, even_tones
 
 
@@ -112,6 +113,48 @@ def test_the_users_array_is_not_changed():
     before = image.copy()
     whole(Pixels.from_array(image))
     assert np.array_equal(image, before, equal_nan=True)
+
+
+@pytest.mark.parametrize("reduction", [2, 3, 7])
+def test_a_reduction_is_a_part_of_what_is_read_without_it(reduction):
+    image = tissue().astype(np.float32)
+    image[3:30, 6:40] = np.nan
+    pixels = Pixels.from_array(image)
+    box = (5, 7, 61, 90)
+    some = np.s_[::reduction, ::reduction]
+    assert np.array_equal(pixels.read(box, reduction), pixels.read(box)[:, *some])
+    assert np.array_equal(pixels.prior(box, reduction), pixels.prior(box)[some])
+    rgb = Pixels.from_array(disks(dark=False)).as_rgb()
+    assert np.array_equal(rgb.read(box, reduction), rgb.read(box)[:, *some])
+
+
+class Counted:
+    """An array that counts the values that are read of it."""
+
+    def __init__(self, array, count):
+        self.array, self.count = array, count
+        self.shape, self.dtype = array.shape, array.dtype
+
+    def __getitem__(self, index):
+        return Counted(self.array[index], self.count)
+
+    def __array__(self, dtype=None, copy=None):
+        self.count.append(self.array.size)
+        return np.array(self.array, dtype)
+
+
+def test_what_is_looked_at_does_not_grow_with_the_image():
+    read = []
+    for times in (30, 60):
+        image = np.tile(tissue(), (times, times, 1))
+        count = []
+        pixels = Pixels.from_array(Counted(image, count))
+        assert has_structure(pixels)
+        pixels.prior(None, image.shape[1] // 500)
+        read.append(sum(count))
+        assert max(count) < 4e6
+    assert read[1] < 1.2 * read[0]
+    assert read[1] < 0.4 * image.size
 
 
 def test_lazy_arrays_are_read_by_region():

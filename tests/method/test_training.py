@@ -101,6 +101,31 @@ def test_a_large_preview_is_reduced_and_says_so(disks, quick, monkeypatch):
     assert np.allclose(first.confidence.nuclei, 1 - first.confidence.data[1])
 
 
+class Endless:
+    """An image of any size, of which nothing is kept but how many values were read."""
+
+    def __init__(self, tile, side):
+        self.tile, self.shape, self.values = tile, (len(tile), side, side), 0
+
+    def read(self, box, reduction=1):
+        rows = np.arange(box[0], box[2], reduction) % self.tile.shape[1]
+        columns = np.arange(box[1], box[3], reduction) % self.tile.shape[2]
+        part = self.tile[:, rows[:, None], columns]
+        self.values += part.size
+        return part
+
+
+def test_training_reads_as_much_of_a_large_image_as_of_a_larger_one(disks, quick):
+    read = []
+    for side in (2_000, 40_000):
+        source = Endless(disks.read((0, 0, 120, 160)), side)
+        # The one preview is made after the first step; after the last there is none.
+        snapshots = list(train(source, quick.replace(max_steps=2), control=Control(previews=True)))
+        assert [one.confidence is not None for one in snapshots] == [True, False]
+        read.append(source.values)
+    assert read[0] == read[1]
+
+
 class CancelledAt(Control):
     """Asks for the end the nth time that it is asked."""
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 from skimage.filters import threshold_otsu
-from skimage.measure import label, regionprops_table
-from skimage.morphology import disk, h_maxima, remove_small_objects
-from skimage.segmentation import relabel_sequential, watershed
+from skimage.measure import regionprops_table
+
+from .components import EIGHT, drop_small, fill_holes, open_close, sizes
+from .regions import TILE, Box, every, grown, smoothed, strips, tiles, window
+from .splitting import Splitter
+
+Labels = NDArray[np.uint16] | NDArray[np.uint32]
+_T = TypeVar("_T")
 
 #: Defaults as shares of the expected nucleus diameter, 24 px at 40x.
 OPENING = 3 / 24
@@ -53,8 +60,14 @@ class ObjectSettings:
 
 
 def otsu(confidence: NDArray[np.float32], valid: NDArray[np.bool_] | None = None) -> float:
-    """Otsu's threshold of a confidence map (H, W); 0.5 where the map is constant."""
-    values = confidence if valid is None else confidence[valid]
+    """Otsu's threshold of a confidence map (H, W); 0.5 where the map is constant.
+
+    Above 4 Mpx an even grid of pixels stands for the map.
+    """
+    step = every(confidence.shape)
+    values = confidence[::step, ::step]
+    if valid is not None:
+        values = values[valid[::step, ::step]]
     if values.size == 0 or np.ptp(values) == 0:
         return 0.5
     return float(threshold_otsu(values))
@@ -70,12 +83,46 @@ def label_nuclei(
     settings: ObjectSettings,
     valid: NDArray[np.bool_] | None = None,
     core: NDArray[np.float32] | None = None,
-) -> NDArray[np.uint16] | NDArray[np.uint32]:
-    """Label every nucleus of a confidence map.
+) -> Labels:
+    """Label every nucleus of a confidence map: `label_steps` run to its end.
+
+    Returns
+    -------
+    ndarray
+        (H, W) uint16, or uint32 from 65,536 objects on; 0 is background, labels run from 1 without
+        gaps.
+    """
+    return finished(label_steps(confidence, settings, valid, core))
+
+
+def finished(steps: Generator[Any, None, _T]) -> _T:
+    """Run a generator to its end, for what it returns."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: _T = end.value
+            return result
+
+
+def label_steps(
+    confidence: NDArray[np.float32],
+    settings: ObjectSettings,
+    valid: NDArray[np.bool_] | None = None,
+    core: NDArray[np.float32] | None = None,
+    *,
+    tile: int = TILE,
+) -> Generator[tuple[int, int], None, Labels]:
+    """Label every nucleus of a confidence map, one step of work at a time.
 
     Smooth, threshold, open and close by disks that follow the expected diameter, fill holes, drop
     small objects, and split touching nuclei by a watershed from the peaks of the smoothed distance
     map and the confidence in cores together.
+
+    Beside the maps and the labels it needs five bytes a pixel and what a tile takes. In maps above
+    4 Mpx a component that reaches over more than 2,048 px is split by tiles too, with eight
+    diameters around each: its labels can differ from those of the whole where one peak has to do
+    with another farther away.
 
     Parameters
     ----------
@@ -88,78 +135,89 @@ def label_nuclei(
     core : ndarray, optional
         (H, W) float32 in [0, 1], confidence in the inner parts of nuclei. With it, objects whose
         core is not clearly surer than the threshold are dropped.
+    tile : int
+        Side of a tile in pixels; the labels do not depend on it, but for such a component.
+
+    Yields
+    ------
+    done, total : int
+        Steps of work done and steps in all.
 
     Returns
     -------
     ndarray
         (H, W) uint16, or uint32 from 65,536 objects on; 0 is background, labels run from 1 without
-        gaps.
+        gaps, from top to bottom.
     """
-    diameter = settings.diameter
-    smooth = ndi.gaussian_filter(confidence, SMOOTHING * diameter)
-    mask = smooth > settings.threshold
+    shape = (confidence.shape[0], confidence.shape[1])
+    boxes = tiles(shape, tile)
+    total = 3 * len(boxes)
+    mask = np.empty(shape, bool)
+    for done, box in enumerate(boxes, 1):
+        mask[window(box)] = _mask(confidence, settings, valid, box)
+        yield done, total
+    labels = np.empty(shape, np.int32)
+    fill_holes(mask, labels)
+    yield len(boxes), total
     if valid is not None:
         mask &= valid
-    mask = _open_close(mask, round(OPENING * diameter), round(CLOSING * diameter))
-    mask = ndi.binary_fill_holes(mask)
+    drop_small(mask, settings.min_area, labels)
+    yield len(boxes), total
+    count = ndi.label(mask, EIGHT, output=labels)
+    order: NDArray[np.int64] = np.arange(1, count + 1)
+    if settings.split:
+        splitter = Splitter(
+            mask,
+            labels,
+            count,
+            core,
+            diameter=settings.diameter,
+            depth=settings.split_depth,
+            sigma=SMOOTHING * settings.diameter,
+            tile=tile,
+        )
+        for done in splitter.run():
+            yield len(boxes) + done, total
+        order = count + 1 + np.argsort(splitter.firsts)
+        count += len(order)
+    del mask
+    keep = sizes(labels, count) >= settings.min_area
+    if core is not None:
+        sure = np.zeros(count + 1, bool)
+        for done, box in enumerate(boxes, 1):
+            smooth = smoothed(core, SMOOTHING * settings.diameter, box)
+            sure[labels[window(box)][smooth >= _surer(settings.threshold)]] = True
+            yield 2 * len(boxes) + done, total
+        keep &= sure
+    order = order[keep[order]]
+    final: Labels = np.zeros(count + 1, np.uint16 if len(order) < 65_536 else np.uint32)
+    final[order] = np.arange(1, len(order) + 1)
+    out: Labels = np.empty(shape, final.dtype)
+    for rows in strips(shape):
+        out[rows] = final[labels[rows]]
+    return out
+
+
+def _mask(
+    confidence: NDArray[np.float32],
+    settings: ObjectSettings,
+    valid: NDArray[np.bool_] | None,
+    box: Box,
+) -> NDArray[np.bool_]:
+    """A box of the thresholded map, opened and closed."""
+    opening, closing = round(OPENING * settings.diameter), round(CLOSING * settings.diameter)
+    shape = (confidence.shape[0], confidence.shape[1])
+    wide = grown(box, 2 * (opening + closing), shape)
+    mask = smoothed(confidence, SMOOTHING * settings.diameter, wide) > settings.threshold
     if valid is not None:
-        mask &= valid
-    mask = _without_small(mask, settings.min_area)
-    labels = _split(mask, settings, core) if settings.split else label(mask)
-    if core is not None:
-        labels = _with_core(labels, core, settings)
-    sizes = np.bincount(labels.ravel())
-    small = sizes < settings.min_area
-    small[0] = False
-    labels[small[labels]] = 0
-    labels = np.asarray(relabel_sequential(labels)[0])
-    if labels.max(initial=0) < 65_536:
-        return labels.astype(np.uint16)
-    return labels.astype(np.uint32)
+        mask &= valid[window(wide)]
+    return open_close(mask, opening, closing)[window(box, wide)]
 
 
-def _open_close(mask: NDArray[np.bool_], opening: int, closing: int) -> NDArray[np.bool_]:
-    if opening > 0:
-        mask = ndi.binary_opening(mask, disk(opening))
-    if closing > 0:
-        padded = np.pad(mask, closing)  # so that closing does not erode at the image's border
-        mask = ndi.binary_closing(padded, disk(closing))[closing:-closing, closing:-closing]
-    return np.asarray(mask)
-
-
-def _without_small(mask: NDArray[np.bool_], area: float) -> NDArray[np.bool_]:
-    if area < 1:
-        return mask
-    return np.asarray(remove_small_objects(mask, max_size=math.ceil(area) - 1))
-
-
-def _split(
-    mask: NDArray[np.bool_], settings: ObjectSettings, core: NDArray[np.float32] | None
-) -> NDArray[np.int64]:
-    if not mask.any():
-        return np.zeros(mask.shape, np.int64)
-    height = ndi.distance_transform_edt(mask).astype(np.float32) * (2 / settings.diameter)
-    if core is not None:
-        height += core
-    height = ndi.gaussian_filter(height, SMOOTHING * settings.diameter)
-    height[~mask] = 0
-    seeds = label(h_maxima(height, settings.split_depth))
-    return np.asarray(watershed(-height, seeds, mask=mask), np.int64)
-
-
-def _with_core(
-    labels: NDArray[np.int64], core: NDArray[np.float32], settings: ObjectSettings
-) -> NDArray[np.int64]:
-    """The objects that have an inner part: specks and the edges of other things have none."""
-    count = int(labels.max(initial=0))
-    if count == 0:
-        return labels
-    smooth = ndi.gaussian_filter(core, SMOOTHING * settings.diameter)
-    surest = np.asarray(ndi.maximum(smooth, labels, np.arange(count + 1)))
-    odds = settings.threshold / (1 - settings.threshold) * math.exp(SURER)
-    keep = surest >= min(odds / (1 + odds), SUREST)
-    keep[0] = False
-    return np.where(keep[labels], labels, 0)
+def _surer(threshold: float) -> float:
+    """How sure the core of a nucleus must be at a threshold."""
+    odds = threshold / (1 - threshold) * math.exp(SURER)
+    return min(odds / (1 + odds), SUREST)
 
 
 def estimate_diameter(nuclei: NDArray[np.float32]) -> float:

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from napari_patchseg.errors import ImageError
 
+from .regions import Box as Box
+from .regions import strips
 from .stain import Kind, grey_kind, haematoxylin, is_stained
-
-#: (row0, column0, row1, column1) in pixels, ends excluded.
-Box = tuple[int, int, int, int]
 
 #: Shortest side that can be segmented: a patch and its surroundings.
 SMALLEST_SIDE = 64
@@ -23,7 +22,6 @@ MOST_CHANNELS = 32
 _LOW, _HIGH = 0.1, 99.9
 #: Pixels looked at to learn the value range and the kind of image.
 _STATISTICS_PIXELS = 1_000_000
-_STRIP = 1024
 #: Strength of `even_tones`, and the least range that it spreads: an even image stays even.
 _TONES, _LEAST_LIGHT = 20.0, 0.02
 
@@ -146,9 +144,12 @@ class Pixels:
         pixels.frame = frame
         return pixels
 
-    def read(self, box: Box) -> NDArray[np.float32]:
-        """Pixels of a box inside the image: (C, h, w) float32 in [0, 1], on a bright background."""
-        scaled = self._scale(self._raw(box))
+    def read(self, box: Box, reduction: int = 1) -> NDArray[np.float32]:
+        """Pixels of a box inside the image: (C, h, w) float32 in [0, 1], on a bright background.
+
+        At a reduction only every so many-th row and column of the box, the others are not read.
+        """
+        scaled = self._scale(self._raw(box, reduction))
         return 1 - scaled if self.kind == "bright on dark" else scaled
 
     def as_rgb(self) -> RGBPixels:
@@ -158,38 +159,40 @@ class Pixels:
         """
         return RGBPixels(self)
 
-    def prior(self, box: Box | None = None) -> NDArray[np.float32]:
+    def prior(self, box: Box | None = None, reduction: int = 1) -> NDArray[np.float32]:
         """What looks like nuclei before any training: (h, w) float32, larger is more nucleus-like.
 
         Haematoxylin's optical density for stained images, else darkness (or brightness) of the
-        channel that separates best.
+        channel that separates best. At a reduction as in `read`.
         """
         row0, column0, row1, column1 = box or (0, 0, *self.shape[1:])
-        out = np.empty((row1 - row0, column1 - column0), np.float32)
-        for row in range(row0, row1, _STRIP):  # deconvolution needs several times a strip's memory
-            pixels = self.read((row, column0, min(row + _STRIP, row1), column1))
-            out[row - row0 : row - row0 + _STRIP] = (
+        height, width = -(-(row1 - row0) // reduction), -(-(column1 - column0) // reduction)
+        out = np.empty((height, width), np.float32)
+        for rows in strips((height, width)):  # deconvolution needs several times a strip's memory
+            top, bottom = row0 + rows.start * reduction, row0 + rows.stop * reduction
+            pixels = self.read((top, column0, min(bottom, row1), column1), reduction)
+            out[rows] = (
                 haematoxylin(pixels) if self.kind == "stained" else 1 - pixels[self.prior_channel]
             )
         return out
 
     # -- inside
 
-    def _raw(self, box: Box) -> NDArray[np.float32]:
+    def _raw(self, box: Box, reduction: int = 1) -> NDArray[np.float32]:
         row0, column0, row1, column1 = box
-        part = np.asarray(self._data[row0:row1, column0:column1], dtype=np.float32)
+        index = np.s_[row0:row1:reduction, column0:column1:reduction]
+        part = np.asarray(self._data[index], dtype=np.float32)
         if self.valid is None:
             return part
-        good = self.valid[row0:row1, column0:column1, None]
-        return np.where(good, part, self._fill)
+        return np.where(self.valid[index][..., None], part, self._fill)
 
     def _scale(self, part: NDArray[np.float32]) -> NDArray[np.float32]:
         scaled = (part - self._low) / (self._high - self._low)
         return np.ascontiguousarray(np.moveaxis(scaled.clip(0, 1), -1, 0), dtype=np.float32)
 
     def _strips(self) -> Iterator[tuple[int, Any]]:
-        for row in range(0, self.shape[1], _STRIP):
-            yield row, np.asarray(self._data[row : row + _STRIP])
+        for rows in strips(self.shape[1:]):
+            yield rows.start, np.asarray(self._data[rows])
 
     def _find_valid(self) -> NDArray[np.bool_] | None:
         if self._data.dtype.kind != "f":
@@ -215,9 +218,18 @@ class Pixels:
         if self.valid is not None:
             good = self.valid[::every, ::every].ravel()
             if not good.any():  # valid pixels exist, the grid missed them all
-                return np.asarray(self._data)[self.valid].astype(np.float32)
+                return self._first_valid()
             sample = sample[good]
         return sample
+
+    def _first_valid(self) -> NDArray[np.float32]:
+        assert self.valid is not None
+        found: list[NDArray[np.float32]] = []
+        for row, strip in self._strips():
+            found.append(strip[self.valid[row : row + len(strip)]].astype(np.float32))
+            if sum(map(len, found)) >= _STATISTICS_PIXELS:
+                break
+        return np.concatenate(found)[:_STATISTICS_PIXELS]
 
     def _value_range(
         self, sample: NDArray[np.float32], colour: bool
@@ -277,9 +289,9 @@ class RGBPixels:
         """(3, H, W)."""
         return 3, *self._pixels.shape[1:]
 
-    def read(self, box: Box) -> NDArray[np.float32]:
-        """(3, h, w) float32 in [0, 1], on a bright background."""
-        part = self._pixels.read(box)
+    def read(self, box: Box, reduction: int = 1) -> NDArray[np.float32]:
+        """(3, h, w) float32 in [0, 1], on a bright background; at a reduction as `Pixels.read`."""
+        part = self._pixels.read(box, reduction)
         if self._pixels.kind == "stained":
             return part
         one = part[self._pixels.prior_channel]

@@ -169,4 +169,4 @@ def input_scale(source: PixelSource, settings: Settings) -> InputScale:
 
 def reduced(source: PixelSource, box: Box, reduction: int) -> NDArray[np.float32]:
     """Every ``reduction``-th pixel of a box (h, w): (C, ceil(h / r), ceil(w / r)) float32."""
-    return source.read(box)[:, ::reduction, ::reduction]
+    return source.read(box, reduction)
