@@ -31,7 +31,11 @@ def normalise_elu(maps: Tensor, norm: nn.BatchNorm2d) -> Tensor:
     norm : BatchNorm2d
         Affine, with running statistics, which are updated.
     """
-    out, mean, variance = _NormaliseELU.apply(maps, norm.weight, norm.bias, norm.eps)
+    applied = _NormaliseELU.apply(  # type: ignore[no-untyped-call]
+        maps, norm.weight, norm.bias, norm.eps
+    )
+    out: Tensor
+    out, mean, variance = applied
     assert norm.running_mean is not None
     assert norm.running_var is not None
     assert norm.num_batches_tracked is not None
@@ -41,7 +45,7 @@ def normalise_elu(maps: Tensor, norm: nn.BatchNorm2d) -> Tensor:
         norm.num_batches_tracked += 1
         norm.running_mean.lerp_(mean, norm.momentum)
         norm.running_var.lerp_(variance * (count / max(1, count - 1)), norm.momentum)
-    return out  # type: ignore[no-any-return]
+    return out
 
 
 class _NormaliseELU(torch.autograd.Function):
