@@ -61,18 +61,21 @@ def test_the_same_seed_draws_the_same():
     assert not torch.equal(first.row, PatchSampler()(confidence, generator(6)).row)
 
 
-def test_cut_is_plain_slicing_and_carries_the_gradient():
-    maps = torch.rand(2, 3, 4, 60, 60, generator=generator(), requires_grad=True)
-    windows = PatchSampler(20, 10, 3)(maps[:, :, 0].detach(), generator())
-    chosen = torch.arange(len(windows.row))
-    cut = windows.cut(maps, chosen)
-    for i in chosen.tolist():
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_cut_is_plain_slicing(layout):
+    image = torch.rand(2, 4, 60, 64, generator=generator()).contiguous(memory_format=layout)
+    confidence = torch.rand(2, 3, 60, 64, generator=generator(1)).contiguous(memory_format=layout)
+    confidence.requires_grad_()
+    windows = PatchSampler(20, 10, 3)(confidence.detach(), generator())
+    of_image, own = windows.cut(image), windows.cut_own(confidence)
+    for i in range(len(windows.row)):
+        n, k = windows.crop[i], windows.class_index[i]
         r, c = int(windows.row[i]), int(windows.column[i])
-        plain = maps[windows.crop[i], windows.class_index[i], :, r : r + 20, c : c + 20]
-        assert torch.equal(cut[i], plain)
-    cut.sum().backward()
-    assert maps.grad is not None
-    assert float(maps.grad.sum()) == pytest.approx(cut.numel())
+        assert torch.equal(of_image[i], image[n, :, r : r + 20, c : c + 20])
+        assert torch.equal(own[i], confidence[n, k, r : r + 20, c : c + 20])
+    own.sum().backward()
+    assert confidence.grad is not None
+    assert float(confidence.grad.sum()) == pytest.approx(own.numel())
 
 
 def test_crops_smaller_than_a_window_are_refused():

@@ -99,44 +99,47 @@ def contrast(
         On the CPU; draws the anchors.
     """
     classes = confidence.shape[1]
-    contents = image[:, None] * confidence[:, :, None]
     every = torch.arange(len(windows.row), device=image.device)
-    patches = windows.cut(contents, every)
+    # Cut first, then multiplied: no content as large as the crops, classes times over, is made.
+    patches = windows.cut(image) * windows.cut_own(confidence)[:, None]
     flat = patches.flatten(1)
     features = flat if featuriser is None else featuriser(patches)
 
+    within, between = _separation(flat.detach(), windows, classes)
     positive = [every[windows.positive & (windows.class_index == k)] for k in range(classes)]
     negative = [every[~windows.positive & (windows.class_index == k)] for k in range(classes)]
-    within, between = _separation(flat.detach(), positive, negative)
     if any(len(p) == 0 or len(n) == 0 for p, n in zip(positive, negative, strict=True)):
         return Contrast(None, within, between)
 
+    drawn = [
+        p[torch.randint(len(p), (anchors,), generator=generator).to(image.device)] for p in positive
+    ]
+    alike = similarity(similarity_name, features.index_select(0, torch.cat(drawn)), features)
     total = image.new_zeros(())
-    for k in range(classes):
-        drawn = torch.randint(len(positive[k]), (anchors,), generator=generator).to(image.device)
-        anchor = features[positive[k][drawn]]
-        attraction = similarity(similarity_name, anchor, features[positive[k]])
+    for k, of_class in enumerate(alike.split(anchors)):
+        attraction = of_class[:, positive[k]]
         others = [negative[k]]
         if classes > 1:
             others.append(torch.cat([positive[j] for j in range(classes) if j != k]))
         for other in others:
-            repulsion = similarity(similarity_name, anchor, features[other]).logsumexp(1)
+            repulsion = of_class[:, other].logsumexp(1)
             total = total + (repulsion[:, None] - attraction).sum()
     return Contrast(total / (anchors**2 * image.shape[0]), within, between)
 
 
-def _separation(
-    flat: Tensor, positive: list[Tensor], negative: list[Tensor]
-) -> tuple[float, float]:
-    within, between = [], []
-    for p, n in zip(positive, negative, strict=True):
-        if len(p) > 1:
-            pairs = mean_squared_difference(flat[p], flat[p])
-            within.append(pairs.sum() / (len(p) * (len(p) - 1)))  # the diagonal is zero
-        if len(p) and len(n):
-            between.append(mean_squared_difference(flat[p], flat[n]).mean())
-    nan = float("nan")
-    return (
-        float(torch.stack(within).mean()) if within else nan,
-        float(torch.stack(between).mean()) if between else nan,
-    )
+def _separation(flat: Tensor, windows: Windows, classes: int) -> tuple[float, float]:
+    """Mean squared differences from each group's sum and sum of squares, pair by pair unseen."""
+    group = windows.class_index + classes * ~windows.positive  # positives first, then negatives
+    member = functional.one_hot(group, 2 * classes).T.to(flat.dtype)
+    flat = flat - flat.mean(0)  # or little would be left of the difference of large sums
+    count, total, squares = member.sum(1), member @ flat, member @ flat.square().mean(1)
+    length = total.square().mean(1)
+    own, other = slice(classes), slice(classes, None)
+
+    pairs = 2 * (count * squares - length) / (count * (count - 1))
+    within = pairs[own][count[own] > 1].clamp_min(0).mean()  # NaN where no class has any
+    mean_square = squares / count
+    inner = (total[own] * total[other]).mean(1) / (count[own] * count[other])
+    across = mean_square[own] + mean_square[other] - 2 * inner
+    between = across[(count[own] > 0) & (count[other] > 0)].clamp_min(0).mean()
+    return float(within), float(between)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .normalisation import channels_are_last, normalise_elu
+
 WIDTH = 8
 DILATIONS = (1, 2, 3, 5, 10, 20)
 
@@ -32,13 +34,14 @@ class _Block(nn.Sequential):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training:
-            for layer in self:
-                x = layer(x)
-            return x
         convolution, norm = self[0], self[1]
         assert isinstance(convolution, nn.Conv2d)
         assert isinstance(norm, nn.BatchNorm2d)
+        if self.training:
+            out = convolution(x)
+            if channels_are_last(out):
+                return normalise_elu(out, norm)
+            return functional.elu(norm(out), inplace=True)
         assert norm.running_mean is not None
         assert norm.running_var is not None
         gain = norm.weight * torch.rsqrt(norm.running_var + norm.eps)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 #: Floor of a window's weight, so that no window is ever impossible.
 WEIGHT_FLOOR = 1e-3
@@ -15,7 +14,8 @@ WEIGHT_FLOOR = 1e-3
 def binary_entropy(confidence: Tensor) -> Tensor:
     """Entropy in bits, in [0, 1], of confidences in [0, 1]; any shape."""
     p = confidence.clamp(1e-6, 1 - 1e-6)
-    return -(p * torch.log2(p) + (1 - p) * torch.log2(1 - p))
+    rest = 1 - p
+    return -(torch.log2(p).mul_(p).add_(torch.log2(rest).mul_(rest)))
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,24 @@ class Windows:
     entropy: Tensor
     size: int
 
-    def cut(self, maps: Tensor, chosen: Tensor) -> Tensor:
-        """Cut the chosen windows out of ``maps`` (crops, classes, C, H, W), as (m, C, size, size).
+    def cut(self, image: Tensor) -> Tensor:
+        """Cut the windows out of ``image`` (crops, C, H, W), as (M, C, size, size); no gradient."""
+        with torch.no_grad():
+            every = image.unfold(2, self.size, 1).unfold(3, self.size, 1)  # a view
+            return every[self.crop, :, self.row, self.column]
 
-        One indexed gather: its backward pass needs no more than the maps' own memory.
+    def cut_own(self, confidence: Tensor) -> Tensor:
+        """Cut each window out of its class's map (crops, K, H, W), as (M, size, size).
+
+        One gather, through which the gradient flows: its backward pass asks for the maps' own
+        memory and no more, and adds up in a fixed order on the CPU.
         """
-        span = torch.arange(self.size, device=maps.device)
-        rows = (self.row[chosen, None] + span)[:, None, :, None]
-        columns = (self.column[chosen, None] + span)[:, None, None, :]
-        channel = torch.arange(maps.shape[2], device=maps.device)[None, :, None, None]
-        crop = self.crop[chosen][:, None, None, None]
-        class_index = self.class_index[chosen][:, None, None, None]
-        return maps[crop, class_index, channel, rows, columns]
+        _, classes, height, width = confidence.shape
+        span = torch.arange(self.size, device=confidence.device)
+        plane = self.crop * classes + self.class_index
+        rows = (plane * height + self.row)[:, None] + span
+        index = (rows * width + self.column[:, None])[:, :, None] + span
+        return confidence.flatten().gather(0, index.flatten()).view(index.shape)
 
 
 class PatchSampler:
@@ -114,4 +120,12 @@ class PatchSampler:
             )
 
     def _window_means(self, maps: Tensor) -> Tensor:
-        return functional.avg_pool2d(maps, self.patch_size, self.stride)
+        # Along the rows, then along the columns: a pixel is read once, not by every window over it.
+        down, across = (self._means_along(side, maps) for side in maps.shape[2:])
+        return down @ maps @ across.T
+
+    def _means_along(self, side: int, like: Tensor) -> Tensor:
+        """(windows, side): one row a window, 1 / patch_size inside it and 0 elsewhere."""
+        first = torch.arange(0, side - self.patch_size + 1, self.stride, device=like.device)
+        beyond = torch.arange(side, device=like.device) - first[:, None]
+        return ((beyond >= 0) & (beyond < self.patch_size)).to(like.dtype) / self.patch_size

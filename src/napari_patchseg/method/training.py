@@ -97,7 +97,7 @@ class _Trainer:
         if self.featuriser is not None:
             parameters += list(self.featuriser.parameters())
         self.optimiser = torch.optim.Adam(
-            parameters, lr=learning_rate, weight_decay=self.settings.weight_decay
+            parameters, lr=learning_rate, weight_decay=self.settings.weight_decay, fused=True
         )
 
     def step(self, number: int, control: Control) -> tuple[Contrast, list[Spread], SampledPatches]:
@@ -114,7 +114,8 @@ class _Trainer:
         with autocast(settings):
             logits = self.learner.logits(inputs)
         _go_on(control)
-        logits = logits.float()
+        # One class after the other, whatever the network's layout: what follows takes maps alone.
+        logits = logits.to(torch.float32, memory_format=torch.contiguous_format)
         confidence = logits.sigmoid()
         windows = self.sampler(confidence, self.generator)
         result = contrast(
