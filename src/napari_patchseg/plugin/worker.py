@@ -18,6 +18,7 @@ from napari_patchseg.method.snapshot import ConfidenceMap, Control, NucleusClass
 
 from .layer_source import LayerSource
 from .overlays import Canvas, ShownMap, show_map
+from .preload import import_tables, preload
 
 if TYPE_CHECKING:
     from napari_patchseg.image.pixels import Pixels
@@ -282,6 +283,7 @@ def sentence(error: BaseException, what: str) -> TrainingError:
 
 
 def _work(request: RunRequest, control: RunControl, mailbox: Mailbox, chosen: ShownClass) -> None:
+    preload().hurry()
     from napari_patchseg import pipeline
 
     pixels = request.source.open()
@@ -305,6 +307,7 @@ def _work(request: RunRequest, control: RunControl, mailbox: Mailbox, chosen: Sh
                     progress=None,  # of an earlier phase
                     **_map_news(item.confidence, pixels, request, control, chosen),
                 )
+                import_tables()  # done already, but for a run that followed the panel at once
             elif isinstance(item, pipeline.Progress):
                 mailbox.post(progress=item)
             else:
