@@ -20,7 +20,7 @@ from .snapshot import Cancelled, ConfidenceMap, Control, NucleusClass
 from .source import Box, PixelSource
 
 #: Shortest time in seconds between two previews, and the share of the run's time they may take.
-PREVIEW_INTERVAL = 0.2
+PREVIEW_INTERVAL = 0.3
 PREVIEW_SHARE = 0.2
 #: Seconds of that time which may be saved up while steps or a pause kept a preview from its turn.
 PREVIEW_CREDIT = 1.0

@@ -28,7 +28,7 @@ from napari_patchseg.method.settings import Settings
 from .curves_plot import CurvesPlot
 from .hover import watch_hover
 from .layer_combo import ImageCombo
-from .layer_source import METADATA_KEY, Region, source_of, unwrap
+from .layer_source import METADATA_KEY, Region, is_preview, source_of, unwrap
 from .model_panel import ModelPanel
 from .objects_panel import ObjectsPanel
 from .preload import preload
@@ -309,7 +309,7 @@ class PatchSegWidget(QWidget):
         from napari.layers import Labels
 
         active = unwrap(self._viewer.layers.selection.active)
-        if isinstance(active, Labels):
+        if isinstance(active, Labels) and not is_preview(active):
             return active
         return self.session.labels
 
