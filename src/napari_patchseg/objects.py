@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage as ndi
 
 from napari_patchseg.errors import SettingsError
 from napari_patchseg.image.content import expected_diameter
 from napari_patchseg.image.instances import (
+    SMOOTHING,
     Labels,
     ObjectSettings,
     finished,
@@ -28,6 +31,8 @@ from napari_patchseg.method.snapshot import ConfidenceMap, NucleusClass
 SPLIT_DEPTH, SPLIT_DEPTH_WITH_CORES = 0.06, 0.2
 #: Blurred edges belong to a nucleus that glows; elsewhere it is a half, as the start was taught.
 FLUORESCENCE_THRESHOLD = 0.4
+#: Pixels of an outline; larger images are outlined at reduced size.
+OUTLINE_PIXELS = 2**20
 #: Class of the synthetic starts that is the nuclei's inner parts.
 CORE = 1
 
@@ -145,6 +150,42 @@ def core(confidence: ConfidenceMap) -> NDArray[np.float32] | None:
         return None
     inner: NDArray[np.float32] = confidence.data[CORE]
     return inner
+
+
+def outline(
+    confidence: ConfidenceMap,
+    pixels: Pixels,
+    settings: Settings,
+    diameter: float,
+) -> tuple[NDArray[np.bool_], int]:
+    """Roughly the borders of what `make_labels` would label, much sooner: nothing is split.
+
+    Parameters
+    ----------
+    confidence, pixels, settings
+        See `make_labels`.
+    diameter : float
+        The expected diameter in pixels.
+
+    Returns
+    -------
+    border : ndarray
+        (ceil(H / r), ceil(W / r)) bool.
+    reduction : int
+        r, pixels of the image per pixel; above 1 for large images.
+    """
+    shown = evidence(confidence, pixels, settings)
+    threshold = settings.threshold
+    if threshold is None:
+        threshold = _default_threshold(confidence, shown, pixels)
+    every = math.ceil(math.sqrt(shown.size / OUTLINE_PIXELS))
+    mask = ndi.gaussian_filter(shown[::every, ::every], SMOOTHING * diameter / every) > threshold
+    if pixels.valid is not None:
+        mask &= pixels.valid[::every, ::every]
+    area = smallest_area(diameter) if settings.min_area is None else settings.min_area
+    parts, _ = ndi.label(mask)
+    mask &= np.bincount(parts.ravel())[parts] * every**2 >= area
+    return mask & ~ndi.binary_erosion(mask, border_value=1), every
 
 
 def make_labels(

@@ -10,19 +10,24 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from .inference import autocast, predict, reduced, to_batch
+from .inference import autocast, predict, to_batch
 from .network import ConfidenceNetwork
 from .scale import InputScale
 from .settings import Settings
-from .snapshot import ConfidenceMap, Control, NucleusClass
+from .snapshot import Cancelled, ConfidenceMap, Control, NucleusClass
 from .source import Box, PixelSource
 
 #: Shortest time in seconds between two previews, and the share of the run's time they may take.
-PREVIEW_INTERVAL = 0.2
+PREVIEW_INTERVAL = 0.3
 PREVIEW_SHARE = 0.2
-#: Pixels of a preview; a larger box is shown at reduced size.
-PREVIEW_PIXELS = 1_000_000
+#: Seconds of that time which may be saved up while steps or a pause kept a preview from its turn.
+PREVIEW_CREDIT = 1.0
+#: Pixels of a preview; a larger box is shown at reduced size. Two such previews a second fit into
+#: the share on two cores; a graphics card takes more.
+PREVIEW_PIXELS = 300_000
+PREVIEW_PIXELS_GPU = 1_000_000
 
 #: Chooses the nucleus class from confidences (K, h, w) of a box at a reduction.
 ClassChooser = Callable[[NDArray[np.float32], Box, int], NucleusClass]
@@ -44,26 +49,37 @@ class Previews:
         self.run = run
         self.control = control
         self.choose_class = choose_class
-        self._next = -math.inf
+        self._due = self._allowed = -math.inf
+        self._key: tuple[Box, int] | None = None
+        self._reduced = torch.empty(0)
+
+    def first(self) -> ConfidenceMap | None:
+        """A map of the weights before the first step, if previews are wanted; they are step 0."""
+        try:
+            return self._preview(0) if self.control.previews else None
+        except Cancelled:
+            return None
 
     def make(self, step: int) -> ConfidenceMap | None:
         """A map of the current weights if one is due or asked for, else None."""
         if self.control.take_map_request():
             return self._map(step, (0, 0, *self.run.sources[0].shape[1:]))
-        start = time.perf_counter()
-        if not self.control.previews or start < self._next:
+        if not self.control.previews or time.perf_counter() < max(self._due, self._allowed):
             return None
-        source = self.run.sources[0]
-        box = self.control.preview_box or (0, 0, *source.shape[1:])
+        return self._preview(step)
+
+    def _preview(self, step: int) -> ConfidenceMap:
+        start = time.perf_counter()
+        run = self.run
+        box = self.control.preview_box or (0, 0, *run.sources[0].shape[1:])
         pixels = (box[2] - box[0]) * (box[3] - box[1])
-        reduction = max(1, math.ceil(math.sqrt(pixels / PREVIEW_PIXELS)))
-        if reduction == 1:
-            made = self._map(step, box)
-        else:
-            made = self._reduced(step, box, reduction)
-        seconds = time.perf_counter() - start
-        wait = max(PREVIEW_INTERVAL, seconds * (1 / PREVIEW_SHARE - 1))
-        self._next = time.perf_counter() + wait
+        most = PREVIEW_PIXELS if run.settings.device == "cpu" else PREVIEW_PIXELS_GPU
+        reduction = max(1, math.ceil(math.sqrt(pixels / most)))
+        made = self._map(step, box) if reduction == 1 else self._small(step, box, reduction)
+        end = time.perf_counter()
+        self._allowed = end + PREVIEW_INTERVAL
+        # From when it was due, not from when it was made: steps are long beside the wait.
+        self._due = max(self._due, start - PREVIEW_CREDIT) + (end - start) / PREVIEW_SHARE
         return made
 
     def _map(self, step: int, box: Box) -> ConfidenceMap:
@@ -79,12 +95,32 @@ class Previews:
         chosen = self.choose_class(data, box, 1)
         return ConfidenceMap(step, data, box, 1, chosen, run.settings.start)
 
-    def _reduced(self, step: int, box: Box, reduction: int) -> ConfidenceMap:
+    def _small(self, step: int, box: Box, reduction: int) -> ConfidenceMap:
         run = self.run
-        pixels = reduced(run.sources[0], box, reduction)
+        if self._key != (box, reduction):  # previews show the same box again and again
+            self._reduced = reduced(run.sources[0], box, reduction, run.settings)
+            self._key = (box, reduction)
         run.network.eval()
         with torch.inference_mode(), autocast(run.settings):
-            data = run.network(run.scales[0](to_batch(pixels[None], run.settings)))[0]
+            data = run.network(run.scales[0](self._reduced))[0]
         array = data.float().cpu().numpy()
         chosen = self.choose_class(array, box, reduction)
         return ConfidenceMap(step, array, box, reduction, chosen, run.settings.start)
+
+
+def reduced(source: PixelSource, box: Box, reduction: int, settings: Settings) -> Tensor:
+    """A box (h, w) at reduced size: (1, C, ceil(h / r), ceil(w / r)) on the settings' device.
+
+    Each pixel is the mean of r x r: nuclei stay smooth, where every r-th pixel would alias.
+    """
+    top, left, bottom, right = box
+    rows = reduction * max(1, 512 // reduction)  # read in strips, for the sake of memory
+    strips = [
+        torch.nn.functional.avg_pool2d(
+            torch.from_numpy(source.read((row, left, min(row + rows, bottom), right)))[None],
+            reduction,
+            ceil_mode=True,
+        )
+        for row in range(top, bottom, rows)
+    ]
+    return to_batch(torch.cat(strips, 2).numpy(), settings)

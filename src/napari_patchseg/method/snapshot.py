@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -126,8 +127,8 @@ class Snapshot:
     remaining : float or None
         Estimated seconds to the end; an upper bound, since convergence may come earlier.
     patches : SampledPatches or None
-        The step's windows; None on a last snapshot that adds no step, since the one under way was
-        given up.
+        The step's windows; None on a first one of step 0, and on a last one that adds no step,
+        since the one under way was given up.
     confidence : ConfidenceMap or None
         A new map where one was due.
     model : Model or None
@@ -152,6 +153,21 @@ class Snapshot:
     model: Model | None = None
     stop_reason: StopReason | None = None
     recoveries: tuple[str, ...] = ()
+
+    @classmethod
+    def of_start(cls, confidence: ConfidenceMap, max_steps: int) -> Snapshot:
+        """Before the first step: a map of the weights that training starts from."""
+        return cls(
+            step=0,
+            max_steps=max_steps,
+            loss=math.nan,
+            positive_separation=math.nan,
+            negative_separation=math.nan,
+            state="separating",
+            message="separating",
+            elapsed=0.0,
+            confidence=confidence,
+        )
 
 
 class Control:

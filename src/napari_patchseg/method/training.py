@@ -90,15 +90,18 @@ class _Trainer:
         self.featuriser = featuriser.to(settings.device) if featuriser is not None else None
         self.random = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
-        self.new_optimiser(settings.learning_rate)
+        # Made when it is first needed: torch imports for a second before its first optimiser, and
+        # the first map need not wait for that.
+        self.optimiser: torch.optim.Optimizer | None = None
 
-    def new_optimiser(self, learning_rate: float) -> None:
+    def new_optimiser(self, learning_rate: float) -> torch.optim.Optimizer:
         parameters = list(self.learner.parameters())
         if self.featuriser is not None:
             parameters += list(self.featuriser.parameters())
         self.optimiser = torch.optim.Adam(
             parameters, lr=learning_rate, weight_decay=self.settings.weight_decay, fused=True
         )
+        return self.optimiser
 
     def step(self, number: int, control: Control) -> tuple[Contrast, list[Spread], SampledPatches]:
         """One training step; returns the contrast, each class's confidences, and the windows.
@@ -133,9 +136,10 @@ class _Trainer:
             loss = agreement if loss is None else loss + agreement
             _go_on(control)
         if loss is not None:
-            self.optimiser.zero_grad(set_to_none=True)
+            optimiser = self.optimiser or self.new_optimiser(settings.learning_rate)
+            optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            self.optimiser.step()
+            optimiser.step()
             self._average()
         return result, _spreads(confidence.detach()), _patches(number, windows, origins, owners)
 
@@ -254,7 +258,8 @@ def train(
     Yields
     ------
     Snapshot
-        One after every step; the last has ``stop_reason`` and ``model``.
+        One after every step; the last has ``stop_reason`` and ``model``. Where previews are wanted
+        and there is a start, one of step 0 comes first: its map is that of the start's own weights.
 
     Raises
     ------
@@ -280,6 +285,9 @@ def train(
     began = time.perf_counter()
     nucleus: NucleusClass | None = None
     last: Snapshot | None = None
+    if start is not None and (first := previews.first()) is not None:
+        nucleus = first.nucleus
+        yield Snapshot.of_start(first, settings.max_steps)
 
     for step in range(1, settings.max_steps + 1):
         # A given-up step of a random start has moved the batch statistics.

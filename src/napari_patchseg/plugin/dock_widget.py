@@ -28,9 +28,10 @@ from napari_patchseg.method.settings import Settings
 from .curves_plot import CurvesPlot
 from .hover import watch_hover
 from .layer_combo import ImageCombo
-from .layer_source import METADATA_KEY, Region, source_of, unwrap
+from .layer_source import METADATA_KEY, Region, is_preview, source_of, unwrap
 from .model_panel import ModelPanel
 from .objects_panel import ObjectsPanel
+from .preload import preload
 from .question import ask_to_stop
 from .run_panel import RunPanel
 from .script import script_of
@@ -79,6 +80,7 @@ class PatchSegWidget(QWidget):
         shutdown = self.session.shutdown
         self.destroyed.connect(lambda *_: shutdown())
         self._refresh()
+        QTimer.singleShot(0, preload)  # when it is shown: imports slow down whatever is beside them
 
     # -- what one can ask for
 
@@ -307,7 +309,7 @@ class PatchSegWidget(QWidget):
         from napari.layers import Labels
 
         active = unwrap(self._viewer.layers.selection.active)
-        if isinstance(active, Labels):
+        if isinstance(active, Labels) and not is_preview(active):
             return active
         return self.session.labels
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 from superqt.utils import create_worker
@@ -16,7 +19,7 @@ from napari_patchseg.method.settings import Settings
 from napari_patchseg.method.snapshot import ConfidenceMap
 
 from .overlays import Canvas, ShownMap, show_map
-from .worker import ShownClass, sentence
+from .worker import ShownClass, sentence, shown_choice
 
 if TYPE_CHECKING:
     from napari_patchseg.image.pixels import Pixels
@@ -25,6 +28,8 @@ LOG = logging.getLogger(__name__)
 
 #: A slider that is dragged asks often: milliseconds to wait for the next wish.
 _PATIENCE_MS = 80
+#: Expected diameter of a nucleus in pixels for an outline where none is known yet.
+_DIAMETER = 24.0
 
 
 @dataclass(frozen=True)
@@ -78,16 +83,36 @@ class Drawing:
     error: PatchSegError | None = None
 
 
+@dataclass(frozen=True)
+class Outline:
+    """What shows where labels are going to be while they are drawn.
+
+    `border` is (ceil(h / r), ceil(w / r)) bool of the region, r the `reduction`.
+    """
+
+    request: DrawRequest
+    border: NDArray[np.bool_]
+    reduction: int
+
+
 class LabelMaker(QObject):
-    """Draws one request at a time; of those that come meanwhile the newest wins."""
+    """Draws one request at a time; the newest wins.
+
+    One that comes meanwhile makes the one under way give up after its present stage. Outlines are
+    drawn beside it, so that they need not wait for labels.
+    """
 
     drawn = Signal(object)  # Drawing
+    outlined = Signal(object)  # Outline
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._waiting: DrawRequest | None = None
-        self._busy = False
-        self._diameter: tuple[weakref.ref[Pixels], float] | None = None
+        self._under_way: DrawRequest | None = None
+        self._abandoned = threading.Event()
+        self._to_outline: DrawRequest | None = None
+        self._outlining = False
+        self._diameter: tuple[weakref.ref[ConfidenceMap], object, float] | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_PATIENCE_MS)
@@ -96,50 +121,103 @@ class LabelMaker(QObject):
     @property
     def is_busy(self) -> bool:
         """Whether a request is waiting or being drawn."""
-        return self._busy or self._waiting is not None
+        return self._under_way is not None or self._waiting is not None
 
     def ask(self, request: DrawRequest) -> None:
-        """Draw this as soon as possible; replaces a request that is still waiting."""
-        if self._waiting is not None:  # labels asked for by name are not forgotten
-            request = replace(
-                request,
-                new=request.new or self._waiting.new,
-                labels=request.labels or self._waiting.labels,
-            )
+        """Draw this as soon as possible, instead of what was asked for before."""
+        for older in (self._under_way, self._waiting):
+            if older is not None and not (older is self._under_way and self._abandoned.is_set()):
+                request = _both(older, request)
         self._waiting = request
-        if not self._busy:
+        if request.labels and not request.new:
+            self._to_outline = request
+            self._outline_next()
+        if self._under_way is None:
             self._timer.start()
+        else:
+            self._abandoned.set()
 
     def clear(self) -> None:
-        """Forget a request that is still waiting."""
-        self._waiting = None
+        """Forget all requests."""
+        self._waiting = self._to_outline = None
+        self._abandoned.set()
 
     def _next(self) -> None:
-        if self._busy or self._waiting is None:
+        if self._under_way is not None or self._waiting is None:
             return
         request, self._waiting = self._waiting, None
-        known = self._diameter
-        diameter = known[1] if known is not None and known[0]() is request.pixels else None
-        self._busy = True
+        self._under_way, self._abandoned = request, threading.Event()
         # A worker of superqt: napari would keep every request, with its maps, in its task list.
-        worker = create_worker(draw, request, diameter, _start_thread=False)
+        worker = create_worker(
+            draw,
+            request,
+            self._diameter_of(request),
+            abandoned=self._abandoned.is_set,
+            _start_thread=False,
+        )
         worker.returned.connect(self._on_drawn)
         worker.finished.connect(self._on_finished)  # type: ignore[arg-type] # carries nothing
         worker.start()
 
-    def _on_drawn(self, drawing: Drawing) -> None:
+    def know(self, confidence: ConfidenceMap, settings: Settings, diameter: float) -> None:
+        """Take over a map's estimated nucleus diameter in pixels, to estimate it but once."""
+        self._diameter = weakref.ref(confidence), shown_choice(settings), diameter
+
+    def _diameter_of(self, request: DrawRequest) -> float | None:
+        if self._diameter is None:
+            return None
+        confidence, choice, diameter = self._diameter
+        same = confidence() is request.confidence and choice == shown_choice(request.settings)
+        return diameter if same else None
+
+    def _on_drawn(self, drawing: Drawing | None) -> None:
+        if drawing is None or self._abandoned.is_set():
+            return
         request, report = drawing.request, drawing.report
         if report is not None and request.settings.nucleus_diameter is None:
-            self._diameter = weakref.ref(request.pixels), float(report["objects"]["diameter"])
+            diameter = float(report["objects"]["diameter"])
+            self.know(request.confidence, request.settings, diameter)
         self.drawn.emit(drawing)
 
     def _on_finished(self) -> None:
-        self._busy = False
+        self._under_way = None
         if self._waiting is not None:
             self._timer.start()
 
+    def _outline_next(self) -> None:
+        if self._outlining or self._to_outline is None:
+            return
+        request, self._to_outline = self._to_outline, None
+        self._outlining = True
+        worker = create_worker(
+            draw_outline, request, self._diameter_of(request), _start_thread=False
+        )
+        worker.returned.connect(self._on_outlined)
+        worker.finished.connect(self._on_outline_finished)  # type: ignore[arg-type]
+        worker.start()
 
-def draw(request: DrawRequest, diameter: float | None = None) -> Drawing:
+    def _on_outlined(self, outline: Outline | None) -> None:
+        if outline is not None:
+            self.outlined.emit(outline)
+
+    def _on_outline_finished(self) -> None:
+        self._outlining = False
+        self._outline_next()
+
+
+def _both(older: DrawRequest, request: DrawRequest) -> DrawRequest:
+    """The newer wishes; labels that the older one was to make are not forgotten."""
+    if older.labels and not request.labels:  # the older one's map is whole
+        request = replace(request, labels=True, confidence=older.confidence, report=older.report)
+    return replace(request, new=request.new or older.new)
+
+
+def draw(
+    request: DrawRequest,
+    diameter: float | None = None,
+    *,
+    abandoned: Callable[[], bool] = lambda: False,
+) -> Drawing | None:
     """Draw a request; for any thread but the GUI's.
 
     Parameters
@@ -149,9 +227,11 @@ def draw(request: DrawRequest, diameter: float | None = None) -> Drawing:
     diameter : float or None
         The image's estimated nucleus diameter in pixels where it is known already: estimating
         takes longer than labelling.
+    abandoned : callable
+        Asked after every stage: whether nobody waits for the answer any more. It is None then.
     """
     try:
-        return _draw(request, diameter)
+        return _draw(request, diameter, abandoned)
     except PatchSegError as error:
         return Drawing(request, error=error)
     except Exception as error:
@@ -159,7 +239,10 @@ def draw(request: DrawRequest, diameter: float | None = None) -> Drawing:
         return Drawing(request, error=sentence(error, "Labels could not be made"))
 
 
-def _draw(request: DrawRequest, diameter: float | None) -> Drawing:
+def _draw(
+    request: DrawRequest, diameter: float | None, abandoned: Callable[[], bool]
+) -> Drawing | None:
+    from napari_patchseg.image.content import expected_diameter
     from napari_patchseg.objects import make_labels
     from napari_patchseg.provenance import nucleus_class, provenance
 
@@ -169,9 +252,15 @@ def _draw(request: DrawRequest, diameter: float | None) -> Drawing:
     if not request.labels:
         return Drawing(request, shown)
     settings = request.settings
-    if settings.nucleus_diameter is None and diameter is not None:
+    if settings.nucleus_diameter is None:
+        if diameter is None and not abandoned():
+            diameter = expected_diameter(made.nuclei)
         settings = settings.replace(nucleus_diameter=diameter, diameter_unit="px")
+    if abandoned():
+        return None
     labels, objects = make_labels(made, request.pixels, settings, pixel_size=request.pixel_size)
+    if abandoned():
+        return None
     report = {
         **request.report,
         **provenance(request.settings),
@@ -180,3 +269,24 @@ def _draw(request: DrawRequest, diameter: float | None) -> Drawing:
         "objects": objects,
     }
     return Drawing(request, shown, labels, report)
+
+
+def draw_outline(request: DrawRequest, diameter: float | None = None) -> Outline | None:
+    """Outline what is going to be labelled; for any thread but the GUI's.
+
+    Parameters
+    ----------
+    request, diameter
+        See `draw`.
+    """
+    from napari_patchseg.objects import diameter_in_pixels, outline
+
+    try:
+        made = request.confidence
+        made = replace(made, nucleus=request.chosen.of(made, request.pixels))
+        known = diameter_in_pixels(request.settings, request.pixel_size) or diameter
+        border, reduction = outline(made, request.pixels, request.settings, known or _DIAMETER)
+        return Outline(request, border, reduction)
+    except Exception:  # the labels tell the user, if they fail as well
+        LOG.info("No outline.", exc_info=True)
+        return None

@@ -47,6 +47,12 @@ def is_ours(layer: Layer) -> bool:
     return "role" in layer.metadata.get(METADATA_KEY, ())
 
 
+def is_preview(layer: Layer) -> bool:
+    """Whether the layer is an outline, shown until labels are drawn."""
+    role = layer.metadata.get(METADATA_KEY, {}).get("role")
+    return bool(role == "outline")
+
+
 def is_image(layer: Layer) -> bool:
     """Whether the layer is an image that can be offered for segmentation."""
     from napari.layers import Image

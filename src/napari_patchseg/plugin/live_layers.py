@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 #: Sky blue and orange of Okabe and Ito's palette: told apart with any colour vision.
 POSITIVE_COLOUR = "#56b4e9"
 NEGATIVE_COLOUR = "#e69f00"
+#: Yellow of the same: stands out from tissue and from the labels' colours.
+OUTLINE_COLOUR = "#f0e442"
 
 
 class LiveLayers:
@@ -86,27 +88,70 @@ class LiveLayers:
             **{"class": shown.nucleus.index + 1, "inverted": shown.nucleus.inverted},
         )
 
+    def write_positive(self, shown: ShownPatches) -> None:
+        """Show a step's positive windows in "<image> positive patches"."""
+        self._write_patches("positive patches", POSITIVE_COLOUR, shown)
+
+    def write_negative(self, shown: ShownPatches) -> None:
+        """Show a step's negative windows in "<image> negative patches"."""
+        self._write_patches("negative patches", NEGATIVE_COLOUR, shown)
+
     def write_patches(self, positive: ShownPatches, negative: ShownPatches) -> None:
-        """Show a step's windows in "<image> positive patches" and "<image> negative patches"."""
-        for role, colour, shown in (
-            ("positive patches", POSITIVE_COLOUR, positive),
-            ("negative patches", NEGATIVE_COLOUR, negative),
-        ):
-            layer = self._layer(role, partial(self._new_patches, role, colour))
-            if layer is None:
-                continue
-            self._follow(layer)
-            width = self._edge_width(shown)
-            count = len(shown.rectangles)
-            # Without a type the first shapes would become polygons.
-            layer.data = (list(shown.rectangles), ["rectangle"] * count)
-            if count:
-                layer.edge_width = [width] * count
-            layer.features = shown.features
-            if count:
-                layer.metadata[METADATA_KEY]["step"] = int(shown.features["step"][0])
+        """Show both at once."""
+        self.write_positive(positive)
+        self.write_negative(negative)
+
+    def _write_patches(self, role: str, colour: str, shown: ShownPatches) -> None:
+        layer = self._layer(role, partial(self._new_patches, role, colour))
+        if layer is None:
+            return
+        self._follow(layer)
+        width = self._edge_width(shown)
+        count = len(shown.rectangles)
+        # Without a type the first shapes would become polygons.
+        layer.data = (list(shown.rectangles), ["rectangle"] * count)
+        if any(now != width for now in layer.edge_width):
+            layer.edge_width = [width] * count
+        layer.features = shown.features
+        if count:
+            layer.metadata[METADATA_KEY]["step"] = int(shown.features["step"][0])
 
     # -- labels
+
+    def write_outline(self, border: NDArray[np.bool_], reduction: int) -> None:
+        """Show a border in the region in "<image> outline", until `hide_outline`."""
+        source, own = self._source(), self._unedited()
+        if source is None or self._canvas is None or own is None or not own.layer.visible:
+            return
+        origin = self._canvas.region[0], self._canvas.region[1]
+        layer = self._layers.get("outline")
+        if layer is not None and self._is_there(layer):
+            self._follow(layer, origin, reduction)
+            layer.data = border.view(np.uint8)
+            layer.visible = True
+            return
+        from napari.layers import Labels
+
+        self._layers["outline"] = layer = Labels(
+            border.view(np.uint8),
+            name=f"{source.name} outline",
+            colormap={0: "transparent", 1: OUTLINE_COLOUR, None: "transparent"},
+            metadata=self._metadata("outline", source),
+            **transform_of(source, origin, reduction),
+        )
+        self._add(layer)
+
+    def hide_outline(self) -> None:
+        """Show the outline no more; its layer serves the next one, until `remove_outline`."""
+        layer = self._layers.get("outline")
+        if layer is not None:
+            layer.visible = False
+
+    def remove_outline(self) -> None:
+        """Take the outline away, if there is one."""
+        layer, viewer = self._layers.pop("outline", None), self.viewer
+        if layer is not None and viewer is not None and layer in viewer.layers:
+            viewer.layers.remove(layer)
 
     def write_labels(self, labels: NDArray, report: dict[str, Any]) -> Labels | None:
         """Show labels (h, w) of the region in "<image> nuclei".

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_patchseg.method.snapshot import ConfidenceMap, NucleusClass
 
-from .label_maker import Drawing, DrawRequest, LabelMaker
+from .label_maker import Drawing, DrawRequest, LabelMaker, Outline
 from .layer_source import unwrap
 from .live_layers import LiveLayers
 from .overlays import ShownMap, show_patches
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 #: Seconds after which windows are drawn anew even where no new map has come.
 _PATCHES_SECONDS = 1.0
+#: Milliseconds from one layer's new data to the next one's: the window does other things meanwhile.
+_APART_MS = 20
+#: Milliseconds after which a hidden outline's layer is removed: napari takes a fifth of a second to
+#: remove one, and a tenth to make the next.
+_TIDY_MS = 1500
 
 
 class Presenter(QObject):
@@ -50,8 +55,19 @@ class Presenter(QObject):
         self._patches_step, self._patches_time = 0, 0.0
         self._asked = self._written = 0
         self.streaming = True
+        self._to_write: list[Callable[[], None]] = []
+        self._apart = QTimer(self)
+        self._apart.setInterval(_APART_MS)
+        self._apart.timeout.connect(self._write_next)
         self._maker = LabelMaker(self)
         self._maker.drawn.connect(self._on_drawn)
+        self._maker.outlined.connect(self._on_outlined)
+        self._outlined: LiveLayers | None = None
+        self._tidy = QTimer(self)
+        self._tidy.setSingleShot(True)
+        self._tidy.setInterval(_TIDY_MS)
+        self._tidy.timeout.connect(self._remove_outline)
+        self._shown_of: ConfidenceMap | None = None
 
     @property
     def live(self) -> LiveLayers | None:
@@ -71,7 +87,7 @@ class Presenter(QObject):
 
     def begin(self, record: RunRecord) -> None:
         """A new run begins."""
-        self._maker.clear()
+        self.clear()
         self._record = record
         self._patches_step = 0
         assert self.live is not None
@@ -80,6 +96,8 @@ class Presenter(QObject):
     def clear(self) -> None:
         """Forget what is still to be drawn."""
         self._maker.clear()
+        self._to_write.clear()
+        self._remove_outline()
 
     # -- what a run yields
 
@@ -89,6 +107,7 @@ class Presenter(QObject):
             return
         if mail.shown is not None:
             self._show_map(mail.shown)
+            self._shown_of = mail.made
         self._show_patches(new_map=mail.shown is not None)
 
     def _show_map(self, shown: ShownMap) -> None:
@@ -106,7 +125,19 @@ class Presenter(QObject):
         if patches is None or not due or (patches.step == self._patches_step and not new_map):
             return
         self._patches_step, self._patches_time = patches.step, now
-        live.write_patches(*show_patches(patches, record.canvas, self._nucleus))
+        positive, negative = show_patches(patches, record.canvas, self._nucleus)
+        # Each layer in a turn of its own: together they would hold up the window for too long.
+        self._to_write = [
+            lambda: live.write_positive(positive),
+            lambda: live.write_negative(negative),
+        ]
+        self._apart.start()
+
+    def _write_next(self) -> None:
+        if self._to_write and self.streaming:
+            self._to_write.pop(0)()
+        if not self._to_write or not self.streaming:
+            self._apart.stop()
 
     # -- labels
 
@@ -162,6 +193,10 @@ class Presenter(QObject):
 
     def write_result(self, labels: NDArray, report: dict[str, Any]) -> None:
         """Add or renew the labels (h, w) of the region; those still being drawn come too late."""
+        record = self._record
+        diameter = (report.get("objects") or {}).get("diameter")
+        if record is not None and record.whole is not None and diameter is not None:
+            self._maker.know(record.whole, record.settings, float(diameter))
         self._written = self._asked
         self._write_labels(labels, report)
 
@@ -175,7 +210,32 @@ class Presenter(QObject):
             row0, column0, row1, column1 = self._record.source.box
             self.write_result(np.zeros((row1 - row0, column1 - column0), np.uint16), report)
 
+    def _on_outlined(self, outline: Outline) -> None:
+        record, live = self._record, self.live
+        if record is None or live is None or outline.request.pixels is not record.pixels:
+            return
+        if outline.request.number == self._asked and self._maker.is_busy:
+            self._outlined = live
+            self._tidy.stop()
+            live.write_outline(outline.border, outline.reduction)
+
+    def _hide_outline(self) -> None:
+        if self._outlined is not None:
+            self._outlined.hide_outline()
+            self._tidy.start()
+
+    def _remove_outline(self) -> None:
+        self._tidy.stop()
+        if self._outlined is not None:
+            self._outlined.remove_outline()
+            self._outlined = None
+
     def _on_drawn(self, drawing: Drawing) -> None:
+        self._show_drawing(drawing)
+        if drawing.request.number == self._asked:
+            self._hide_outline()
+
+    def _show_drawing(self, drawing: Drawing) -> None:
         record, live = self._record, self.live
         if record is None or live is None or drawing.request.pixels is not record.pixels:
             return  # of an earlier run
@@ -183,9 +243,13 @@ class Presenter(QObject):
             self.told.emit(str(drawing.error), True)
             return
         shown = drawing.shown
+        assert shown is not None
         newest = record.made is None or drawing.request.confidence.step >= record.made.step
-        if shown is not None and newest and self.streaming:
+        made = drawing.request.confidence
+        same = made is self._shown_of and _same_class(shown.nucleus, self._nucleus)
+        if newest and self.streaming and not same:
             self._show_map(shown)
+            self._shown_of = made
             self._show_patches(new_map=True)
         if drawing.labels is None or drawing.report is None:
             return
@@ -195,3 +259,7 @@ class Presenter(QObject):
             self._write_labels(drawing.labels, drawing.report)
         elif live.rewrite_labels(drawing.labels, drawing.report):
             self.labelled.emit(drawing.report)
+
+
+def _same_class(one: NucleusClass, other: NucleusClass) -> bool:
+    return (one.index, one.inverted) == (other.index, other.inverted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QElapsedTimer, QObject, QTimer, Signal
 
 from napari_patchseg.method.settings import Settings
 from napari_patchseg.method.snapshot import ConfidenceMap, Snapshot
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_patchseg.method.model import Model
     from napari_patchseg.pipeline import Progress, Segmentation
 
-#: Milliseconds between two looks into the letter-box.
+#: Least milliseconds between two looks into the letter-box.
 _TICK_MS = 100
 
 
@@ -138,7 +138,8 @@ class ActiveRun(QObject):
         self._mailbox.arrived.connect(self._on_arrived)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.setInterval(_TICK_MS)
+        self._since = QElapsedTimer()  # the last look
+        self._since.start()
         self._timer.timeout.connect(self._hand_over)
         self._worker = self._make_worker(chosen)
 
@@ -179,13 +180,14 @@ class ActiveRun(QObject):
 
     def _on_arrived(self) -> None:
         if not self._timer.isActive():
-            self._timer.start()
+            self._timer.start(max(0, _TICK_MS - self._since.elapsed()))
 
     def _hand_over(self) -> None:
         if self._handing_over:  # napari's progress bars process events: not done with the last mail
-            self._timer.start()
+            self._timer.start(_TICK_MS)
             return
         self._handing_over = True
+        self._since.restart()
         try:
             while True:
                 finished = self._finished

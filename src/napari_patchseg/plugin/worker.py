@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from napari_patchseg.method.snapshot import ConfidenceMap, Control, NucleusClass
 
 from .layer_source import LayerSource
 from .overlays import Canvas, ShownMap, show_map
+from .preload import import_tables, preload
 
 if TYPE_CHECKING:
     from napari_patchseg.image.pixels import Pixels
@@ -45,6 +48,8 @@ def object_fields(settings: Settings) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in OBJECT_FIELDS}
 
 
+#: Of the worker and torch's threads; 0 is the window's, 19 the most.
+_NICENESS = 10
 #: Seconds between two looks of a paused worker at whether it should go on.
 _PAUSE_POLL = 0.02
 
@@ -218,7 +223,7 @@ class ShownClass:
     def of(self, made: ConfidenceMap, pixels: Pixels) -> NucleusClass:
         """The class to show of a map; not for the GUI's thread."""
         settings = self.settings
-        if _choice(settings) == _choice(self._of_run):
+        if shown_choice(settings) == shown_choice(self._of_run):
             return made.nucleus
         from napari_patchseg.objects import choose_nucleus
 
@@ -227,7 +232,8 @@ class ShownClass:
         return choose_nucleus(made.data, prior, as_made)
 
 
-def _choice(settings: Settings) -> tuple[int | None, str]:
+def shown_choice(settings: Settings) -> tuple[int | None, str]:
+    """What a user may say about the class that is nuclei."""
     return settings.nucleus_class, settings.nucleus_polarity
 
 
@@ -252,9 +258,15 @@ class RunTask:
         self._needs = ()  # type: ignore[assignment]
 
     def __call__(self) -> None:
-        """Do it."""
+        """Do it, in a thread of its own: threads of the pool that calls serve others afterwards."""
+        thread = threading.Thread(target=self._do, name=self._name)
+        thread.start()
+        thread.join()
+
+    def _do(self) -> None:
         if not self._needs:  # abandoned before it began
             return
+        _give_way()
         request, control, mailbox, chosen = self._needs
         control.enter()
         control.on_pause = lambda paused: mailbox.post(paused=paused)
@@ -273,6 +285,16 @@ class RunTask:
             mailbox.post(error=sentence(error, "Training failed"))
 
 
+def _give_way() -> None:
+    """Let the window have the processor first; torch's threads take over what this one has.
+
+    Only Linux knows priorities of single threads, and only root could raise this one's again.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+
+
 def sentence(error: BaseException, what: str) -> TrainingError:
     """A user's sentence for an error that nobody foresaw; the error stays its cause."""
     first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
@@ -282,6 +304,7 @@ def sentence(error: BaseException, what: str) -> TrainingError:
 
 
 def _work(request: RunRequest, control: RunControl, mailbox: Mailbox, chosen: ShownClass) -> None:
+    preload().hurry()
     from napari_patchseg import pipeline
 
     pixels = request.source.open()
@@ -305,6 +328,7 @@ def _work(request: RunRequest, control: RunControl, mailbox: Mailbox, chosen: Sh
                     progress=None,  # of an earlier phase
                     **_map_news(item.confidence, pixels, request, control, chosen),
                 )
+                import_tables()  # done already, but for a run that followed the panel at once
             elif isinstance(item, pipeline.Progress):
                 mailbox.post(progress=item)
             else:

@@ -1,0 +1,300 @@
+"""What the user of a window waits for: first map, labels, redrawn labels, a window that answers.
+
+    python benchmarks/speed_window.py [--images DIR] [--json results.json]
+
+Everything happens in fresh processes with a real window, each in a configuration of its own, as on
+a machine's first run; under Xvfb where `xvfb-run` is there. Lateness is that of a 10 ms timer of
+Qt: the time between two ticks beyond 10 ms. Without `--images` the image is synthetic.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+BEGAN = time.perf_counter()
+
+#: Fresh processes of which the median counts, for the first map.
+ROUNDS = 3
+#: Seconds that a state of the window is watched.
+WATCHED = 8.0
+THRESHOLDS = (0.4, 0.6, 0.45, 0.55)
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """All figures; seconds and milliseconds as their names say."""
+    folder = getattr(options, "images", None)
+    images: list[Path | None] = [None]
+    if folder is not None:
+        images += sorted(path for path in Path(folder).iterdir() if path.is_file())[:2]
+    figures: dict[str, Any] = {"command": []}
+    for image in images:
+        rounds = [_child("command", image) for _ in range(ROUNDS if image is None else 1)]
+        figures["command"].append(_middle(rounds))
+    figures["lateness"] = _child("lateness")
+    figures["threshold"] = {side: _child("threshold", side=side) for side in (1000, 4000)}
+    return figures
+
+
+def report(figures: dict[str, Any]) -> str:
+    """Markdown."""
+    lines = ["### From the command to the first map and to labels, seconds", ""]
+    phases = list(figures["command"][0]["phases"])
+    columns = ["image", "process start to command", "panel", "first map", "labels", *phases]
+    lines += [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for row in figures["command"]:
+        cells = [row["image"]]
+        cells += [f"{row[k]:.2f}" for k in ("before", "panel", "first_map", "labels")]
+        cells += [f"{row['phases'].get(phase, 0):.2f}" for phase in phases]
+        lines.append(f"| {' | '.join(cells)} |")
+    late = figures["lateness"]
+    lines += ["", "### Lateness of a 10 ms timer, milliseconds", ""]
+    lines += [
+        "| state | median | 99th percentile | worst | maps a second |",
+        "|---|---|---|---|---|",
+    ]
+    for state, row in late.items():
+        lines.append(
+            f"| {state} | {row['median']:.1f} | {row['p99']:.1f} | {row['worst']:.1f} "
+            f"| {row['maps']:.2f} |"
+        )
+    beyond = late["training and streaming"]["p99"] - late["repainting"]["p99"]
+    lines += ["", f"99th percentile beyond that of the repainting window: {beyond:.1f} ms."]
+    lines += ["", "### From moving the threshold, milliseconds", ""]
+    lines += ["| side | outline (first) | labels (first) |", "|---|---|---|"]
+    for side, moves in figures["threshold"].items():
+        cells = [
+            f"{statistics.median(row[key] for row in moves):.0f} ({moves[0][key]:.0f})"
+            for key in ("outline", "labels")
+        ]
+        lines.append(f"| {side} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _middle(rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of several processes the one whose first map came in the median time."""
+    ordered = sorted(rounds, key=lambda row: row["first_map"])
+    middle = ordered[(len(ordered) - 1) // 2]
+    return {**middle, "all_first_maps": [row["first_map"] for row in rounds]}
+
+
+def _child(what: str, image: Path | None = None, side: int = 1000) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out.json"
+        command = [sys.executable, str(Path(__file__).resolve())]
+        command += ["--child", what, "--side", str(side), "--json", str(out)]
+        if image is not None:
+            command += ["--image", str(image.resolve())]
+        if shutil.which("xvfb-run"):
+            command = ["xvfb-run", "-a", "-s", "-screen 0 1600x1000x24", *command]
+        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "XDG_CONFIG_HOME": folder}
+        subprocess.run(command, check=True, env=environment, stdout=sys.stderr)
+        return json.loads(out.read_text())
+
+
+# -- in the fresh process
+
+
+class _Window:
+    """A viewer with an image, as a user has it who has just opened one."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        import napari
+        import numpy as np
+        from qtpy.QtWidgets import QApplication
+
+        if options.image:
+            from napari_patchseg.files.images import read_image
+
+            array, self.name = read_image(Path(options.image)).array, Path(options.image).stem
+        else:
+            from napari_patchseg import synthetic_field
+
+            array, self.name = synthetic_field((1000, 1000))[0], "synthetic"
+            times = options.side // 1000
+            array = np.tile(array, (times, times, 1))
+        self.viewer = napari.Viewer()
+        self.layer = self.viewer.add_image(array, name=self.name)
+        self._process = QApplication.processEvents
+        self.wait(1.0)
+
+    def until(self, condition: Callable[[], Any]) -> None:
+        """Run the event loop until something holds and is drawn."""
+        while not condition():
+            self._process()
+            time.sleep(0.001)
+        self._process()
+
+    def wait(self, seconds: float) -> None:
+        end = time.perf_counter() + seconds
+        self.until(lambda: time.perf_counter() > end)
+
+    def panel(self) -> Any:
+        from napari_patchseg.plugin.layer_menu import find_panel
+
+        panel = find_panel(self.viewer)
+        from napari_patchseg.plugin.preload import preload
+
+        self.wait(0.5)
+        self.until(lambda: not preload().is_alive())
+        return panel
+
+    def shows(self, what: str) -> bool:
+        return f"{self.name} {what}" in self.viewer.layers
+
+
+def _command(window: _Window) -> dict[str, Any]:
+    """The command of the right-click menu, as napari executes it."""
+    from napari._app_model import get_app_model  # noqa: TID251 - the menu's own way
+
+    assert "torch" not in sys.modules
+    start = time.perf_counter()
+    get_app_model().commands.execute_command("napari-patchseg.segment").result()
+    panel = time.perf_counter() - start
+    window.until(lambda: window.shows("confidence"))
+    first = time.perf_counter() - start
+    step = window.viewer.layers[f"{window.name} confidence"].metadata["napari_patchseg"]["step"]
+    window.until(lambda: window.shows("nuclei"))
+    labels = time.perf_counter() - start
+    seconds = window.viewer.layers[f"{window.name} nuclei"].metadata["napari_patchseg"]["seconds"]
+    return {
+        "image": window.name,
+        "before": start - BEGAN,
+        "panel": panel,
+        "first_map": first,
+        "first_map_step": step,
+        "labels": labels,
+        "phases": {"panel, imports, reading": labels - sum(seconds.values()), **seconds},
+    }
+
+
+def _lateness(window: _Window) -> dict[str, Any]:
+    """The same window in four states."""
+    from qtpy.QtCore import QEventLoop, Qt, QTimer
+
+    from napari_patchseg import Settings
+
+    gaps: list[float] = []
+
+    def watch() -> dict[str, float]:
+        loop, timer, last = QEventLoop(), QTimer(), [time.perf_counter()]
+
+        def tick() -> None:
+            now = time.perf_counter()
+            gaps.append(1000 * max(0.0, now - last[0] - 0.01))
+            last[0] = now
+
+        gaps.clear()
+        timer.setTimerType(Qt.TimerType.PreciseTimer)
+        timer.timeout.connect(tick)
+        timer.start(10)
+        QTimer.singleShot(int(1000 * WATCHED), loop.quit)
+        loop.exec()
+        timer.stop()
+        ordered = sorted(gaps)
+        return {
+            "median": statistics.median(ordered),
+            "p99": ordered[int(0.99 * (len(ordered) - 1))],
+            "worst": ordered[-1],
+            "maps": 0.0,
+        }
+
+    panel = window.panel()
+    session = panel.session
+    states = {"idle": watch()}
+    panel.show_settings(Settings.create(stop_at_convergence=False, max_steps=1000))
+    panel.train()
+    window.until(lambda: window.shows("negative patches"))
+    window.wait(1)
+    live = session.presenter.live
+    written: list[tuple[str, Any]] = []
+    writers = {name: getattr(live, name) for name in _WRITERS}
+    for name, writer in writers.items():
+        setattr(live, name, lambda shown, n=name, w=writer: (written.append((n, shown)), w(shown)))
+    streaming = watch()
+    maps = sum(name == "write_map" for name, _ in written)
+    streaming["maps"] = maps / WATCHED
+    panel.run.stream_box.setChecked(False)
+    window.wait(1)
+    quiet = watch()
+    session.stop()
+    window.until(lambda: not session.is_busy)
+    window.wait(1)
+    shown = {name: [data for n, data in written if n == name][-2:] for name in writers}
+    number = [0]
+
+    def repaint() -> None:
+        number[0] += 1
+        for turn, (name, writer) in enumerate(writers.items()):
+            data = shown[name][number[0] % 2]
+            QTimer.singleShot(20 * turn, lambda w=writer, d=data: w(d))
+
+    timer = QTimer()
+    timer.timeout.connect(repaint)
+    timer.start(int(1000 * WATCHED / maps))
+    states["repainting"] = {**watch(), "maps": maps / WATCHED}
+    return {**states, "training, not streaming": quiet, "training and streaming": streaming}
+
+
+_WRITERS = ("write_map", "write_positive", "write_negative")
+
+
+def _threshold(window: _Window) -> list[dict[str, float]]:
+    """A slider of the panel, from the move to the outline and to the labels."""
+    from napari_patchseg import Settings
+
+    panel, layers = window.panel(), window.viewer.layers
+    panel.show_settings(Settings.create(max_steps=1))
+    panel.segment(window.layer)
+    window.until(lambda: window.shows("nuclei") and not panel.session.is_busy)
+    window.wait(0.5)
+    labels = layers[f"{window.name} nuclei"]
+    rows = []
+    for threshold in THRESHOLDS[: 4 if max(labels.data.shape) <= 1000 else 2]:
+        start = time.perf_counter()
+        panel.objects.threshold.setValue(threshold)
+        window.until(lambda: window.shows("outline") and layers[f"{window.name} outline"].visible)
+        outline = time.perf_counter() - start
+        objects = labels.metadata["napari_patchseg"]["objects"]
+        assert objects["threshold"] != threshold
+        window.until(
+            lambda t=threshold: (
+                labels.metadata["napari_patchseg"]["objects"]["threshold"] == t
+                and not panel.session.presenter.is_drawing
+            )
+        )
+        rows.append({"outline": 1000 * outline, "labels": 1000 * (time.perf_counter() - start)})
+        window.wait(0.3)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=Path, help="a folder; the first two are used")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--child", choices=("command", "lateness", "threshold"), help="internal")
+    parser.add_argument("--image", help="internal")
+    parser.add_argument("--side", type=int, default=1000, help="internal")
+    options = parser.parse_args()
+    if options.child:
+        child = {"command": _command, "lateness": _lateness, "threshold": _threshold}
+        options.json.write_text(json.dumps(child[options.child](_Window(options))))
+        os._exit(0)  # the window is not what is measured
+    figures = measure(options)
+    print(report(figures))
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""What a run will need, imported in a thread ahead of need: torch takes more than a second."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import logging
+import threading
+
+LOG = logging.getLogger(__name__)
+
+
+class Preload(threading.Thread):
+    """Imports once, in the order of need.
+
+    A failure is logged and no more: the run fails at the same import, and tells the user. Python
+    waits for the thread when it exits; what is not begun by then is left out.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(name="PatchSeg: imports")
+        self._hurried = threading.Event()
+
+    def run(self) -> None:
+        """Import."""
+        try:
+            import_pipeline()
+            for load in (import_tables, import_optimiser):
+                if self._hurried.is_set() or not threading.main_thread().is_alive():
+                    return
+                load()
+        except Exception:  # whatever it is, the run meets it too
+            LOG.info("An early import failed.", exc_info=True)
+
+    def hurry(self) -> None:
+        """Import what a run begins with, and no more: wait for that. Not for the GUI's thread.
+
+        An import beside the run would take the interpreter from it, and spoil its timings.
+        """
+        self._hurried.set()
+        self.join()
+
+
+def import_pipeline() -> None:
+    """What a run begins with."""
+    importlib.import_module("napari_patchseg.pipeline")
+    importlib.import_module("safetensors.torch")  # reads the start's weights
+
+
+def import_tables() -> None:
+    """What napari's Shapes layers keep their features in: napari imports it with the first."""
+    importlib.import_module("pandas")
+
+
+def import_optimiser() -> None:
+    """What torch imports for its first optimiser, as long as it takes for torch itself."""
+    import torch
+
+    torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
+
+
+def preload() -> Preload:
+    """Begin to import, the first time this is called from any thread; returns the importing one."""
+    with _LOCK:
+        return _started()
+
+
+_LOCK = threading.Lock()
+
+
+@functools.cache
+def _started() -> Preload:
+    thread = Preload()
+    thread.start()
+    return thread
