@@ -12,11 +12,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_patchseg.api import segment, train_model
     from napari_patchseg.errors import PatchSegError
     from napari_patchseg.image.pixels import Pixels
     from napari_patchseg.image.synthetic import synthetic_field
     from napari_patchseg.method.settings import Settings
-    from napari_patchseg.pipeline import Segmentation, segment, train_model
+    from napari_patchseg.pipeline import Segmentation
 
 __version__ = "0.1.0.dev0"
 
@@ -36,9 +37,9 @@ _HOMES = {
     "Pixels": "image.pixels",
     "Segmentation": "pipeline",
     "Settings": "method.settings",
-    "segment": "pipeline",
+    "segment": "api",
     "synthetic_field": "image.synthetic",
-    "train_model": "pipeline",
+    "train_model": "api",
 }
 
 

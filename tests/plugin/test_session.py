@@ -395,7 +395,7 @@ def test_the_same_seed_gives_the_same_labels(
     viewer: Any, session: TrainingSession, layer: Any, quick: Settings, wait: Wait
 ) -> None:
     """Live layers, pauses and labels on the way change nothing."""
-    from napari_patchseg.pipeline import segment
+    from napari_patchseg.api import segment
 
     session.start(source_of(viewer, layer), quick, make_labels=True)
     wait(lambda: step(session) > 1 or not session.is_busy)

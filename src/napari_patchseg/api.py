@@ -1,0 +1,96 @@
+"""The Python front door: an image in, labels or a model out, in one call each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from napari_patchseg.errors import ImageError
+from napari_patchseg.image.instances import Labels
+from napari_patchseg.image.pixels import Box, Pixels
+from napari_patchseg.method.model import Model
+from napari_patchseg.method.settings import Settings
+from napari_patchseg.pipeline import NOTHING_SEPARATED, Segmentation, run
+
+
+def segment(
+    image: Any,
+    *,
+    preset: str = "default",
+    settings: Settings | None = None,
+    pixel_size: float | None = None,
+    rgb: bool | None = None,
+    channel_axis: int | None = None,
+    box: Box | None = None,
+    model: Model | None = None,
+    **changes: Any,
+) -> Labels:
+    """Label the nuclei of an image, in one call and without any labels to learn from.
+
+    Parameters
+    ----------
+    image : array
+        (H, W), (H, W, 3 | 4) or with a channel axis; see `Pixels.from_array`.
+    preset : str
+        "default" or "paper".
+    settings : Settings, optional
+        All settings, instead of a preset.
+    pixel_size : float, optional
+        µm per pixel.
+    rgb, channel_axis, box
+        See `Pixels.from_array`.
+    model : Model, optional
+        Trained weights to use instead of training.
+    **changes
+        Settings to change, such as ``seed=3`` or ``nucleus_diameter=30``.
+
+    Returns
+    -------
+    ndarray
+        (H, W) uint16, or uint32 from 65,536 objects on; 0 is background. With ``box``, of the whole
+        image, zero outside the box.
+
+    Raises
+    ------
+    PatchSegError
+        With one sentence.
+
+    Examples
+    --------
+    >>> labels = napari_patchseg.segment(image)  # doctest: +SKIP
+    """
+    pixels = Pixels.from_array(image, rgb=rgb, channel_axis=channel_axis, box=box)
+    base = settings or Settings.create(preset)
+    *_, result = run(pixels, base.replace(**changes), model=model, pixel_size=pixel_size)
+    assert isinstance(result, Segmentation)
+    assert result.labels is not None
+    if box is None:
+        return result.labels
+    labels = np.zeros(pixels.frame, result.labels.dtype)
+    labels[box[0] : box[2], box[1] : box[3]] = result.labels
+    return labels
+
+
+def train_model(
+    images: Sequence[Any],
+    *,
+    preset: str = "default",
+    settings: Settings | None = None,
+    rgb: bool | None = None,
+    channel_axis: int | None = None,
+    **changes: Any,
+) -> Model:
+    """Train one confidence network on several images (the paper's data-set mode).
+
+    Parameters are those of `segment`. Raises `PatchSegError`, also where nothing could be
+    separated.
+    """
+    pixels = [Pixels.from_array(image, rgb=rgb, channel_axis=channel_axis) for image in images]
+    base = (settings or Settings.create(preset)).replace(**changes)
+    *_, result = run(pixels, base, make_labels=False)
+    assert isinstance(result, Segmentation)
+    if result.model is None:
+        raise ImageError(NOTHING_SEPARATED)
+    return result.model
