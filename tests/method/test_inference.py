@@ -56,6 +56,15 @@ def disks_and_network(disks):
     return disks, ConfidenceNetwork(3, 2).eval(), Settings.create(**machine)
 
 
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_tiled_equals_untiled_in_bfloat16(disks_and_network, layout):
+    disks, network, quick = disks_and_network
+    quick = quick.replace(precision="bfloat16", memory_format=layout)
+    whole = predict(network, disks, quick, SCALE, tile=1000)
+    for tile in (40, 64, 101):
+        assert np.allclose(predict(network, disks, quick, SCALE, tile=tile), whole, atol=1e-2)
+
+
 def test_a_box_is_predicted_with_its_surroundings(network, disks, quick):
     whole = predict(network, disks, quick, SCALE)
     part = predict(network, disks, quick, SCALE, box=(30, 40, 90, 150))
@@ -69,6 +78,22 @@ def test_channels_last_and_bfloat16_agree_with_the_plain_formulation(network, di
     assert np.allclose(layout, plain, atol=1e-4)
     short = predict(network, disks, quick.replace(precision="bfloat16"), SCALE)
     assert np.allclose(short, plain, atol=0.03)
+
+
+def test_cancelling_ends_within_a_tile(network, disks, quick):
+    class CancelledWhenAskedAgain(Control):
+        asked = 0
+
+        @property
+        def cancelled(self):
+            self.asked += 1
+            return self.asked == 4
+
+    control = CancelledWhenAskedAgain()
+    with pytest.raises(Cancelled):
+        predict(network, disks, quick, SCALE, control=control)
+    assert control.asked == 4
+    assert network.training  # left as it was
 
 
 def test_cancelling_ends_before_the_next_tile(network, disks, quick):

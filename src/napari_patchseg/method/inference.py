@@ -14,9 +14,9 @@ from .settings import Settings
 from .snapshot import Cancelled, Control
 from .source import Box, PixelSource
 
-#: Side of a tile without its halo. Large enough that the halo costs little, small enough that a
-#: tile takes a fraction of a second, which is how soon a cancelled prediction ends.
-TILE = 512
+#: Side of a tile without its halo: large enough that the halo costs little, small enough that a
+#: tile's maps take tens of megabytes.
+TILE = 1024
 
 
 def tiles(height: int, width: int, tile: int = TILE) -> Iterator[Box]:
@@ -117,7 +117,7 @@ def predict_tiles(
     box : Box or None
         The part wanted; None for all of it. Pixels around it are read as context.
     control : Control or None
-        Checked before every tile.
+        Checked before every tile, and a few times within it.
     tile : int
         Side of a tile in pixels.
 
@@ -134,12 +134,16 @@ def predict_tiles(
     _, height, width = source.shape
     top, left, bottom, right = box or (0, 0, height, width)
     boxes = list(tiles(bottom - top, right - left, tile))
+
+    def go_on() -> None:
+        if control is not None and control.cancelled:
+            raise Cancelled
+
     was_training = network.training
     network.eval()
     try:
         for done, (row0, column0, row1, column1) in enumerate(boxes, 1):
-            if control is not None and control.cancelled:
-                raise Cancelled
+            go_on()
             wide = (
                 max(0, top + row0 - HALO),
                 max(0, left + column0 - HALO),
@@ -147,7 +151,7 @@ def predict_tiles(
                 min(width, left + column1 + HALO),
             )
             with torch.inference_mode(), autocast(settings):
-                confidence = network(scale(to_batch(source.read(wide)[None], settings)))
+                confidence = network(scale(to_batch(source.read(wide)[None], settings)), go_on)
             inner = confidence[
                 0,
                 :,

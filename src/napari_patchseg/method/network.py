@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -91,14 +93,22 @@ class ConfidenceNetwork(nn.Module):
         self.residuals = nn.Sequential(*(_Residual(WIDTH, d) for d in DILATIONS))
         self.head = nn.Conv2d(WIDTH, classes, 1)
 
-    def logits(self, image: Tensor) -> Tensor:
-        """Confidence before the sigmoid, (N, K, H, W)."""
-        out: Tensor = self.head(self.residuals(self.stem(image)))
-        return out
+    def logits(self, image: Tensor, between: Callable[[], None] | None = None) -> Tensor:
+        """Confidence before the sigmoid, (N, K, H, W).
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Confidence (N, K, H, W) float32 of a batch (N, C, H, W) in [0, 1]."""
-        return torch.sigmoid(self.logits(image).float())
+        ``between`` is called before every residual block; it may raise, to give the pass up.
+        """
+        out: Tensor = self.stem(image)
+        for residual in self.residuals:
+            if between is not None:
+                between()
+            out = residual(out)
+        logits: Tensor = self.head(out)
+        return logits
+
+    def forward(self, image: Tensor, between: Callable[[], None] | None = None) -> Tensor:
+        """Confidence (N, K, H, W) float32 of a batch (N, C, H, W) in [0, 1]; see `logits`."""
+        return torch.sigmoid(self.logits(image, between).float())
 
 
 class Featuriser(nn.Module):
