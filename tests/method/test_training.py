@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from napari_patchseg.method.inference import input_scale, predict
 from napari_patchseg.method.model import Model
 from napari_patchseg.method.network import ConfidenceNetwork
 from napari_patchseg.method.snapshot import Control, NucleusClass
@@ -124,6 +125,33 @@ def test_training_reads_as_much_of_a_large_image_as_of_a_larger_one(disks, quick
         assert [one.confidence is not None for one in snapshots] == [True, False]
         read.append(source.values)
     assert read[0] == read[1]
+
+
+def test_the_first_map_is_that_of_the_start_s_own_weights(disks, quick):
+    settings = quick.replace(start="synthetic", max_steps=2)
+    start = ConfidenceNetwork(3, 2).eval().state_dict()
+    shots = list(train(disks, settings, start=start, control=Control(previews=True)))
+    assert [shot.step for shot in shots] == [0, 1, 2]
+    assert shots[0].patches is None
+    assert shots[0].confidence.step == 0
+    network = ConfidenceNetwork(3, 2).eval()
+    network.load_state_dict(start)
+    expected = predict(network, disks, settings, input_scale(disks, settings))
+    np.testing.assert_allclose(shots[0].confidence.data, expected, atol=1e-5)
+    plain = list(train(disks, settings, start=start))
+    assert [shot.step for shot in plain] == [1, 2]
+    for name, tensor in plain[-1].model.weights.items():
+        assert torch.equal(tensor, shots[-1].model.weights[name])
+
+
+def test_a_map_asked_for_is_not_that_of_the_start(disks, quick):
+    """Whoever asks wants labels of weights that a step has reached."""
+    settings = quick.replace(start="synthetic", max_steps=2)
+    control = Control(previews=True)
+    control.request_map()
+    start = ConfidenceNetwork(3, 2).eval().state_dict()
+    shots = list(train(disks, settings, start=start, control=control))
+    assert [shot.confidence is not None for shot in shots] == [True, True, False]
 
 
 class CancelledAt(Control):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 
 from napari_patchseg.errors import PatchSegError
 from napari_patchseg.method.settings import Settings
+from napari_patchseg.objects import make_labels
 from napari_patchseg.plugin.layer_source import source_of
 from napari_patchseg.plugin.session import TrainingSession
 from napari_patchseg.plugin.states import RunState
@@ -426,6 +429,118 @@ def test_a_small_region_of_an_image(
     for corners in viewer.layers["slide positive patches"].data:
         assert (corners >= np.array([20, 30]) - 0.5).all()
         assert (corners <= np.array([110, 120]) - 0.5).all()
+
+
+def test_every_map_is_written_once(
+    viewer: Any, session: TrainingSession, layer: Any, long: Settings, wait: Wait
+) -> None:
+    """And windows once a map: a Shapes layer says before and after that it changes."""
+    session.start(source_of(viewer, layer), long)
+    wait(lambda: "slide negative patches" in viewer.layers)
+    came, written, windows = [], [], []
+    session._run.news.connect(lambda mail: came.append(mail.shown))
+    viewer.layers["slide confidence"].events.data.connect(written.append)
+    for name in ("slide positive patches", "slide negative patches"):
+        viewer.layers[name].events.data.connect(lambda e: windows.append(str(e.action)))
+    wait(lambda: len(written) >= 4)
+    session.stop()
+    wait(lambda: not session.is_busy)
+    assert len(written) == sum(shown is not None for shown in came)
+    assert len(windows) <= 2 * 2 * (len(came) + 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="priorities of threads are Linux's")
+def test_the_run_gives_way_to_the_window_and_nobody_else_has_to(
+    viewer: Any, session: TrainingSession, layer: Any, long: Settings, wait: Wait
+) -> None:
+    from napari.qt.threading import create_worker
+
+    def priority(thread: int) -> int:
+        return os.getpriority(os.PRIO_PROCESS, thread)
+
+    session.start(source_of(viewer, layer), long)
+    wait(lambda: step(session) > 0)
+    (run,) = [thread for thread in threading.enumerate() if thread.name.endswith("in slide")]
+    ours = priority(threading.get_native_id())
+    assert priority(run.native_id) > ours
+    session.stop()
+    wait(lambda: not session.is_busy)
+    found: list[int] = []
+    for _ in range(4):  # threads of the pool are used again
+        worker = create_worker(lambda: priority(threading.get_native_id()))
+        worker.returned.connect(found.append)
+        worker.start()
+    wait(lambda: len(found) == 4)
+    assert set(found) == {ours}
+
+
+def labelled(session: TrainingSession, viewer: Any, layer: Any, quick: Settings, wait: Wait) -> Any:
+    session.start(source_of(viewer, layer), quick, make_labels=True)
+    wait(lambda: not session.is_busy)
+    return viewer.layers["slide nuclei"]
+
+
+def test_an_outline_is_shown_until_labels_are_drawn(
+    viewer: Any, session: TrainingSession, layer: Any, quick: Settings, wait: Wait
+) -> None:
+    labels = labelled(session, viewer, layer, quick, wait)
+    viewer.layers.selection.active = layer
+    before = labels.data.copy()
+    session.presenter.take_objects({"threshold": 0.3})
+    wait(lambda: "slide outline" in viewer.layers)
+    outline = viewer.layers["slide outline"]
+    assert outline.visible
+    assert set(viewer.layers.selection) == {layer}
+    assert session.labels is labels
+    np.testing.assert_array_equal(labels.data, before)
+    np.testing.assert_allclose(outline.data_to_world((9, 7)), layer.data_to_world((9, 7)))
+    wait(lambda: not session.presenter.is_drawing)
+    assert not outline.visible
+    assert viewer.layers.selection.active is layer
+    session.presenter.take_objects({"threshold": 0.4})
+    wait(lambda: outline.visible)  # the same layer again
+    wait(lambda: "slide outline" not in viewer.layers)
+    record = session.record
+    expected, _ = make_labels(record.whole, record.pixels, record.settings, pixel_size=0.5)
+    np.testing.assert_array_equal(labels.data, expected)
+
+
+def test_an_outline_goes_with_its_run(
+    viewer: Any, session: TrainingSession, layer: Any, quick: Settings, wait: Wait
+) -> None:
+    labelled(session, viewer, layer, quick, wait)
+    session.presenter.take_objects({"threshold": 0.3})
+    wait(lambda: "slide outline" in viewer.layers)
+    session.presenter.clear()
+    assert "slide outline" not in viewer.layers
+
+
+def test_the_newest_wish_wins(
+    viewer: Any, session: TrainingSession, layer: Any, quick: Settings, wait: Wait
+) -> None:
+    labels = labelled(session, viewer, layer, quick, wait)
+    maker = session.presenter._maker
+    drawn: list[Any] = []
+    maker.drawn.connect(lambda drawing: drawn.append(drawing.request.settings.threshold))
+    session.presenter.take_objects({"threshold": 0.2})
+    wait(lambda: maker._under_way is not None)
+    for threshold in (0.3, 0.35, 0.4):
+        session.presenter.take_objects({"threshold": threshold})
+    wait(lambda: not session.presenter.is_drawing)
+    assert drawn == [0.4]
+    assert labels.metadata["napari_patchseg"]["objects"]["threshold"] == 0.4
+
+
+def test_labels_asked_for_by_name_are_not_forgotten(
+    viewer: Any, session: TrainingSession, layer: Any, quick: Settings, wait: Wait
+) -> None:
+    session.start(source_of(viewer, layer), quick)
+    wait(lambda: not session.is_busy)
+    session.make_labels()
+    session.presenter.take_objects({"threshold": 0.3})  # there are no labels to redraw yet
+    wait(lambda: not session.presenter.is_drawing)
+    report = session.labels.metadata["napari_patchseg"]
+    assert report["objects"]["threshold"] == 0.3
 
 
 def test_the_window_s_thread_never_imports_torch(fresh_python: Callable[..., Any]) -> None:

@@ -135,6 +135,7 @@ class LiveLayers:
         self._layers["outline"] = layer = Labels(
             border.view(np.uint8),
             name=f"{source.name} outline",
+            opacity=1,
             colormap={0: "transparent", 1: OUTLINE_COLOUR, None: "transparent"},
             metadata=self._metadata("outline", source),
             **transform_of(source, origin, reduction),

@@ -133,10 +133,17 @@ class Presenter(QObject):
         ]
         self._apart.start()
 
+    def finish(self) -> None:
+        """The run has ended: what still waits for its turn is written now."""
+        while self._to_write:
+            self._write_next()
+
     def _write_next(self) -> None:
         if self._to_write and self.streaming:
             self._to_write.pop(0)()
-        if not self._to_write or not self.streaming:
+        if not self.streaming:
+            self._to_write.clear()
+        if not self._to_write:
             self._apart.stop()
 
     # -- labels

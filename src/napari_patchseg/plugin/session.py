@@ -291,6 +291,7 @@ class TrainingSession(QObject):
             self._watch.tell = self._note_end
             self._watch.check()  # changes in place may have come without an event
         self._let_go()
+        self.presenter.finish()
         run.deleteLater()
         self._finish(run.request)
         self.results_changed.emit()

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from napari_patchseg.plugin.preload import Preload, preload
+
+OPENING = """
+import sys, napari
+from qtpy.QtWidgets import QApplication
+from napari_patchseg.plugin.layer_menu import find_panel, install
+viewer = napari.Viewer(show=False)
+install()
+assert "torch" not in sys.modules
+find_panel(viewer)
+assert "torch" not in sys.modules
+QApplication.processEvents()
+from napari_patchseg.plugin.preload import preload
+preload().join()
+assert {"torch", "napari_patchseg.pipeline", "pandas", "torch._dynamo"} <= set(sys.modules)
+viewer.close()
+"""
+
+
+def test_torch_comes_with_the_panel_and_not_before(
+    fresh_python: Callable[..., Any], qapp: Any
+) -> None:
+    fresh_python("-c", OPENING)
+
+
+def test_leaving_meanwhile_is_clean(fresh_python: Callable[..., Any]) -> None:
+    ended = fresh_python("-c", "from napari_patchseg.plugin.preload import preload; preload()")
+    assert ended.stderr == ""
+
+
+def test_it_is_done_once() -> None:
+    assert preload() is preload()
+
+
+def test_a_failure_is_left_to_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    raised: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    monkeypatch.setitem(sys.modules, "napari_patchseg.pipeline", None)
+    thread = Preload()
+    thread.start()
+    thread.hurry()
+    assert not raised
+
+
+def test_a_run_waits_for_no_more_than_it_needs(fresh_python: Callable[..., Any]) -> None:
+    code = (
+        "import sys; from napari_patchseg.plugin.preload import preload; preload().hurry();"
+        "assert 'napari_patchseg.pipeline' in sys.modules;"
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    fresh_python("-c", code)
