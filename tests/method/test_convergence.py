@@ -75,9 +75,21 @@ def test_many_skipped_steps_in_a_row_are_a_collapse():
     assert seen == [False, False, False, False, False, True]
 
 
-def test_from_a_start_that_has_separated_already_it_ends_when_nothing_grows():
+def from_a_start(curve):
+    """The step at which the rule for a start stops on a made-up curve."""
     rule = ConvergenceRule.for_start("synthetic")
-    curve = [0.05 * (1 - math.exp(-step / 5)) if step < 20 else 0.049 for step in range(1, 100)]
-    stops = [n for n, value in enumerate(curve, 1) if rule.update(n, 0.06, value)]
-    assert 20 <= stops[0] <= 45
-    assert 19 <= rule.peak_step < stops[0]
+    return next(n for n in range(1, 400) if rule.update(n, 0.06, curve(n)))
+
+
+@pytest.mark.parametrize("pace", [3, 5, 10, 20])
+def test_from_a_start_it_ends_when_the_separation_grows_no_more(pace):
+    step = from_a_start(lambda n: 0.05 * (1 - math.exp(-n / pace)))
+    assert 2 * pace <= step <= 30 + 3 * pace
+
+
+def test_from_a_start_that_has_separated_already_it_ends_early():
+    assert 8 <= from_a_start(lambda _: 0.05) <= 12
+
+
+def test_from_a_start_a_falling_separation_ends_the_run():
+    assert 8 <= from_a_start(lambda n: 0.05 - 0.0001 * n) <= 12
