@@ -266,7 +266,6 @@ class RunTask:
     def _do(self) -> None:
         if not self._needs:  # abandoned before it began
             return
-        _give_way()
         request, control, mailbox, chosen = self._needs
         control.enter()
         control.on_pause = lambda paused: mailbox.post(paused=paused)
@@ -286,7 +285,7 @@ class RunTask:
 
 
 def _give_way() -> None:
-    """Let the window have the processor first; torch's threads take over what this one has.
+    """Let the window have the processor first.
 
     Only Linux knows priorities of single threads, and only root could raise this one's again.
     """
@@ -306,6 +305,8 @@ def sentence(error: BaseException, what: str) -> TrainingError:
 def _work(request: RunRequest, control: RunControl, mailbox: Mailbox, chosen: ShownClass) -> None:
     preload().hurry()
     from napari_patchseg import pipeline
+
+    _give_way()  # torch's threads, which do not exist yet, take over what this one has
 
     pixels = request.source.open()
     settings = pipeline.resolve(request.settings)
