@@ -34,10 +34,12 @@ def test_importing_the_package_imports_nothing_heavy(fresh_python: FreshPython) 
     code = (
         "import sys, napari_patchseg\n"
         f"print([name for name in {HEAVY} if name in sys.modules])\n"
+        "print(sum(name.startswith('napari_patchseg') for name in sys.modules))\n"
         "print(napari_patchseg.__version__)"
     )
-    loaded, version = fresh_python("-c", code).stdout.splitlines()
+    loaded, own, version = fresh_python("-c", code).stdout.splitlines()
     assert loaded == "[]"
+    assert own == "1"  # of the package's modules
     assert version == importlib.metadata.version("napari-patchseg")
 
 
