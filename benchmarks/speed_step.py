@@ -134,7 +134,7 @@ class Steps:
         machine = {"device": "cpu", "precision": precision, "memory_format": layout}
         settings = Settings.create(preset, threads=THREADS, **machine)
         start = start_weights("stained") if settings.start == "synthetic" else None
-        self.trainer = training._Trainer([source], settings, start)  # noqa: SLF001
+        self.trainer = training.Trainer([source], settings, start)
         self.number = 0
 
     def __call__(self) -> None:

@@ -15,7 +15,7 @@ from napari_patchseg.method.scale import rescale
 from napari_patchseg.method.settings import Settings
 from napari_patchseg.method.snapshot import Control
 from napari_patchseg.method.source import ArraySource
-from napari_patchseg.method.training import _Trainer
+from napari_patchseg.method.trainer import Trainer
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "plain_step.py"
 LAYOUTS = ["contiguous", "channels_last"]
@@ -57,7 +57,7 @@ def error(found, expected):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_three_steps_in_float32_are_the_plain_ones(plain_step, source, layout):
     settings = paper("float32", layout)
-    trainer, same_crops = _Trainer([source], settings), _Trainer([source], settings)
+    trainer, same_crops = Trainer([source], settings), Trainer([source], settings)
     plain = plain_step.PlainStep(trainer.learner.state_dict(), seed=settings.seed)
     for number in (1, 2, 3):
         pixels, _, _ = same_crops._crops()
@@ -75,7 +75,7 @@ def test_three_steps_in_float32_are_the_plain_ones(plain_step, source, layout):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_bfloat16_is_near_it_on_the_same_windows(plain_step, source, layout):
     settings = paper("bfloat16", layout)
-    trainer = _Trainer([source], settings)
+    trainer = Trainer([source], settings)
     plain = plain_step.PlainStep(trainer.learner.state_dict(), seed=settings.seed)
     pixels, _, _ = trainer._crops()
     image = rescale(torch.from_numpy(pixels))

@@ -10,7 +10,7 @@ from napari_patchseg.method.previews import PREVIEW_CREDIT, PREVIEW_INTERVAL, PR
 from napari_patchseg.method.settings import Settings
 from napari_patchseg.method.snapshot import Control, NucleusClass
 from napari_patchseg.method.source import ArraySource
-from napari_patchseg.method.training import _Trainer
+from napari_patchseg.method.trainer import Trainer
 
 
 @given(st.integers(64, 90), st.integers(64, 90), st.integers(2, 5))
@@ -47,7 +47,7 @@ def test_previews_keep_to_their_share_and_rate(disks, quick, monkeypatch, step, 
         now += cost
         return NucleusClass(0, False, 1.0)
 
-    maps = previews.Previews(_Trainer([disks], quick), Control(previews=True), choose)
+    maps = previews.Previews(Trainer([disks], quick), Control(previews=True), choose)
     made = 0
     while now < 130:
         now += step

@@ -9,7 +9,8 @@ from napari_patchseg.method.model import Model
 from napari_patchseg.method.network import ConfidenceNetwork
 from napari_patchseg.method.snapshot import Control, NucleusClass
 from napari_patchseg.method.source import ArraySource
-from napari_patchseg.method.training import _Trainer, train
+from napari_patchseg.method.trainer import Trainer
+from napari_patchseg.method.training import train
 
 
 def test_every_step_tells_where_it_is(disks, quick):
@@ -28,7 +29,7 @@ def test_every_step_tells_where_it_is(disks, quick):
 def test_training_changes_the_weights_and_the_same_seed_gives_the_same(disks, quick):
     first, second = (list(train(disks, quick))[-1].model for _ in range(2))
     other = list(train(disks, quick.replace(seed=1)))[-1].model
-    fresh = _Trainer([disks], quick).network.state_dict()
+    fresh = Trainer([disks], quick).network.state_dict()
     for name, tensor in first.weights.items():
         assert torch.equal(tensor, second.weights[name])
     assert any(not torch.equal(t, other.weights[n]) for n, t in first.weights.items())
@@ -223,7 +224,7 @@ def test_the_other_similarities_train(disks, quick, similarity):
 @pytest.mark.parametrize("value", [40.0, -40.0])
 def test_a_collapse_is_noticed_recovered_from_and_reported(disks, quick, monkeypatch, value):
     """Driven into saturation at step 2, training starts anew and goes on to the end."""
-    plain = _Trainer.step
+    plain = Trainer.step
 
     def saturated(self, number, control):
         if number == 2 and not hasattr(self, "hit"):
@@ -233,7 +234,7 @@ def test_a_collapse_is_noticed_recovered_from_and_reported(disks, quick, monkeyp
                 self.learner.head.weight.zero_()
         return plain(self, number, control)
 
-    monkeypatch.setattr(_Trainer, "step", saturated)
+    monkeypatch.setattr(Trainer, "step", saturated)
     shots = list(train(disks, quick))
     assert shots[1].state == "collapsed"
     assert shots[-1].stop_reason == "step limit"
@@ -244,7 +245,7 @@ def test_a_collapse_is_noticed_recovered_from_and_reported(disks, quick, monkeyp
 
 
 def test_collapse_after_collapse_gives_up(disks, quick, monkeypatch):
-    plain = _Trainer.step
+    plain = Trainer.step
 
     def saturated(self, number, control):
         with torch.no_grad():
@@ -252,7 +253,7 @@ def test_collapse_after_collapse_gives_up(disks, quick, monkeypatch):
             self.learner.head.weight.zero_()
         return plain(self, number, control)
 
-    monkeypatch.setattr(_Trainer, "step", saturated)
+    monkeypatch.setattr(Trainer, "step", saturated)
     last = list(train(disks, quick.replace(max_steps=50)))[-1]
     assert last.stop_reason == "nothing separated"
     assert last.step < 50

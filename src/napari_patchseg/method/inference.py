@@ -169,8 +169,3 @@ def input_scale(source: PixelSource, settings: Settings) -> InputScale:
     if settings.start == "random":
         return InputScale.of_the_paper(source.shape[0])
     return InputScale.of_image(source)
-
-
-def reduced(source: PixelSource, box: Box, reduction: int) -> NDArray[np.float32]:
-    """Every ``reduction``-th pixel of a box (h, w): (C, ceil(h / r), ceil(w / r)) float32."""
-    return source.read(box, reduction)

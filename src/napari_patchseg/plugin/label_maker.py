@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from napari_patchseg.image.pixels import Pixels
 
 LOG = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 #: A slider that is dragged asks often: milliseconds to wait for the next wish.
 _PATIENCE_MS = 80
@@ -243,7 +244,7 @@ def _draw(
     request: DrawRequest, diameter: float | None, abandoned: Callable[[], bool]
 ) -> Drawing | None:
     from napari_patchseg.image.content import expected_diameter
-    from napari_patchseg.objects import make_labels
+    from napari_patchseg.objects import labelling
     from napari_patchseg.provenance import nucleus_class, provenance
 
     made = request.confidence
@@ -256,11 +257,11 @@ def _draw(
         if diameter is None and not abandoned():
             diameter = expected_diameter(made.nuclei)
         settings = settings.replace(nucleus_diameter=diameter, diameter_unit="px")
-    if abandoned():
+    steps = labelling(made, request.pixels, settings, pixel_size=request.pixel_size)
+    found = _unless(abandoned, steps)
+    if found is None:
         return None
-    labels, objects = make_labels(made, request.pixels, settings, pixel_size=request.pixel_size)
-    if abandoned():
-        return None
+    labels, objects = found
     report = {
         **request.report,
         **provenance(request.settings),
@@ -269,6 +270,17 @@ def _draw(
         "objects": objects,
     }
     return Drawing(request, shown, labels, report)
+
+
+def _unless(abandoned: Callable[[], bool], steps: Generator[object, None, _T]) -> _T | None:
+    """What a generator returns, or None where it is abandoned before."""
+    while not abandoned():
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: _T = end.value
+            return result
+    return None
 
 
 def draw_outline(request: DrawRequest, diameter: float | None = None) -> Outline | None:

@@ -225,11 +225,10 @@ class ShownClass:
         settings = self.settings
         if shown_choice(settings) == shown_choice(self._of_run):
             return made.nucleus
-        from napari_patchseg.objects import choose_nucleus
+        from napari_patchseg.objects import ClassChooser
 
-        prior = pixels.prior(made.box)[:: made.reduction, :: made.reduction]
         as_made = settings.replace(start=made.start, classes=len(made.data))
-        return choose_nucleus(made.data, prior, as_made)
+        return ClassChooser(pixels, as_made)(made.data, made.box, made.reduction)
 
 
 def shown_choice(settings: Settings) -> tuple[int | None, str]:

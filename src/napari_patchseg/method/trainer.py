@@ -1,0 +1,206 @@
+"""One run's network, optimiser and random numbers, and what a training step does to them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .contrast import Contrast, contrast
+from .convergence import Spread
+from .inference import autocast, input_scale, prepare, to_batch
+from .network import ConfidenceNetwork, Featuriser
+from .sampling import PatchSampler, Windows
+from .scale import InputScale, rescale
+from .settings import Settings
+from .snapshot import Cancelled, Control, SampledPatches
+from .source import PixelSource
+
+
+class Trainer:
+    """Network, optimiser and random numbers of one run; one call of `step` is one training step."""
+
+    def __init__(
+        self,
+        sources: Sequence[PixelSource],
+        settings: Settings,
+        start: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.sources: Sequence[PixelSource] = sources
+        self.settings = settings
+        self.start = start
+        self.scales: Sequence[InputScale] = [input_scale(source, settings) for source in sources]
+        smallest = min(min(source.shape[1:]) for source in sources)
+        self.crop = min(settings.crop_size, smallest)
+        self.channels = sources[0].shape[0]
+        patch = min(settings.patch_size, self.crop // 2)
+        self.sampler = PatchSampler(
+            patch, min(settings.stride, max(1, patch // 2)), settings.patches
+        )
+        self.restart(settings.seed)
+
+    def restart(self, seed: int) -> None:
+        """New weights, optimiser and random numbers from a seed."""
+        settings = self.settings
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = ConfidenceNetwork(self.channels, settings.classes)
+            featuriser = (
+                Featuriser(self.channels, self.sampler.patch_size)
+                if settings.similarity == "featurised-cosine"
+                else None
+            )
+        if self.start is not None:
+            network.load_state_dict(dict(self.start))
+        self.learner = prepare(network, settings)
+        if self.start is not None:
+            self.learner.eval()  # the start's statistics stay: they hold on nearly empty images too
+            self.teacher = copy.deepcopy(self.learner).requires_grad_(False)
+        # What is shown and kept: the mean of the learner's latest weights, which jumps less.
+        self.network = self.learner
+        if settings.averaging > 0:
+            self.network = copy.deepcopy(self.learner).requires_grad_(False)
+        self.featuriser = featuriser.to(settings.device) if featuriser is not None else None
+        self.random = np.random.default_rng(seed)
+        self.generator = torch.Generator().manual_seed(seed)
+        # Made when it is first needed: torch imports for a second before its first optimiser, and
+        # the first map need not wait for that.
+        self.optimiser: torch.optim.Optimizer | None = None
+
+    def new_optimiser(self, learning_rate: float) -> torch.optim.Optimizer:
+        """Adam over what is learnt, without the past of the one before."""
+        parameters = list(self.learner.parameters())
+        if self.featuriser is not None:
+            parameters += list(self.featuriser.parameters())
+        self.optimiser = torch.optim.Adam(
+            parameters, lr=learning_rate, weight_decay=self.settings.weight_decay, fused=True
+        )
+        return self.optimiser
+
+    def step(self, number: int, control: Control) -> tuple[Contrast, list[Spread], SampledPatches]:
+        """One training step; returns the contrast, each class's confidences, and the windows.
+
+        Raises `Cancelled`, before it moves the weights, where the control asks for the end.
+        """
+        settings = self.settings
+        pixels, origins, owners = self._crops()
+        images = to_batch(pixels, settings)
+        if self.start is None:
+            self._normalise_by_batch(number)
+        inputs = self._scaled(images, owners)
+        with autocast(settings):
+            logits = self.learner.logits(inputs)
+        _go_on(control)
+        # One class after the other, whatever the network's layout: what follows takes maps alone.
+        logits = logits.to(torch.float32, memory_format=torch.contiguous_format)
+        confidence = logits.sigmoid()
+        windows = self.sampler(confidence, self.generator)
+        result = contrast(
+            rescale(images),
+            confidence,
+            windows,
+            similarity_name=settings.similarity,
+            anchors=settings.anchors,
+            featuriser=self.featuriser,
+            generator=self.generator,
+        )
+        loss = result.loss
+        if self.start is not None:
+            agreement = settings.anchor * self._disagreement(inputs, logits, number)
+            loss = agreement if loss is None else loss + agreement
+            _go_on(control)
+        if loss is not None:
+            optimiser = self.optimiser or self.new_optimiser(settings.learning_rate)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            self._average()
+        return result, _spreads(confidence.detach()), _patches(number, windows, origins, owners)
+
+    def _average(self) -> None:
+        if self.network is self.learner:
+            return
+        share = 1 - self.settings.averaging
+        with torch.no_grad():
+            for mean, latest in zip(
+                self.network.parameters(), self.learner.parameters(), strict=True
+            ):
+                mean.lerp_(latest, share)
+            for held, newest in zip(self.network.buffers(), self.learner.buffers(), strict=True):
+                held.copy_(newest)
+
+    def _disagreement(self, inputs: Tensor, logits: Tensor, number: int) -> Tensor:
+        """Cross-entropy with what the start sees in the same crops.
+
+        They are turned by a right angle more each step, so that the maps come to agree with every
+        turn; the contrast may sharpen them but not carry them away.
+        """
+        turns = number % 4
+        with torch.no_grad(), autocast(self.settings):
+            seen = self.teacher.logits(torch.rot90(inputs, turns, (2, 3)))
+        target = torch.rot90(seen.float(), -turns, (2, 3)).sigmoid()
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits, target)
+
+    def _scaled(self, images: Tensor, owners: NDArray[np.int64]) -> Tensor:
+        scaled = [self.scales[owner](one[None]) for owner, one in zip(owners, images, strict=True)]
+        return torch.cat(scaled)
+
+    def _normalise_by_batch(self, number: int) -> None:
+        """The paper's way: batch statistics in training, running ones in prediction.
+
+        These start as the mean of the first batches, so that a preview of an early step shows that
+        step's weights and not the initial statistics.
+        """
+        self.learner.train()
+        momentum = max(0.1, 1 / number)
+        for module in self.learner.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = momentum
+
+    def _crops(self) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+        pixels, origins, owners = [], [], []
+        for _ in range(self.settings.batch_size):
+            owner = int(self.random.integers(len(self.sources)))
+            _, height, width = self.sources[owner].shape
+            row = int(self.random.integers(height - self.crop + 1))
+            column = int(self.random.integers(width - self.crop + 1))
+            pixels.append(
+                self.sources[owner].read((row, column, row + self.crop, column + self.crop))
+            )
+            origins.append((row, column))
+            owners.append(owner)
+        return np.stack(pixels), np.array(origins), np.array(owners)
+
+
+def _go_on(control: Control) -> None:
+    # Between the passes of a step, so that stop and pause need not wait for the whole of it.
+    if control.cancelled:
+        raise Cancelled
+
+
+def _spreads(confidence: Tensor) -> list[Spread]:
+    rows = torch.stack(
+        [confidence.amin((0, 2, 3)), confidence.mean((0, 2, 3)), confidence.amax((0, 2, 3))], 1
+    )
+    return [Spread(*row) for row in rows.tolist()]
+
+
+def _patches(
+    step: int, windows: Windows, origins: NDArray[np.int64], owners: NDArray[np.int64]
+) -> SampledPatches:
+    crop = windows.crop.cpu().numpy()
+    row = windows.row.cpu().numpy() + origins[crop, 0]
+    column = windows.column.cpu().numpy() + origins[crop, 1]
+    return SampledPatches(
+        step=step,
+        boxes=np.stack([row, column, row + windows.size, column + windows.size], 1),
+        image_index=owners[crop],
+        class_index=windows.class_index.cpu().numpy(),
+        positive=windows.positive.cpu().numpy(),
+        confidence=windows.confidence.cpu().numpy(),
+        entropy=windows.entropy.cpu().numpy(),
+    )
