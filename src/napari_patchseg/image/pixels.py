@@ -289,9 +289,9 @@ class RGBPixels:
         """(3, H, W)."""
         return 3, *self._pixels.shape[1:]
 
-    def read(self, box: Box) -> NDArray[np.float32]:
-        """(3, h, w) float32 in [0, 1], on a bright background."""
-        part = self._pixels.read(box)
+    def read(self, box: Box, reduction: int = 1) -> NDArray[np.float32]:
+        """(3, h, w) float32 in [0, 1], on a bright background; at a reduction as `Pixels.read`."""
+        part = self._pixels.read(box, reduction)
         if self._pixels.kind == "stained":
             return part
         one = part[self._pixels.prior_channel]

@@ -29,6 +29,10 @@ PREVIEW_CREDIT = 1.0
 PREVIEW_PIXELS = 300_000
 PREVIEW_PIXELS_GPU = 1_000_000
 
+#: Up to this reduction a preview's pixel is the mean of all the pixels that it stands for; above,
+#: of four of them: what is read of an image does not grow with it.
+_WHOLE_MEANS = 3
+
 #: Chooses the nucleus class from confidences (K, h, w) of a box at a reduction.
 ClassChooser = Callable[[NDArray[np.float32], Box, int], NucleusClass]
 
@@ -75,6 +79,8 @@ class Previews:
         pixels = (box[2] - box[0]) * (box[3] - box[1])
         most = PREVIEW_PIXELS if run.settings.device == "cpu" else PREVIEW_PIXELS_GPU
         reduction = max(1, math.ceil(math.sqrt(pixels / most)))
+        if reduction > _WHOLE_MEANS:
+            reduction += reduction % 2
         made = self._map(step, box) if reduction == 1 else self._small(step, box, reduction)
         end = time.perf_counter()
         self._allowed = end + PREVIEW_INTERVAL
@@ -111,14 +117,18 @@ class Previews:
 def reduced(source: PixelSource, box: Box, reduction: int, settings: Settings) -> Tensor:
     """A box (h, w) at reduced size: (1, C, ceil(h / r), ceil(w / r)) on the settings' device.
 
-    Each pixel is the mean of r x r: nuclei stay smooth, where every r-th pixel would alias.
+    Each pixel is the mean of r x r: nuclei stay smooth, where every r-th pixel would alias. Above
+    a reduction of 3, which must be even then, it is the mean of 2 x 2 of these.
     """
     top, left, bottom, right = box
+    stride = 1 if reduction <= _WHOLE_MEANS else reduction // 2
     rows = reduction * max(1, 512 // reduction)  # read in strips, for the sake of memory
     strips = [
         torch.nn.functional.avg_pool2d(
-            torch.from_numpy(source.read((row, left, min(row + rows, bottom), right)))[None],
-            reduction,
+            torch.from_numpy(source.read((row, left, min(row + rows, bottom), right), stride))[
+                None
+            ],
+            reduction // stride,
             ceil_mode=True,
         )
         for row in range(top, bottom, rows)

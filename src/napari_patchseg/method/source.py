@@ -18,8 +18,11 @@ class PixelSource(Protocol):
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""
 
-    def read(self, box: Box) -> NDArray[np.float32]:
-        """Pixels of a box that lies inside the image: (C, h, w) float32 in [0, 1]."""
+    def read(self, box: Box, reduction: int = 1) -> NDArray[np.float32]:
+        """Pixels of a box (h, w) that lies inside the image: (C, h, w) float32 in [0, 1].
+
+        At a reduction only every so many-th row and column: (C, ceil(h / r), ceil(w / r)).
+        """
 
 
 class ArraySource:
@@ -34,7 +37,7 @@ class ArraySource:
         channels, height, width = self._data.shape
         return channels, height, width
 
-    def read(self, box: Box) -> NDArray[np.float32]:
-        """Pixels of a box: (C, h, w) float32."""
+    def read(self, box: Box, reduction: int = 1) -> NDArray[np.float32]:
+        """Pixels of a box, or every so many-th of them: (C, h, w) float32."""
         row0, column0, row1, column1 = box
-        return self._data[:, row0:row1, column0:column1]
+        return self._data[:, row0:row1:reduction, column0:column1:reduction]
