@@ -125,7 +125,7 @@ def test_training_reads_as_much_of_a_large_image_as_of_a_larger_one(disks, quick
         snapshots = list(train(source, quick.replace(max_steps=2), control=Control(previews=True)))
         assert [one.confidence is not None for one in snapshots] == [True, False]
         read.append(source.values)
-    assert read[1] <= 1.1 * read[0]  # a preview's size differs by less than a reduction's step
+    assert read[1] <= 1.25 * read[0]  # previews are of 250,000 and 292,681 px
 
 
 def test_the_first_map_is_that_of_the_start_s_own_weights(disks, quick):
