@@ -1,6 +1,6 @@
 """Speed: every figure a ratio, or beside its yardstick, measured in one run.
 
-    python benchmarks/speed.py [--json results.json] [--sections step,scale,window] [--data DIR]
+    python benchmarks/speed.py [--json results.json] [--sections step,scale,window] [--images DIR]
 
 A section is a module ``speed_<section>.py`` beside this one, with ``measure(options) -> dict``
 (JSON-ready) and ``report(figures) -> str`` (markdown); it runs in a process of its own. Results
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="keeps figures, by section")
     parser.add_argument("--sections", default=",".join(SECTIONS), help=f"of {','.join(SECTIONS)}")
-    parser.add_argument("--data", type=Path, help="folder of images, for sections that take one")
+    parser.add_argument("--images", type=Path, help="real images, for sections that take some")
     options = parser.parse_args(arguments)
     wanted = options.sections.split(",")
     if unknown := [name for name in wanted if name not in SECTIONS]:
