@@ -23,7 +23,7 @@ from torch.nn import functional
 from napari_patchseg.files.start import start_weights
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.image.synthetic import synthetic_field
-from napari_patchseg.method import hardware, training
+from napari_patchseg.method import hardware, trainer
 from napari_patchseg.method.inference import input_scale, predict, prepare
 from napari_patchseg.method.network import DILATIONS, WIDTH, ConfidenceNetwork
 from napari_patchseg.method.settings import Settings
@@ -134,7 +134,7 @@ class Steps:
         machine = {"device": "cpu", "precision": precision, "memory_format": layout}
         settings = Settings.create(preset, threads=THREADS, **machine)
         start = start_weights("stained") if settings.start == "synthetic" else None
-        self.trainer = training.Trainer([source], settings, start)
+        self.trainer = trainer.Trainer([source], settings, start)
         self.number = 0
 
     def __call__(self) -> None:
@@ -177,7 +177,7 @@ def steps(source: PixelSource, choice: Mapping[str, str]) -> dict[str, Any]:
 def phases(steps: Steps) -> dict[str, float]:
     """Mean seconds of each phase of a step."""
     spent: dict[str, float] = defaultdict(float)
-    trainer = steps.trainer
+    run = steps.trainer
 
     def timed(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(call)
@@ -191,15 +191,15 @@ def phases(steps: Steps) -> dict[str, float]:
         return wrapped
 
     parts = [
-        (trainer, "_crops", "crops"),
-        (trainer.learner, "logits", "forward"),
-        (trainer, "sampler", "sampling"),
-        (training, "contrast", "contrast"),
+        (run, "_crops", "crops"),
+        (run.learner, "logits", "forward"),
+        (run, "sampler", "sampling"),
+        (trainer, "contrast", "contrast"),
         (torch.Tensor, "backward", "backward"),
-        (trainer.optimiser, "step", "optimiser"),
+        (run.optimiser, "step", "optimiser"),
     ]
-    if trainer.start is not None:
-        parts.insert(4, (trainer.teacher, "logits", "forward of the start"))
+    if run.start is not None:
+        parts.insert(4, (run.teacher, "logits", "forward of the start"))
     with changed([(owner, key, timed(name, getattr(owner, key))) for owner, key, name in parts]):
         start = time.perf_counter()
         for _ in range(COUNTED):

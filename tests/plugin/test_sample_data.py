@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import functools
+import hashlib
 import socket
 import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 
@@ -90,11 +94,36 @@ def test_skin_that_never_comes(monkeypatch):
     released.set()
 
 
-def test_skin_that_comes(tmp_path, monkeypatch, make_napari_viewer):
-    """scikit-image's loader, but its file lies in the cache: no network is asked."""
-    from skimage import data
+@pytest.fixture
+def skin_server(tmp_path, monkeypatch, empty_cache):
+    """A server on this machine from which scikit-image's own loader fetches its skin image."""
+    from skimage.data import _fetchers
 
-    monkeypatch.setattr(data, "skin", lambda: np.full((80, 90, 3), 200, np.uint8))
+    name, picture = "data/skin.jpg", np.full((80, 90, 3), (200, 150, 180), np.uint8)
+    file = tmp_path / "served" / "skin.jpg"
+    file.parent.mkdir()
+    iio.imwrite(file, picture)
+    handler = functools.partial(QuietHandler, directory=file.parent)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    checksum = hashlib.sha256(file.read_bytes()).hexdigest()
+    address = f"http://127.0.0.1:{server.server_port}/{file.name}"
+    monkeypatch.setitem(_fetchers.registry, name, checksum)
+    monkeypatch.setitem(_fetchers._image_fetcher.registry, name, checksum)
+    monkeypatch.setitem(_fetchers._image_fetcher.urls, name, address)
+    yield iio.imread(file)
+    server.shutdown()
+    server.server_close()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+def test_skin_that_comes(skin_server, make_napari_viewer):
+    """The whole way: asked for, downloaded, checked, read, shown."""
     (layer,) = make_napari_viewer().open_sample(PLUGIN, "skin")
     assert layer.name == "H&E skin"
     assert layer.rgb
+    np.testing.assert_array_equal(layer.data, skin_server)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, TypeVar
 
 import torch
 
@@ -15,9 +16,13 @@ from .inference import to_channels_last
 from .network import DILATIONS, WIDTH, ConfidenceNetwork
 from .settings import Settings
 
-#: Passes of each way that are timed, and how many times the fastest one's time is far behind.
-_ROUNDS = 3
+#: Passes of each way that are timed; how many times the fastest one's time is far behind, which a
+#: single pass cannot tell: the machine may have been busy with something else for just that one.
+_ROUNDS = 5
+_ROUNDS_FOR_ALL = 3
 _FAR_BEHIND = 2.0
+
+_Way = TypeVar("_Way", bound=Hashable)
 
 MACHINE_FIELDS = ("device", "precision", "memory_format", "threads")
 
@@ -113,23 +118,31 @@ def _has_bfloat16() -> bool:
 
 
 def _fastest(bfloat16: bool) -> tuple[str, str]:
-    """Precision and memory format of the fastest pass.
-
-    In turns, so that a moment in which the machine is busy with something else meets all of them;
-    the shortest of each counts, since anything else only ever adds. What is far behind drops out.
-    """
+    """Precision and memory format of the fastest pass."""
     precisions = ("float32", "bfloat16") if bfloat16 else ("float32",)
     ways = [(p, layout) for p in precisions for layout in ("contiguous", "channels_last")]
     with torch.random.fork_rng(devices=[]):  # leaves the caller's random numbers alone
         passes = {way: _Pass(*way) for way in ways}
     for one in passes.values():
         one()  # sets up
-    best = dict.fromkeys(ways, math.inf)
-    for _ in range(_ROUNDS):
+    return fastest(passes)
+
+
+def fastest(passes: Mapping[_Way, Callable[[], float]]) -> _Way:
+    """Which of some passes is the fastest; each returns its seconds when it is called.
+
+    In turns, so that a moment in which the machine is busy with something else meets all of them;
+    the shortest of each counts, since anything else only ever adds. What is far behind after a few
+    rounds drops out.
+    """
+    best = dict.fromkeys(passes, math.inf)
+    ways = list(passes)
+    for done in range(1, _ROUNDS + 1):
         for way in ways:
             best[way] = min(best[way], passes[way]())
-        ways = [way for way in ways if best[way] < _FAR_BEHIND * min(best.values())]
-    return min(ways, key=best.__getitem__)
+        if done >= _ROUNDS_FOR_ALL:
+            ways = [way for way in ways if best[way] < _FAR_BEHIND * min(best.values())]
+    return min(best, key=best.__getitem__)
 
 
 class _Pass:
