@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -65,31 +65,42 @@ def fresh_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[st
     return run
 
 
-@pytest.fixture(scope="session")
-def built_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of this checkout, built once a session without fetching anything."""
-    folder = tmp_path_factory.mktemp("wheel")
+def _built(target: str, folder: Path, pattern: str) -> Path:
+    """Wheel or source distribution of this checkout, without fetching anything."""
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
+        [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(folder)],
         cwd=ROOT,
         check=True,
         capture_output=True,
         timeout=300,
     )
-    (wheel,) = folder.glob("*.whl")
-    return wheel
+    (made,) = folder.glob(pattern)
+    return made
+
+
+@pytest.fixture(scope="session")
+def built_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout, built once a session."""
+    return _built("wheel", tmp_path_factory.mktemp("wheel"), "*.whl")
 
 
 @pytest.fixture(scope="session")
 def built_sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The source distribution of this checkout, built once a session."""
-    folder = tmp_path_factory.mktemp("sdist")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(folder)],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        timeout=300,
-    )
-    (archive,) = folder.glob("*.tar.gz")
-    return archive
+    return _built("sdist", tmp_path_factory.mktemp("sdist"), "*.tar.gz")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 kB: a memory file system where we may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except OSError:
+        done = False
+    if not done:
+        pytest.skip("mounting a small disk needs root on Linux")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)

@@ -115,22 +115,6 @@ def picture(tmp_path: Path, tissue: NDArray[np.uint8]) -> Path:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 64 kB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
-    try:
-        done = subprocess.run(mount, capture_output=True, check=False).returncode == 0
-    except OSError:
-        done = False
-    if not done:
-        pytest.skip("mounting a small disk needs root on Linux")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-@pytest.fixture
 def read_only(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """A folder that nobody may write into, not even root."""
     if hasattr(os, "geteuid") and os.geteuid() != 0:

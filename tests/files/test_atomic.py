@@ -32,22 +32,6 @@ def write(
             then()
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A disk of 64 kB: a memory file system where we may mount one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
-    try:
-        done = subprocess.run(mount, capture_output=True, check=False).returncode == 0
-    except OSError:
-        done = False
-    if not done:
-        pytest.skip("mounting a small disk needs root on Linux")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
 def test_new_and_replaced(tmp_path):
     path = tmp_path / "labels.tif"
     write(path, b"one", overwrite=False)
