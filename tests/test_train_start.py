@@ -90,3 +90,15 @@ def test_teaching_brings_the_loss_down_and_averages(script, capsys):
     before = loss()
     script.teach(network, fields, random, script.Phase("cultures", 0, 2, 12, 8e-3))
     assert loss() < before
+
+
+def test_weights_that_were_averaged_get_statistics_of_their_own(script):
+    torch.manual_seed(0)
+    network = script.to_channels_last(ConfidenceNetwork(3, 2))
+    random = np.random.default_rng(0)
+    fields = [script.fluorescent_field(0, 208)]
+    batches = [script.batch(fields, random) for _ in range(2)]
+    script.take_statistics(network, batches)
+    with torch.no_grad():
+        seen = torch.cat([network.stem[0](images) for images, _ in batches])
+    np.testing.assert_allclose(network.stem[1].running_mean, seen.mean((0, 2, 3)), atol=0.02)

@@ -38,3 +38,17 @@ def test_it_is_batch_normalisation_and_elu(shape, dtype, tolerance):
     close(norm.running_mean, plain.running_mean, tolerance)
     close(norm.running_var, plain.running_var, tolerance)
     assert norm.num_batches_tracked == 1
+
+
+@pytest.mark.parametrize("momentum", [0.3, None])
+def test_running_statistics_of_several_batches(momentum):
+    """Without a momentum they are the plain mean, as in torch."""
+    torch.manual_seed(0)
+    plain, norm = nn.BatchNorm2d(8, momentum=momentum), nn.BatchNorm2d(8, momentum=momentum)
+    for shift in range(3):
+        maps = torch.randn(2, 8, 16, 16).add(shift).contiguous(memory_format=torch.channels_last)
+        plain(maps)
+        normalise_elu(maps, norm)
+    close(norm.running_mean, plain.running_mean, 1e-5)
+    close(norm.running_var, plain.running_var, 1e-5)
+    assert norm.num_batches_tracked == plain.num_batches_tracked

@@ -39,12 +39,13 @@ def normalise_elu(maps: Tensor, norm: nn.BatchNorm2d) -> Tensor:
     assert norm.running_mean is not None
     assert norm.running_var is not None
     assert norm.num_batches_tracked is not None
-    assert norm.momentum is not None
     count = maps.numel() // maps.shape[1]
     with torch.no_grad():
         norm.num_batches_tracked += 1
-        norm.running_mean.lerp_(mean, norm.momentum)
-        norm.running_var.lerp_(variance * (count / max(1, count - 1)), norm.momentum)
+        # As torch has it: no momentum means the plain mean of all batches so far.
+        share = 1 / int(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
+        norm.running_mean.lerp_(mean, share)
+        norm.running_var.lerp_(variance * (count / max(1, count - 1)), share)
     return out
 
 
