@@ -331,3 +331,12 @@ def test_what_torch_throws_reaches_the_user_as_a_sentence(field, monkeypatch, ki
         result_of(field[0])
     assert isinstance(caught.value, PatchSegError)
     assert "\n" not in str(caught.value)
+
+
+def test_the_default_split_depth_follows_what_is_split(field):
+    """Cores add to the height, and nuclei that glow are smoother than stained ones."""
+    bright, _ = synthetic_fluorescence((128, 128), seed=2)
+    stained = result_of(field[0][:128, :128]).report["objects"]["split_depth"]
+    glowing = result_of(bright).report["objects"]["split_depth"]
+    assert 0 < glowing < stained
+    assert result_of(bright, split_depth=0.3).report["objects"]["split_depth"] == 0.3

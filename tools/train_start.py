@@ -69,7 +69,7 @@ def stack(image: Image, maps: Image) -> Image:
 # -- stained sections
 
 
-def stained_field(index: int, side: int, *, every_kind: bool, clumped: bool = False) -> Example:
+def stained_field(index: int, side: int, *, every_kind: bool) -> Example:
     """A field of its own nucleus diameter (10 to 46 px), density (0 to 0.55) and tissue."""
     random = np.random.default_rng([FIRST_SEED, index])
     diameter = float(np.exp(random.normal(np.log(21), 0.4)).clip(10, 46))
@@ -78,7 +78,7 @@ def stained_field(index: int, side: int, *, every_kind: bool, clumped: bool = Fa
         FIRST_SEED + index,
         nucleus_diameter=diameter,
         density=float(random.uniform(0, 0.55)),
-        tissue=Tissue.drawn(random, clumped=clumped) if every_kind else None,
+        tissue=Tissue.drawn(random) if every_kind else None,
     )
     maps = np.stack([labels > 0, core(labels)]).astype(np.float32)
     return lambda random: stack(stain(field, random), maps)
@@ -117,17 +117,14 @@ def compressed(image: NDArray[np.floating], quality: int) -> Image:
 # -- fluorescence
 
 
-def fluorescent_field(index: int, side: int, *, clumped: bool = False) -> Example:
+def fluorescent_field(index: int, side: int) -> Example:
     """A culture of its own nucleus diameter (10 to 46 px) and density (0.02 to 0.6)."""
     random = np.random.default_rng([FIRST_SEED, index])
     diameter = float(np.exp(random.uniform(np.log(10), np.log(46))))
     density = float(
         random.uniform(0.02, 0.2) if random.random() < 0.5 else random.uniform(0.2, 0.6)
     )
-    clumping = float(random.uniform(0, 0.9)) if clumped else 0.0
-    grown = culture(
-        (side, side), index, nucleus_diameter=diameter, density=density, clumping=clumping
-    )
+    grown = culture((side, side), index, nucleus_diameter=diameter, density=density)
     maps = np.stack([grown.labels > 0, core(grown.labels)]).astype(np.float32)
     return lambda random: stack(light(grown, random), maps)
 
@@ -175,8 +172,7 @@ class Phase:
     Attributes
     ----------
     fields : str
-        "plain", "of every kind", "cultures", or one of the latter two as "clumped, ...": nuclei lie
-        against and over each other.
+        "plain", "of every kind" or "cultures".
     first, count : int
         Which fields.
     steps : int
@@ -277,12 +273,10 @@ RECIPES = {
 def painted(phase: Phase) -> list[Example]:
     """Fields of a phase."""
     indices = range(phase.first, phase.first + phase.count)
-    fields = phase.fields.removeprefix("clumped, ")
-    clumped = fields != phase.fields
-    if fields == "cultures":
-        return [fluorescent_field(index, 256, clumped=clumped) for index in indices]
-    every_kind = fields == "of every kind"
-    return [stained_field(i, 320, every_kind=every_kind, clumped=clumped) for i in indices]
+    if phase.fields == "cultures":
+        return [fluorescent_field(index, 256) for index in indices]
+    every_kind = phase.fields == "of every kind"
+    return [stained_field(index, 320, every_kind=every_kind) for index in indices]
 
 
 def main() -> None:

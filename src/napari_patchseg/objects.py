@@ -27,8 +27,9 @@ from napari_patchseg.image.stain import choose_class, with_prior
 from napari_patchseg.method.settings import Settings
 from napari_patchseg.method.snapshot import ConfidenceMap, NucleusClass
 
-#: Defaults of the depth between two nuclei's peaks.
-SPLIT_DEPTH, SPLIT_DEPTH_WITH_CORES = 0.06, 0.2
+#: Defaults of the depth between two nuclei's peaks. Nuclei that glow are smooth: a shallow saddle
+#: between them is one; in stained ones it may be chromatin.
+SPLIT_DEPTH, SPLIT_DEPTH_WITH_CORES, FLUORESCENCE_SPLIT_DEPTH = 0.06, 0.2, 0.12
 #: Blurred edges belong to a nucleus that glows; elsewhere it is a half, as the start was taught.
 FLUORESCENCE_THRESHOLD = 0.4
 #: Pixels of an outline; larger images are outlined at reduced size.
@@ -118,7 +119,7 @@ def object_settings(
         threshold = _default_threshold(confidence, shown, pixels)
     depth = settings.split_depth
     if depth is None:
-        depth = SPLIT_DEPTH if core(confidence) is None else SPLIT_DEPTH_WITH_CORES
+        depth = _default_split_depth(confidence, pixels)
     return ObjectSettings(
         threshold=threshold,
         diameter=diameter,
@@ -134,6 +135,12 @@ def _default_threshold(
     if confidence.start == "random":
         return otsu(shown, pixels.valid)
     return FLUORESCENCE_THRESHOLD if pixels.kind == "bright on dark" else 0.5
+
+
+def _default_split_depth(confidence: ConfidenceMap, pixels: Pixels) -> float:
+    if core(confidence) is None:
+        return SPLIT_DEPTH
+    return FLUORESCENCE_SPLIT_DEPTH if pixels.kind == "bright on dark" else SPLIT_DEPTH_WITH_CORES
 
 
 def evidence(confidence: ConfidenceMap, pixels: Pixels, settings: Settings) -> NDArray[np.float32]:

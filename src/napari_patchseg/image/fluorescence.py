@@ -34,17 +34,11 @@ class Culture:
 
 
 def culture(
-    shape: tuple[int, int],
-    seed: int,
-    *,
-    nucleus_diameter: float = 24.0,
-    density: float = 0.3,
-    clumping: float = 0.0,
+    shape: tuple[int, int], seed: int, *, nucleus_diameter: float = 24.0, density: float = 0.3
 ) -> Culture:
     """Grow nuclei: everywhere, or in colonies with loose cells between them.
 
-    Parameters and errors are those of `napari_patchseg.image.synthetic.synthetic_field`; clumping
-    is how often a nucleus lies against another.
+    Parameters and errors are those of `napari_patchseg.image.synthetic.synthetic_field`.
     """
     size = check_field(shape, seed, nucleus_diameter, density)
     rng = np.random.default_rng([seed, *size, 1])
@@ -52,7 +46,7 @@ def culture(
     if rng.random() < 0.5:
         colonies = smooth_noise(rng, size, 6 * nucleus_diameter, octaves=2)
         cells = (colonies > rng.uniform(-0.8, 0.6)).astype(np.float32)
-    labels, chromatin, cover = scatter_nuclei(rng, cells, nucleus_diameter, density, clumping)
+    labels, chromatin, cover = scatter_nuclei(rng, cells, nucleus_diameter, density)
     return Culture(labels, chromatin, cover, nucleus_diameter)
 
 

@@ -31,10 +31,6 @@ _LYMPHOID = _Kind((0.62, 0.8), (1.0, 1.25), 0.04, (1.2, 1.7), 0.0, 0.22)
 _SPINDLE = _Kind((0.6, 0.85), (2.2, 4.2), 0.06, (0.8, 1.4), 0.05, 0.20)
 
 
-#: Share of a nucleus that may lie over others in a clump.
-MOST_OVERLAP = 0.25
-
-
 @dataclass(frozen=True)
 class Layout:
     """What lies where, each (H, W): shares in [0, 1], and coordinates that follow the fibres."""
@@ -84,11 +80,7 @@ def paint_nuclei(
     tries = int(3.2 * density * size[0] * size[1] / (math.pi / 4 * diameter**2)) + 1
     margin = 0.5 * diameter
     count = 0
-    placed: list[tuple[NDArray[np.float64], float]] = []
     for centre in rng.uniform(-margin, np.array(size) + margin, (tries, 2)):
-        clumped = tissue.clumping > 0 and bool(placed) and rng.random() < tissue.clumping
-        if clumped:
-            centre = _beside(rng, placed, diameter)
         row, column = (int(np.clip(v, 0, n - 1)) for v, n in zip(centre, size, strict=True))
         if layout.glass[row, column] > 0.3:
             continue
@@ -112,11 +104,9 @@ def paint_nuclei(
         # Neighbours may touch and dent each other a little, and a nucleus at the image's edge must
         # show enough of itself to be one.
         taken = int(inside.sum()) - int(free.sum())
-        most = rng.uniform(0.08, MOST_OVERLAP) if clumped else 0.08
-        if taken > most * inside.sum() or free.sum() < 0.3 * math.pi * radius**2:
+        if taken > 0.08 * inside.sum() or free.sum() < 0.3 * math.pi * radius**2:
             continue
         count += 1
-        placed.append((centre, radius))
         labels[window][free] = count
         focus = rng.uniform(0.02, 0.09)
         opacity = soft_step(1 - ratio, focus) * (free | ~inside)
@@ -127,27 +117,11 @@ def paint_nuclei(
         else:
             amount = _chromatin(rng, kind, ratio, coarse[window], fine[window])
         chromatin[window][here] = amount[here]
-        if clumped:  # both are seen where one lies over the other
-            chromatin[window] += amount * (inside & ~free) * rng.uniform(0.2, 0.8)
     return labels, chromatin, cover
 
 
-def _beside(
-    rng: np.random.Generator, placed: list[tuple[NDArray[np.float64], float]], diameter: float
-) -> NDArray[np.float64]:
-    """The centre of a nucleus that touches one of those placed, or comes near it."""
-    neighbour, radius = placed[rng.integers(len(placed))]
-    turn = rng.uniform(0, 2 * math.pi)
-    apart = (radius + 0.5 * diameter) * rng.uniform(0.7, 1.1)
-    return np.asarray(neighbour + apart * np.array((math.sin(turn), math.cos(turn))))
-
-
 def scatter_nuclei(
-    rng: np.random.Generator,
-    epithelium: Array,
-    diameter: float,
-    density: float,
-    clumping: float = 0.0,
+    rng: np.random.Generator, epithelium: Array, diameter: float, density: float
 ) -> tuple[NDArray[np.int32], Array, Array]:
     """Nuclei without tissue: those of epithelium where that is 1, some loose ones where it is 0.
 
@@ -155,7 +129,7 @@ def scatter_nuclei(
     """
     nothing = np.zeros_like(epithelium)
     layout = Layout(nothing, epithelium, nothing, nothing, nothing)
-    return paint_nuclei(rng, layout, diameter, density, Tissue(clumping=clumping))
+    return paint_nuclei(rng, layout, diameter, density, Tissue())
 
 
 def _chromatin(

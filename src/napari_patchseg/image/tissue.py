@@ -31,8 +31,6 @@ class Tissue:
         Range of the nuclei's haematoxylin in the epithelium.
     eosin, blue : float
         Eosin and haematoxylin of the epithelium beside that of the sample image.
-    clumping : float
-        How often a nucleus lies against another, or a little over it.
     """
 
     fat: float = 0.0
@@ -45,11 +43,10 @@ class Tissue:
     darkness: tuple[float, float] = (0.65, 1.2)
     eosin: float = 1.0
     blue: float = 1.0
-    clumping: float = 0.0
 
     @classmethod
-    def drawn(cls, rng: np.random.Generator, *, clumped: bool = False) -> Tissue:
-        """Tissue of any kind, with clumps of nuclei or without: what the start is taught with."""
+    def drawn(cls, rng: np.random.Generator) -> Tissue:
+        """Tissue of any kind: what the start weights are taught with."""
         low, high = sorted(rng.uniform(0.25, 0.6, 2))
         dirty = rng.random() < 0.5
         return cls(
@@ -63,5 +60,4 @@ class Tissue:
             darkness=(0.6, 1.2),
             eosin=float(np.exp(rng.normal(0, 0.2))),
             blue=float(np.exp(rng.normal(0, 0.25))),
-            clumping=float(rng.uniform(0, 0.8)) if clumped else 0.0,
         )

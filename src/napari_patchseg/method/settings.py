@@ -109,7 +109,7 @@ class Settings(BaseModel):
         gt=0,
         le=2,
         description="Depth between two nuclei's peaks, in expected radii; None: 0.2 with a map of "
-        "cores, which adds to the height, else 0.06.",
+        "cores, which adds to the height (0.12 in fluorescence), else 0.06.",
     )
 
     @model_validator(mode="after")
