@@ -123,6 +123,7 @@ IDEAS = {
     "anchor 80": Idea(training={"anchor": 80.0}),
     "the last step's weights, no running mean": Idea(training={"averaging": 0.0}),
     "learning rate 3e-4 instead of 2e-3": Idea(training={"learning_rate": 3e-4}),
+    "8 crops a step instead of 4": Idea(training={"batch_size": 8}),
     "60 steps, whatever the rule": Idea(training={"stop_at_convergence": False}),
     "patches of 30 px every 12 px": Idea(training={"patch_size": 30, "stride": 12}),
     "similarity cross-entropy": Idea(training={"similarity": "cross-entropy"}),
