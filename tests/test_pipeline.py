@@ -340,3 +340,15 @@ def test_the_default_split_depth_follows_what_is_split(field):
     glowing = result_of(bright).report["objects"]["split_depth"]
     assert 0 < glowing < stained
     assert result_of(bright, split_depth=0.3).report["objects"]["split_depth"] == 0.3
+
+
+def test_most_of_the_image_being_empty_is_no_collapse():
+    """Crops without nuclei come often there; what is found in the rest must not be lost."""
+    bright, truth = synthetic_fluorescence((128, 128), seed=2)
+    image = np.full((700, 700), 3, np.uint8)
+    image[:128, :128] = np.maximum(image[:128, :128], bright)
+    *_, result = run(Pixels.from_array(image), Settings.create(**MACHINE, max_steps=12))
+    assert result.warnings == []
+    assert result.report["stop_reason"] in ("converged", "step limit")
+    assert result.labels.max() > 0.5 * truth.max()
+    assert agreement(truth, result.labels[:128, :128]).dice > 0.7

@@ -69,6 +69,12 @@ def test_few_nuclei_are_no_collapse():
     assert not CollapseRule().update([Spread(0.0, 0.005, 0.98)], skipped=False)
 
 
+def test_crops_in_which_the_start_sees_hardly_anything_either_are_no_collapse():
+    speck = Spread(0.0, 0.004, 0.7)
+    assert not CollapseRule().update([EMPTY, EMPTY], skipped=False, seen=[speck, EMPTY])
+    assert CollapseRule().update([EMPTY, EMPTY], skipped=False, seen=[HEALTHY, EMPTY])
+
+
 def test_many_skipped_steps_in_a_row_are_a_collapse():
     rule = CollapseRule(skips=3)
     seen = [rule.update([HEALTHY], skipped) for skipped in (True, True, False, True, True, True)]

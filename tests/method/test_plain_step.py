@@ -62,7 +62,7 @@ def test_three_steps_in_float32_are_the_plain_ones(plain_step, source, layout):
     for number in (1, 2, 3):
         pixels, _, _ = same_crops._crops()
         loss, within, between = plain(torch.from_numpy(pixels), number)
-        result, spreads, _ = trainer.step(number, Control())
+        result, spreads, *_ = trainer.step(number, Control())
         assert result.loss.item() == pytest.approx(loss, rel=1e-5)
         assert result.positive_separation == pytest.approx(within, rel=1e-3)
         assert result.negative_separation == pytest.approx(between, rel=1e-3)

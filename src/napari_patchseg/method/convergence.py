@@ -122,8 +122,20 @@ class CollapseRule:
     def __post_init__(self) -> None:
         self._skipped = 0
 
-    def update(self, classes: Sequence[Spread], skipped: bool) -> bool:
-        """Take in the confidences of each class; true if the run has collapsed."""
+    def update(self, classes: Sequence[Spread], skipped: bool, seen: Sequence[Spread] = ()) -> bool:
+        """Take in a step; true if the run has collapsed.
+
+        Parameters
+        ----------
+        classes : sequence of Spread
+            The confidences of each class.
+        skipped : bool
+            Whether the step was skipped.
+        seen : sequence of Spread
+            What a start sees in the same crops, class by class. Where its means are near 0 (or 1)
+            too, the crops are empty, as many are of an image with few nuclei: they tell nothing.
+        """
         self._skipped = self._skipped + 1 if skipped else 0
         flat = all(spread.is_flat(self.margin) for spread in classes)
-        return flat or self._skipped >= self.skips
+        empty = bool(seen) and all(abs(spread.mean - 0.5) > 0.5 - self.margin for spread in seen)
+        return (flat and not empty) or self._skipped >= self.skips

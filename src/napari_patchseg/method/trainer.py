@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from .contrast import Contrast, contrast
 from .convergence import Spread
@@ -19,6 +21,26 @@ from .scale import InputScale, rescale
 from .settings import Settings
 from .snapshot import Cancelled, Control, SampledPatches
 from .source import PixelSource
+
+
+class Step(NamedTuple):
+    """What one training step brought.
+
+    Attributes
+    ----------
+    contrast : Contrast
+        The contrastive loss and both separations.
+    spreads, seen : list of Spread
+        Each class's confidences in the crops, and what the start sees there; the latter is empty
+        without a start.
+    patches : SampledPatches
+        The windows.
+    """
+
+    contrast: Contrast
+    spreads: list[Spread]
+    seen: list[Spread]
+    patches: SampledPatches
 
 
 class Trainer:
@@ -81,8 +103,8 @@ class Trainer:
         )
         return self.optimiser
 
-    def step(self, number: int, control: Control) -> tuple[Contrast, list[Spread], SampledPatches]:
-        """One training step; returns the contrast, each class's confidences, and the windows.
+    def step(self, number: int, control: Control) -> Step:
+        """One training step.
 
         Raises `Cancelled`, before it moves the weights, where the control asks for the end.
         """
@@ -109,8 +131,11 @@ class Trainer:
             generator=self.generator,
         )
         loss = result.loss
+        seen: list[Spread] = []
         if self.start is not None:
-            agreement = settings.anchor * self._disagreement(inputs, logits, number)
+            target = self._seen_by_start(inputs, number)
+            seen = _spreads(target)
+            agreement = settings.anchor * binary_cross_entropy_with_logits(logits, target)
             loss = agreement if loss is None else loss + agreement
             _go_on(control)
         if loss is not None:
@@ -119,7 +144,8 @@ class Trainer:
             loss.backward()
             optimiser.step()
             self._average()
-        return result, _spreads(confidence.detach()), _patches(number, windows, origins, owners)
+        patches = _patches(number, windows, origins, owners)
+        return Step(result, _spreads(confidence.detach()), seen, patches)
 
     def _average(self) -> None:
         if self.network is self.learner:
@@ -133,17 +159,16 @@ class Trainer:
             for held, newest in zip(self.network.buffers(), self.learner.buffers(), strict=True):
                 held.copy_(newest)
 
-    def _disagreement(self, inputs: Tensor, logits: Tensor, number: int) -> Tensor:
-        """Cross-entropy with what the start sees in the same crops.
+    def _seen_by_start(self, inputs: Tensor, number: int) -> Tensor:
+        """What the start sees in the same crops: confidences (N, K, H, W).
 
         They are turned by a right angle more each step, so that the maps come to agree with every
-        turn; the contrast may sharpen them but not carry them away.
+        turn; agreeing with it, the contrast may sharpen the maps but not carry them away.
         """
         turns = number % 4
         with torch.no_grad(), autocast(self.settings):
             seen = self.teacher.logits(torch.rot90(inputs, turns, (2, 3)))
-        target = torch.rot90(seen.float(), -turns, (2, 3)).sigmoid()
-        return torch.nn.functional.binary_cross_entropy_with_logits(logits, target)
+        return torch.rot90(seen.float(), -turns, (2, 3)).sigmoid()
 
     def _scaled(self, images: Tensor, owners: NDArray[np.int64]) -> Tensor:
         scaled = [self.scales[owner](one[None]) for owner, one in zip(owners, images, strict=True)]

@@ -103,7 +103,7 @@ def train(
         # A given-up step of a random start has moved the batch statistics.
         before = weights_of(trainer.network) if start is None else None
         try:
-            result, spreads, patches = trainer.step(
+            result, spreads, seen, patches = trainer.step(
                 step, control if step > settled + 1 else Control()
             )
         except Cancelled:
@@ -114,7 +114,7 @@ def train(
             )
             return
         state: State = "separating"
-        if collapse.update(spreads, result.loss is None and start is None):
+        if collapse.update(spreads, result.loss is None and start is None, seen):
             state = "collapsed"
             recoveries.append(_recover(trainer, good, len(recoveries), step))
             converged = ConvergenceRule.for_start(settings.start)
