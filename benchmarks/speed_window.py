@@ -217,12 +217,21 @@ def _lateness(window: _Window) -> dict[str, Any]:
     window.until(lambda: window.shows("negative patches"))
     window.wait(1)
     live = session.presenter.live
-    written: list[tuple[str, Any]] = []
+    written: list[tuple[float, str, Any]] = []
     writers = {name: getattr(live, name) for name in _WRITERS}
     for name, writer in writers.items():
-        setattr(live, name, lambda shown, n=name, w=writer: (written.append((n, shown)), w(shown)))
+        setattr(
+            live,
+            name,
+            lambda shown, n=name, w=writer: (
+                written.append((time.perf_counter(), n, shown)),
+                w(shown),
+            ),
+        )
+    written.clear()
+    began = time.perf_counter()
     streaming = watch()
-    maps = sum(name == "write_map" for name, _ in written)
+    maps = sum(name == "write_map" for _, name, _ in written)
     streaming["maps"] = maps / WATCHED
     panel.run.stream_box.setChecked(False)
     window.wait(1)
@@ -230,18 +239,8 @@ def _lateness(window: _Window) -> dict[str, Any]:
     session.stop()
     window.until(lambda: not session.is_busy)
     window.wait(1)
-    shown = {name: [data for n, data in written if n == name][-2:] for name in writers}
-    number = [0]
-
-    def repaint() -> None:
-        number[0] += 1
-        for turn, (name, writer) in enumerate(writers.items()):
-            data = shown[name][number[0] % 2]
-            QTimer.singleShot(20 * turn, lambda w=writer, d=data: w(d))
-
-    timer = QTimer()
-    timer.timeout.connect(repaint)
-    timer.start(int(1000 * WATCHED / maps))
+    for when, name, shown in written:  # the same once more, at the same times
+        QTimer.singleShot(int(1000 * (when - began)), lambda w=writers[name], data=shown: w(data))
     states["repainting"] = {**watch(), "maps": maps / WATCHED}
     return {**states, "training, not streaming": quiet, "training and streaming": streaming}
 

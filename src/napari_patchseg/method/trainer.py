@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from .adam import Adam
 from .contrast import Contrast, contrast
 from .convergence import Spread
 from .inference import autocast, input_scale, prepare, to_batch
@@ -89,19 +90,14 @@ class Trainer:
         self.featuriser = featuriser.to(settings.device) if featuriser is not None else None
         self.random = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
-        # Made when it is first needed: torch imports for a second before its first optimiser, and
-        # the first map need not wait for that.
-        self.optimiser: torch.optim.Optimizer | None = None
+        self.new_optimiser(settings.learning_rate)
 
-    def new_optimiser(self, learning_rate: float) -> torch.optim.Optimizer:
+    def new_optimiser(self, learning_rate: float) -> None:
         """Adam over what is learnt, without the past of the one before."""
         parameters = list(self.learner.parameters())
         if self.featuriser is not None:
             parameters += list(self.featuriser.parameters())
-        self.optimiser = torch.optim.Adam(
-            parameters, lr=learning_rate, weight_decay=self.settings.weight_decay, fused=True
-        )
-        return self.optimiser
+        self.optimiser = Adam(parameters, learning_rate, self.settings.weight_decay)
 
     def step(self, number: int, control: Control) -> Step:
         """One training step.
@@ -139,10 +135,9 @@ class Trainer:
             loss = agreement if loss is None else loss + agreement
             _go_on(control)
         if loss is not None:
-            optimiser = self.optimiser or self.new_optimiser(settings.learning_rate)
-            optimiser.zero_grad(set_to_none=True)
+            self.optimiser.zero_grad()
             loss.backward()
-            optimiser.step()
+            self.optimiser.step()
             self._average()
         patches = _patches(number, windows, origins, owners)
         return Step(result, _spreads(confidence.detach()), seen, patches)

@@ -93,6 +93,9 @@ def segment_nuclei(viewer: napari.viewer.Viewer) -> None:
     viewer : Viewer
         Injected by napari.
     """
+    from .preload import preload
+
+    preload()  # first of all: the panel is made meanwhile
     from napari.utils.notifications import show_error
 
     from napari_patchseg.errors import PatchSegError

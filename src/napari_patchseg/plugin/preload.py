@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
 import importlib
 import logging
 import threading
+from collections.abc import Iterator
 
 LOG = logging.getLogger(__name__)
 
@@ -25,10 +28,8 @@ class Preload(threading.Thread):
         """Import."""
         try:
             import_pipeline()
-            for load in (import_tables, import_optimiser):
-                if self._hurried.is_set() or not threading.main_thread().is_alive():
-                    return
-                load()
+            if not self._hurried.is_set() and threading.main_thread().is_alive():
+                import_tables()
         except Exception:  # whatever it is, the run meets it too
             LOG.info("An early import failed.", exc_info=True)
 
@@ -41,22 +42,32 @@ class Preload(threading.Thread):
         self.join()
 
 
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Without collecting garbage meanwhile: what is imported stays, and napari's is much to search.
+
+    A fifth of the time that an import of torch takes in a window.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@uncollected()
 def import_pipeline() -> None:
     """What a run begins with."""
     importlib.import_module("napari_patchseg.pipeline")
     importlib.import_module("safetensors.torch")  # reads the start's weights
 
 
+@uncollected()
 def import_tables() -> None:
     """What napari's Shapes layers keep their features in: napari imports it with the first."""
     importlib.import_module("pandas")
-
-
-def import_optimiser() -> None:
-    """What torch imports for its first optimiser, as long as it takes for torch itself."""
-    import torch
-
-    torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
 
 
 def preload() -> Preload:

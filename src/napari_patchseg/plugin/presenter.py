@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from .worker import Mail
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-#: Seconds after which windows are drawn anew even where no new map has come.
+#: Least seconds between two drawings of a run's windows: sixty shapes cost more than a map.
 _PATCHES_SECONDS = 1.0
 #: Milliseconds from one layer's new data to the next one's: the window does other things meanwhile.
 _APART_MS = 20
@@ -52,7 +53,8 @@ class Presenter(QObject):
         self._viewer = unwrap(viewer)
         self._record: RunRecord | None = None
         self._nucleus = NucleusClass(0, False, float("nan"))
-        self._patches_step, self._patches_time = 0, 0.0
+        self._patches_shown: tuple[int, NucleusClass] | None = None
+        self._patches_time = -math.inf
         self._asked = self._written = 0
         self.streaming = True
         self._to_write: list[Callable[[], None]] = []
@@ -89,7 +91,7 @@ class Presenter(QObject):
         """A new run begins."""
         self.clear()
         self._record = record
-        self._patches_step = 0
+        self._patches_shown, self._patches_time = None, -math.inf
         assert self.live is not None
         self.live.begin(record.canvas)
 
@@ -108,29 +110,33 @@ class Presenter(QObject):
         if mail.shown is not None:
             self._show_map(mail.shown)
             self._shown_of = mail.made
-        self._show_patches(new_map=mail.shown is not None)
+        self._show_patches(last=mail.result is not None)
 
     def _show_map(self, shown: ShownMap) -> None:
         self._nucleus = shown.nucleus
         if self.live is not None:
             self.live.write_map(shown)
 
-    def _show_patches(self, *, new_map: bool) -> None:
+    def _show_patches(self, *, last: bool = False) -> None:
+        """Show the newest windows if it is their turn.
+
+        That of the last ones, and of a class that has just been chosen, is always.
+        """
         record, live = self._record, self.live
         if record is None or live is None or record.last is None or record.made is None:
             return
-        patches = record.last.patches
-        now = time.monotonic()
-        due = new_map or now - self._patches_time > _PATCHES_SECONDS
-        if patches is None or not due or (patches.step == self._patches_step and not new_map):
+        patches, shown, now = record.last.patches, self._patches_shown, time.monotonic()
+        if patches is None:
             return
-        self._patches_step, self._patches_time = patches.step, now
+        fresh = shown is None or patches.step != shown[0]
+        chosen = shown is None or not _same_class(self._nucleus, shown[1])
+        if not chosen and not (fresh and (last or now - self._patches_time > _PATCHES_SECONDS)):
+            return
+        self._patches_shown, self._patches_time = (patches.step, self._nucleus), now
         positive, negative = show_patches(patches, record.canvas, self._nucleus)
-        # Each layer in a turn of its own: together they would hold up the window for too long.
-        self._to_write = [
-            lambda: live.write_positive(positive),
-            lambda: live.write_negative(negative),
-        ]
+        live.write_positive(positive)
+        # In a turn of its own: both together would hold up the window for too long.
+        self._to_write = [lambda: live.write_negative(negative)]
         self._apart.start()
 
     def finish(self) -> None:
@@ -257,7 +263,7 @@ class Presenter(QObject):
         if newest and self.streaming and not same:
             self._show_map(shown)
             self._shown_of = made
-            self._show_patches(new_map=True)
+            self._show_patches()
         if drawing.labels is None or drawing.report is None:
             return
         if drawing.request.number <= self._written:

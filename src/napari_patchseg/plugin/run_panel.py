@@ -85,9 +85,9 @@ class RunPanel(QWidget):
         self.stop_button.clicked.connect(lambda: session.stop())
         self.stream_box.toggled.connect(self._on_stream)
         session.state_changed.connect(self._show_state)
-        session.progressed.connect(self._show_progress)
+        session.progressed.connect(self._show_all)
         self._show_state()
-        self._show_progress()
+        self._show_all()
 
     def _on_pause(self) -> None:
         if self._session.state in (RunState.PAUSED, RunState.PAUSING):
@@ -116,6 +116,16 @@ class RunPanel(QWidget):
         if self.state_label.text() != words:
             self.state_label.setText(words)
 
+    def _show_all(self) -> None:
+        # A progress bar draws itself at once, and the whole window with it; so it waits its turn.
+        self.bar.setUpdatesEnabled(False)
+        self._show_progress()
+        self.bar.setUpdatesEnabled(True)
+        pixels = None if self._session.record is None else self._session.record.pixels
+        self.image_label.setText("" if pixels is None else pixels.description)
+        self.image_label.setVisible(pixels is not None)
+        self._show_words()
+
     def _show_progress(self) -> None:
         record = self._session.record
         last = None if record is None else record.last
@@ -134,10 +144,6 @@ class RunPanel(QWidget):
             self.bar.setRange(0, 1)
             self.bar.setValue(0)
             self.bar.setFormat("")
-        pixels = None if record is None else record.pixels
-        self.image_label.setText("" if pixels is None else pixels.description)
-        self.image_label.setVisible(pixels is not None)
-        self._show_words()
 
 
 def in_words(seconds: float) -> str:
