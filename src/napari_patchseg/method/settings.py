@@ -56,7 +56,7 @@ class Settings(BaseModel):
 
     # -- optimisation (section 4)
     crop_size: int = Field(200, ge=64, le=1024, description="Side of a training crop in pixels.")
-    batch_size: int = Field(4, ge=1, le=64, description="Crops per step.")
+    batch_size: int = Field(3, ge=1, le=64, description="Crops per step.")
     learning_rate: float = Field(2e-3, gt=0, le=0.1, description="Adam's learning rate.")
     weight_decay: float = Field(1e-4, ge=0, le=1, description="Adam's weight decay.")
     anchor: float = Field(

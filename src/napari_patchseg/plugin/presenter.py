@@ -110,7 +110,7 @@ class Presenter(QObject):
         if mail.shown is not None:
             self._show_map(mail.shown)
             self._shown_of = mail.made
-        self._show_patches(last=mail.result is not None)
+        self._show_patches(last=mail.paused is True)
 
     def _show_map(self, shown: ShownMap) -> None:
         self._nucleus = shown.nucleus
@@ -134,13 +134,17 @@ class Presenter(QObject):
             return
         self._patches_shown, self._patches_time = (patches.step, self._nucleus), now
         positive, negative = show_patches(patches, record.canvas, self._nucleus)
-        live.write_positive(positive)
-        # In a turn of its own: both together would hold up the window for too long.
-        self._to_write = [lambda: live.write_negative(negative)]
+        # Each layer in a turn of its own: together they would hold up the window for too long.
+        self._to_write = [
+            lambda: live.write_positive(positive),
+            lambda: live.write_negative(negative),
+        ]
         self._apart.start()
 
     def finish(self) -> None:
         """The run has ended: what still waits for its turn is written now."""
+        if self.streaming:
+            self._show_patches(last=True)
         while self._to_write:
             self._write_next()
 
