@@ -37,6 +37,18 @@ def test_rgb_is_scaled_by_255():
     assert np.allclose(whole(pixels), np.moveaxis(image, -1, 0) / 255)
 
 
+@pytest.mark.parametrize("channels", [None, 1, 2])
+def test_reading_leaves_the_image_as_it_was(channels):
+    image = disks().astype(np.float32)
+    if channels is not None:
+        image = np.stack([image] * channels)
+    before = image.copy()
+    pixels = Pixels.from_array(image, channel_axis=None if channels is None else 0)
+    pixels.prior()
+    assert not np.array_equal(whole(pixels)[0], image.reshape(-1, *image.shape[-2:])[0])
+    assert np.array_equal(image, before)
+
+
 def test_alpha_is_left_out():
     image = tissue()
     with_alpha = np.dstack([image, np.full(image.shape[:2], 9, np.uint8)])

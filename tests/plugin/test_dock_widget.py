@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox, QPushButton, QWidget
+from qtpy.QtWidgets import QApplication, QFileDialog, QLabel, QMessageBox, QPushButton, QWidget
 
 from napari_patchseg.method.settings import PRESETS, Settings
 from napari_patchseg.plugin.dock_widget import PatchSegWidget
@@ -410,6 +410,22 @@ def test_activity_dock_can_stop_the_run(
     QTest.mouseClick(bar.cancel_button, Qt.MouseButton.LeftButton)
     wait(lambda: not panel.session.is_busy)
     assert panel.session.state is RunState.STOPPED
+
+
+def test_naparis_spinner_does_not_take_the_run_its_time(
+    viewer: Any, panel: PatchSegWidget, layer: Any, long: Settings, wait: Wait
+) -> None:
+    """Each of its frames composes the window anew."""
+    from napari.resources import LOADING_GIF_PATH
+
+    labels = panel.window().findChildren(QLabel)
+    movies = [label.movie() for label in labels if label.movie() is not None]
+    (spinner,) = (movie for movie in movies if movie.fileName() == LOADING_GIF_PATH)
+    train_without_end(panel, long, wait)
+    assert 0 < spinner.speed() < 50
+    panel.session.stop()
+    wait(lambda: not panel.session.is_busy)
+    assert spinner.speed() == 100
 
 
 def test_save_labels_and_read_them_back(

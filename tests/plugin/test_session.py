@@ -15,6 +15,7 @@ from napari_patchseg.errors import PatchSegError
 from napari_patchseg.method.settings import Settings
 from napari_patchseg.objects import make_labels
 from napari_patchseg.plugin.layer_source import source_of
+from napari_patchseg.plugin.live_layers import LiveLayers
 from napari_patchseg.plugin.session import TrainingSession
 from napari_patchseg.plugin.states import RunState
 
@@ -84,7 +85,7 @@ def test_live_layers_change_while_it_trains(
         shown = live[0].metadata["napari_patchseg"]["step"]
         maps.add((shown, live[0].data.tobytes()))
         windows.add(live[1].metadata["napari_patchseg"]["step"])
-        return len(windows) >= 3 and len(maps) >= 3  # windows come faster than maps
+        return len(windows) >= 3 and len(maps) >= 3  # either may come first
 
     wait(seen)
     steps = [number for number, _ in maps]
@@ -92,6 +93,47 @@ def test_live_layers_change_while_it_trains(
     assert len({pixels for _, pixels in maps}) == len(maps)
     assert list(viewer.layers)[1:] == live
     assert live[1].nshapes + live[2].nshapes <= 60
+
+
+def test_windows_are_drawn_once_a_second_and_at_the_end(
+    viewer: Any,
+    session: TrainingSession,
+    layer: Any,
+    long: Settings,
+    quick: Settings,
+    wait: Wait,
+    qtbot: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Sixty shapes cost more than a map: with each step they would take the window's time."""
+    written: list[int] = []
+    write = LiveLayers.write_positive
+
+    def count(live: LiveLayers, shown: Any) -> None:
+        written.append(shown.features["step"][0] if len(shown.rectangles) else 0)
+        write(live, shown)
+
+    monkeypatch.setattr(LiveLayers, "write_positive", count)
+    session.start(source_of(viewer, layer), long)
+    wait(lambda: "slide negative patches" in viewer.layers)
+    written.clear()
+    first = step(session)
+    qtbot.wait(2500)
+    assert len(written) <= 3
+    assert step(session) > first + len(written)
+    session.pause()
+    wait(lambda: session.state is RunState.PAUSED)
+    wait(lambda: written and written[-1] in (0, step(session)))
+    session.stop()
+    wait(lambda: not session.is_busy)
+    session.start(source_of(viewer, layer), quick)
+    wait(lambda: not session.is_busy)
+    assert written[-1] in (0, quick.max_steps)
+    shown = {
+        viewer.layers[f"slide {name} patches"].metadata["napari_patchseg"]["step"]
+        for name in ("positive", "negative")
+    }
+    assert quick.max_steps in shown
 
 
 def test_windows_are_where_the_crops_were(
