@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import ndimage as ndi
 
-from napari_patchseg.image.content import expected_diameter, has_structure
+from napari_patchseg.image.content import _crops, expected_diameter, has_structure
 from napari_patchseg.image.fluorescence import synthetic_fluorescence
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.image.synthetic import synthetic_field
@@ -72,3 +74,26 @@ def test_a_large_image_is_looked_at_through_crops():
     slide = np.full((2300, 2300, 3), 240, np.uint8)
     slide[-700:, -700:] = image
     assert has_structure(Pixels.from_array(slide))
+
+
+def test_few_nuclei_in_much_noise_are_seen():
+    image, _ = synthetic_field((256, 256), seed=1)
+    noise = np.random.default_rng(0).normal(230, 12, (1100, 1100, 3)).clip(0, 255)
+    slide = noise.astype(np.uint8)
+    assert not has_structure(Pixels.from_array(slide))
+    slide[:256, -256:] = image
+    assert has_structure(Pixels.from_array(slide))
+
+
+@given(st.integers(64, 3000), st.integers(64, 3000))
+def test_crops_stay_inside_and_cover_what_they_can(height, width):
+    looks = _crops((height, width))
+    assert 1 <= len(looks) <= 9
+    for rows, columns in looks:
+        assert 0 <= rows.start < rows.stop <= height
+        assert 0 <= columns.start < columns.stop <= width
+    if max(height, width) <= 3 * 512:
+        covered = np.zeros((height, width), bool)
+        for look in looks:
+            covered[look] = True
+        assert covered.all()

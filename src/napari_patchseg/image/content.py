@@ -15,22 +15,24 @@ STRUCTURE_TO_NOISE = 1.3
 #: ... and must have this much contrast: in units of stain, or as a share of the value range.
 #: Fluorescence may use a few of 255 grey values only.
 CONTRAST = {"stained": 0.0015, "dark on light": 0.01, "bright on dark": 0.002}
-#: Images above this many pixels are looked at through nine crops.
+#: Images above this many pixels have their diameter estimated in at most nine crops.
 _WHOLE_PIXELS = 4_000_000
 _CROP = 512
+_MOST_CROPS = 3
 
 
 def has_structure(pixels: Pixels) -> bool:
     """Whether anything in the image is of the size and contrast of nuclei.
 
     Compares the prior's standard deviation between scales of 2 and 20 px with that below 1 px:
-    noise, empty glass and evenly coloured fields have none of the former.
+    noise, empty glass and evenly coloured fields have none of the former. Crop by crop, at most
+    nine: a few nuclei in one of them are enough, however empty the others.
     """
     contrast = CONTRAST[pixels.kind]
     _, height, width = pixels.shape
     return any(
         _structured(pixels.prior((rows.start, columns.start, rows.stop, columns.stop)), contrast)
-        for rows, columns in _looks((height, width))
+        for rows, columns in _crops((height, width))
     )
 
 
@@ -49,13 +51,19 @@ def _structured(prior: NDArray[np.float32], contrast: float) -> bool:
 
 
 def _looks(shape: tuple[int, int]) -> list[tuple[slice, slice]]:
-    """The whole image, or nine evenly spaced crops of a large one."""
+    """The whole image, or crops of a large one."""
     height, width = shape
-    if height * width <= _WHOLE_PIXELS:
-        return [np.s_[0:height, 0:width]]
-    tall, wide = min(_CROP, height), min(_CROP, width)
-    return [
-        np.s_[int(row) : int(row) + tall, int(column) : int(column) + wide]
-        for row in np.linspace(0, height - tall, 3, dtype=int)
-        for column in np.linspace(0, width - wide, 3, dtype=int)
-    ]
+    return [np.s_[0:height, 0:width]] if height * width <= _WHOLE_PIXELS else _crops(shape)
+
+
+def _crops(shape: tuple[int, int]) -> list[tuple[slice, slice]]:
+    """Evenly spaced crops: all of an image that they suffice for, else a sample."""
+    (tops, tall), (lefts, wide) = (_cuts(side) for side in shape)
+    return [np.s_[row : row + tall, column : column + wide] for row in tops for column in lefts]
+
+
+def _cuts(side: int) -> tuple[list[int], int]:
+    """Where crops of a side begin, and their length."""
+    length = min(_CROP, side)
+    number = min(_MOST_CROPS, -(-side // _CROP))
+    return [int(cut) for cut in np.linspace(0, side - length, number, dtype=int)], length

@@ -322,13 +322,14 @@ def _work(request: RunRequest, control: RunControl, mailbox: Mailbox, chosen: Sh
         for item in items:
             if isinstance(item, Snapshot):
                 control.paused_before = control.paused_seconds
+                if item.patches is not None:
+                    import_tables()  # done already, but for a run that followed the panel at once
                 mailbox.post(
                     point=None if item.patches is None else _point(item),
                     snapshot=item,
                     progress=None,  # of an earlier phase
                     **_map_news(item.confidence, pixels, request, control, chosen),
                 )
-                import_tables()  # done already, but for a run that followed the panel at once
             elif isinstance(item, pipeline.Progress):
                 mailbox.post(progress=item)
             else:
