@@ -88,11 +88,12 @@ def test_few_nuclei_in_much_noise_are_seen():
 @given(st.integers(64, 3000), st.integers(64, 3000))
 def test_crops_stay_inside_and_cover_what_they_can(height, width):
     looks = _crops((height, width))
-    assert 1 <= len(looks) <= 9
     for rows, columns in looks:
         assert 0 <= rows.start < rows.stop <= height
         assert 0 <= columns.start < columns.stop <= width
-    if max(height, width) <= 3 * 512:
+    if height * width > 4_000_000:
+        assert len(looks) <= 9
+    else:
         covered = np.zeros((height, width), bool)
         for look in looks:
             covered[look] = True

@@ -428,6 +428,33 @@ def test_naparis_spinner_does_not_take_the_run_its_time(
     assert spinner.speed() == 100
 
 
+CLOSING = """
+import sys, napari, numpy as np
+from qtpy.QtWidgets import QApplication
+from napari_patchseg.plugin.layer_menu import find_panel
+viewer = napari.Viewer(show=False)
+layer = viewer.add_image(np.random.default_rng(0).integers(0, 255, (128, 128, 3), np.uint8))
+panel = find_panel(viewer)
+panel.segment(layer)
+for _ in range(20):
+    QApplication.processEvents()
+assert panel.session.is_busy
+window = viewer.window._qt_window
+viewer.close()
+window.deleteLater()
+for _ in range(20):
+    QApplication.sendPostedEvents(None, 52)  # of deferred deletion
+    QApplication.processEvents()
+print("closed")
+"""
+
+
+def test_the_window_may_be_destroyed_in_the_middle_of_a_run(
+    fresh_python: Callable[..., Any], qapp: Any
+) -> None:
+    assert "closed" in fresh_python("-c", CLOSING).stdout
+
+
 def test_save_labels_and_read_them_back(
     viewer: Any,
     panel: PatchSegWidget,

@@ -49,12 +49,14 @@ def test_a_failure_is_left_to_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     thread = Preload()
     thread.start()
     thread.hurry()
+    thread.join()
     assert not raised
 
 
 def test_a_run_waits_for_no_more_than_it_needs(fresh_python: Callable[..., Any]) -> None:
     code = (
-        "import sys; from napari_patchseg.plugin.preload import preload; preload().hurry();"
+        "import sys; from napari_patchseg.plugin.preload import preload;"
+        "preload().hurry(); preload().join();"
         "assert 'napari_patchseg.pipeline' in sys.modules;"
         "assert 'pandas' not in sys.modules"
     )
@@ -63,6 +65,7 @@ def test_a_run_waits_for_no_more_than_it_needs(fresh_python: Callable[..., Any])
 
 @pytest.mark.parametrize("collecting", [True, False])
 def test_collecting_garbage_is_left_as_it_was(collecting: bool) -> None:
+    preload().join()  # of an earlier test
     was = gc.isenabled()
     (gc.enable if collecting else gc.disable)()
     try:

@@ -14,8 +14,8 @@ import pytest
 from napari_patchseg.errors import PatchSegError
 from napari_patchseg.method.settings import Settings
 from napari_patchseg.objects import make_labels
+from napari_patchseg.plugin import presenter
 from napari_patchseg.plugin.layer_source import source_of
-from napari_patchseg.plugin.live_layers import LiveLayers
 from napari_patchseg.plugin.session import TrainingSession
 from napari_patchseg.plugin.states import RunState
 
@@ -107,33 +107,30 @@ def test_windows_are_drawn_once_a_second_and_at_the_end(
 ) -> None:
     """Sixty shapes cost more than a map: with each step they would take the window's time."""
     written: list[int] = []
-    write = LiveLayers.write_positive
+    show = presenter.show_patches
 
-    def count(live: LiveLayers, shown: Any) -> None:
-        written.append(shown.features["step"][0] if len(shown.rectangles) else 0)
-        write(live, shown)
+    def count(patches: Any, *others: Any) -> Any:
+        written.append(patches.step)
+        return show(patches, *others)
 
-    monkeypatch.setattr(LiveLayers, "write_positive", count)
-    session.start(source_of(viewer, layer), long)
+    monkeypatch.setattr(presenter, "show_patches", count)
+    chosen = {"nucleus_class": 0, "nucleus_polarity": "direct"}  # one that changes is shown at once
+    session.start(source_of(viewer, layer), long.replace(**chosen))
     wait(lambda: "slide negative patches" in viewer.layers)
     written.clear()
-    first = step(session)
     qtbot.wait(2500)
     assert len(written) <= 3
-    assert step(session) > first + len(written)
     session.pause()
     wait(lambda: session.state is RunState.PAUSED)
-    wait(lambda: written and written[-1] in (0, step(session)))
+    wait(lambda: written and written[-1] == step(session))
+    session.resume()
+    wait(lambda: step(session) > written[-1] + 2)
     session.stop()
     wait(lambda: not session.is_busy)
-    session.start(source_of(viewer, layer), quick)
+    assert written[-1] == session.record.model.steps
+    session.start(source_of(viewer, layer), quick.replace(**chosen))
     wait(lambda: not session.is_busy)
-    assert written[-1] in (0, quick.max_steps)
-    shown = {
-        viewer.layers[f"slide {name} patches"].metadata["napari_patchseg"]["step"]
-        for name in ("positive", "negative")
-    }
-    assert quick.max_steps in shown
+    assert written[-1] == quick.max_steps
 
 
 def test_windows_are_where_the_crops_were(

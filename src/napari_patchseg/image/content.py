@@ -15,18 +15,18 @@ STRUCTURE_TO_NOISE = 1.3
 #: ... and must have this much contrast: in units of stain, or as a share of the value range.
 #: Fluorescence may use a few of 255 grey values only.
 CONTRAST = {"stained": 0.0015, "dark on light": 0.01, "bright on dark": 0.002}
-#: Images above this many pixels have their diameter estimated in at most nine crops.
+#: Images above this many pixels are sampled: by so many crops along each side.
 _WHOLE_PIXELS = 4_000_000
 _CROP = 512
-_MOST_CROPS = 3
+_SAMPLED_CROPS = 3
 
 
 def has_structure(pixels: Pixels) -> bool:
     """Whether anything in the image is of the size and contrast of nuclei.
 
     Compares the prior's standard deviation between scales of 2 and 20 px with that below 1 px:
-    noise, empty glass and evenly coloured fields have none of the former. Crop by crop, at most
-    nine: a few nuclei in one of them are enough, however empty the others.
+    noise, empty glass and evenly coloured fields have none of the former. Crop by crop: a
+    few nuclei in one of them are enough, however empty the others.
     """
     contrast = CONTRAST[pixels.kind]
     _, height, width = pixels.shape
@@ -51,19 +51,22 @@ def _structured(prior: NDArray[np.float32], contrast: float) -> bool:
 
 
 def _looks(shape: tuple[int, int]) -> list[tuple[slice, slice]]:
-    """The whole image, or crops of a large one."""
+    """The whole image as one, or crops of a large one."""
     height, width = shape
     return [np.s_[0:height, 0:width]] if height * width <= _WHOLE_PIXELS else _crops(shape)
 
 
 def _crops(shape: tuple[int, int]) -> list[tuple[slice, slice]]:
-    """Evenly spaced crops: all of an image that they suffice for, else a sample."""
-    (tops, tall), (lefts, wide) = (_cuts(side) for side in shape)
+    """Evenly spaced crops: all of an image, or a sample of a large one."""
+    sampled = shape[0] * shape[1] > _WHOLE_PIXELS
+    (tops, tall), (lefts, wide) = (_cuts(side, sampled) for side in shape)
     return [np.s_[row : row + tall, column : column + wide] for row in tops for column in lefts]
 
 
-def _cuts(side: int) -> tuple[list[int], int]:
-    """Where crops of a side begin, and their length."""
+def _cuts(side: int, sampled: bool) -> tuple[list[int], int]:
+    """Where crops along a side begin, and their length."""
     length = min(_CROP, side)
-    number = min(_MOST_CROPS, -(-side // _CROP))
+    number = -(-side // _CROP)
+    if sampled:
+        number = min(number, _SAMPLED_CROPS)
     return [int(cut) for cut in np.linspace(0, side - length, number, dtype=int)], length

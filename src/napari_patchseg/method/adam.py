@@ -32,7 +32,9 @@ class Adam:
         self._parameters = list(parameters)
         self._means = [torch.zeros_like(one) for one in self._parameters]
         self._squares = [torch.zeros_like(one) for one in self._parameters]
-        self._steps = [torch.zeros((), device=one.device) for one in self._parameters]
+        self._steps = [
+            torch.zeros((), dtype=torch.float32, device=one.device) for one in self._parameters
+        ]
 
     def zero_grad(self) -> None:
         """Forget the gradients."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 
@@ -43,8 +44,10 @@ class Activity:
             total=0, desc=f"Segment nuclei in {name}", cancel_callback=stop
         )
         self._text = ""
-        self._moved = -_SECONDS
-        _set_spinner_speed(_SPINNER_SPEED)
+        self._moved = -math.inf
+        # Looked for once: a window that is being closed has no children to search.
+        self._spinners = list(_spinners())
+        self._set_spinner_speed(_SPINNER_SPEED)
 
     def update(self, done: int, total: int, text: str) -> None:
         """Show how far the run is, and its state in words.
@@ -54,13 +57,14 @@ class Activity:
         progress = self._progress
         if progress is None:
             return
-        if progress.total != total:
+        new_phase = progress.total != total
+        if new_phase:
             progress.total = total
         if text != self._text:
             self._text = text
             progress.set_description(f"{self._name}: {text}")
         now = time.monotonic()
-        due = now - self._moved > _SECONDS or done == total
+        due = new_phase or done == total or now - self._moved > _SECONDS
         if due and done != progress.n and self._progress is not None:
             self._moved = now
             progress.update(done - progress.n)
@@ -69,19 +73,19 @@ class Activity:
         """Take the line away."""
         progress, self._progress = self._progress, None
         if progress is not None:
-            _set_spinner_speed(100)
+            self._set_spinner_speed(100)
             with contextlib.suppress(RuntimeError):  # the window has gone before
                 progress.close()
 
+    def _set_spinner_speed(self, speed: int) -> None:
+        """Set the speed of the spinner in napari's status bar, in per cent.
 
-def _set_spinner_speed(speed: int) -> None:
-    """Set the speed of the spinner in napari's status bar, in per cent.
-
-    Beside a canvas of OpenGL every frame of it composes the whole window anew, 33 times a second;
-    without a graphics card that takes a quarter of the processor from the run that it announces.
-    """
-    for spinner in _spinners():
-        spinner.setSpeed(speed)
+        Beside a canvas of OpenGL every frame of it composes the whole window anew, 33 times a
+        second; without a graphics card that takes a fifth of a run's speed (docs/benchmarks.md).
+        """
+        for spinner in self._spinners:
+            with contextlib.suppress(RuntimeError):  # it has gone with its window
+                spinner.setSpeed(speed)
 
 
 def _spinners() -> Iterator[QMovie]:

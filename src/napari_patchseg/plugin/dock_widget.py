@@ -80,7 +80,7 @@ class PatchSegWidget(QWidget):
         shutdown = self.session.shutdown
         self.destroyed.connect(lambda *_: shutdown())
         self._refresh()
-        QTimer.singleShot(0, preload)  # when it is shown: imports slow down whatever is beside them
+        QTimer.singleShot(0, preload)  # nothing was asked for yet: the panel comes first
 
     # -- what one can ask for
 

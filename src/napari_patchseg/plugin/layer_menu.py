@@ -95,7 +95,7 @@ def segment_nuclei(viewer: napari.viewer.Viewer) -> None:
     """
     from .preload import preload
 
-    preload()  # first of all: the panel is made meanwhile
+    preload()  # a run was asked for: it waits for nothing but this
     from napari.utils.notifications import show_error
 
     from napari_patchseg.errors import PatchSegError

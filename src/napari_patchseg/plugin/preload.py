@@ -7,6 +7,7 @@ import functools
 import gc
 import importlib
 import logging
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -34,19 +35,18 @@ class Preload(threading.Thread):
             LOG.info("An early import failed.", exc_info=True)
 
     def hurry(self) -> None:
-        """Import what a run begins with, and no more: wait for that. Not for the GUI's thread.
+        """Import what a run begins with, and no more.
 
         An import beside the run would take the interpreter from it, and spoil its timings.
         """
         self._hurried.set()
-        self.join()
 
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
     """Without collecting garbage meanwhile: what is imported stays, and napari's is much to search.
 
-    A fifth of the time that an import of torch takes in a window.
+    Of the time that an import of torch takes in a window a fifth is this (docs/benchmarks.md).
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -64,10 +64,12 @@ def import_pipeline() -> None:
     importlib.import_module("safetensors.torch")  # reads the start's weights
 
 
-@uncollected()
 def import_tables() -> None:
     """What napari's Shapes layers keep their features in: napari imports it with the first."""
-    importlib.import_module("pandas")
+    if "pandas" in sys.modules:
+        return
+    with uncollected():
+        importlib.import_module("pandas")
 
 
 def preload() -> Preload:

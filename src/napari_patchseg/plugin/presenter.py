@@ -123,11 +123,9 @@ class Presenter(QObject):
         That of the last ones, and of a class that has just been chosen, is always.
         """
         record, live = self._record, self.live
-        if record is None or live is None or record.last is None or record.made is None:
+        if record is None or live is None or record.patches is None or record.made is None:
             return
-        patches, shown, now = record.last.patches, self._patches_shown, time.monotonic()
-        if patches is None:
-            return
+        patches, shown, now = record.patches, self._patches_shown, time.monotonic()
         fresh = shown is None or patches.step != shown[0]
         chosen = shown is None or not _same_class(self._nucleus, shown[1])
         if not chosen and not (fresh and (last or now - self._patches_time > _PATCHES_SECONDS)):
@@ -147,6 +145,10 @@ class Presenter(QObject):
             self._show_patches(last=True)
         while self._to_write:
             self._write_next()
+
+    def drop(self) -> None:
+        """The run has ended, and what still waits for its turn shall not be written."""
+        self._to_write.clear()
 
     def _write_next(self) -> None:
         if self._to_write and self.streaming:

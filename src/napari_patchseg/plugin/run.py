@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QElapsedTimer, QObject, QTimer, Signal
 
 from napari_patchseg.method.settings import Settings
-from napari_patchseg.method.snapshot import ConfidenceMap, Snapshot
+from napari_patchseg.method.snapshot import ConfidenceMap, SampledPatches, Snapshot
 
 from .layer_source import LayerSource
 from .overlays import Canvas
@@ -41,6 +41,8 @@ class RunRecord:
         Of the phase under way, where it is not training.
     last : Snapshot or None
         The last step's.
+    patches : SampledPatches or None
+        The last step's windows; a step that was given up has none.
     history : list
         (step, loss, positive separation, negative separation) of all steps.
     made, whole : ConfidenceMap or None
@@ -60,6 +62,7 @@ class RunRecord:
     pixels: Pixels | None = None
     progress: Progress | None = None
     last: Snapshot | None = None
+    patches: SampledPatches | None = None
     history: list[tuple[int, float, float, float]] = field(default_factory=list)
     made: ConfidenceMap | None = None
     whole: ConfidenceMap | None = None
@@ -76,6 +79,8 @@ class RunRecord:
         if mail.progress is not None or mail.snapshot is not None:
             self.progress = mail.progress
         self.last = mail.snapshot or self.last
+        if mail.snapshot is not None:
+            self.patches = mail.snapshot.patches or self.patches
         self.made = mail.made or self.made
         self.whole = mail.whole or self.whole
         if mail.snapshot is not None and mail.snapshot.model is not None:

@@ -85,9 +85,9 @@ class RunPanel(QWidget):
         self.stop_button.clicked.connect(lambda: session.stop())
         self.stream_box.toggled.connect(self._on_stream)
         session.state_changed.connect(self._show_state)
-        session.progressed.connect(self._show_all)
+        session.progressed.connect(self._show_progress)
         self._show_state()
-        self._show_all()
+        self._show_progress()
 
     def _on_pause(self) -> None:
         if self._session.state in (RunState.PAUSED, RunState.PAUSING):
@@ -116,34 +116,31 @@ class RunPanel(QWidget):
         if self.state_label.text() != words:
             self.state_label.setText(words)
 
-    def _show_all(self) -> None:
-        # A progress bar draws itself at once, and the whole window with it; so it waits its turn.
-        self.bar.setUpdatesEnabled(False)
-        self._show_progress()
-        self.bar.setUpdatesEnabled(True)
+    def _show_progress(self) -> None:
+        bar = self._bar()
+        if bar != (self.bar.maximum(), self.bar.value(), self.bar.format()):
+            maximum, value, text = bar
+            # Else it would draw itself at once, and with it the whole window.
+            self.bar.setUpdatesEnabled(False)
+            self.bar.setRange(0, maximum)
+            self.bar.setValue(value)
+            self.bar.setFormat(text)
+            self.bar.setUpdatesEnabled(True)
         pixels = None if self._session.record is None else self._session.record.pixels
         self.image_label.setText("" if pixels is None else pixels.description)
         self.image_label.setVisible(pixels is not None)
         self._show_words()
 
-    def _show_progress(self) -> None:
+    def _bar(self) -> tuple[int, int, str]:
+        """Maximum, value and text of the progress bar; a maximum of 0 is for nobody knows."""
         record = self._session.record
         last = None if record is None else record.last
         phase = None if record is None or not self._session.is_busy else record.progress
         if phase is not None and phase.total > 1:
-            self.bar.setRange(0, phase.total)
-            self.bar.setValue(phase.done)
-            self.bar.setFormat(f"{phase.message} %p%")
-        elif last is not None:
-            self.bar.setRange(0, last.max_steps)
-            self.bar.setValue(last.step)
-            self.bar.setFormat(f"step {last.step} of {last.max_steps}")
-        elif self._session.is_busy:
-            self.bar.setRange(0, 0)
-        else:
-            self.bar.setRange(0, 1)
-            self.bar.setValue(0)
-            self.bar.setFormat("")
+            return phase.total, phase.done, f"{phase.message} %p%"
+        if last is not None:
+            return last.max_steps, last.step, f"step {last.step} of {last.max_steps}"
+        return (0, 0, "") if self._session.is_busy else (1, 0, "")
 
 
 def in_words(seconds: float) -> str:

@@ -243,7 +243,11 @@ class TrainingSession(QObject):
         self._run.ended.connect(self._on_ended)
         TrainingSession._latest = weakref.ref(self)
         self._watch = SourceWatch(self._viewer, request.source, self.stop)
-        self._activity = Activity(request.source.name, self.stop)
+        activity = Activity(request.source.name, self.stop)
+        if self._run is None:  # napari processes events meanwhile: the panel was closed
+            activity.close()
+            return
+        self._activity = activity
         self._set_state(RunState.STARTING, "getting ready")
         self._run.start()
 
@@ -291,7 +295,10 @@ class TrainingSession(QObject):
             self._watch.tell = self._note_end
             self._watch.check()  # changes in place may have come without an event
         self._let_go()
-        self.presenter.finish()
+        if self._ended_because is None:
+            self.presenter.finish()
+        else:  # what is still to be drawn may not fit the image any more
+            self.presenter.drop()
         run.deleteLater()
         self._finish(run.request)
         self.results_changed.emit()

@@ -302,11 +302,12 @@ def sentence(error: BaseException, what: str) -> TrainingError:
 
 
 def _work(request: RunRequest, control: RunControl, mailbox: Mailbox, chosen: ShownClass) -> None:
-    pixels = request.source.open()  # needs no torch: its import goes on meanwhile
-    preload().hurry()
-    from napari_patchseg import pipeline
-
     _give_way()  # torch's threads, which do not exist yet, take over what this one has
+    imports = preload()
+    imports.hurry()
+    pixels = request.source.open()  # needs no torch: its import goes on meanwhile
+    imports.join()
+    from napari_patchseg import pipeline
 
     settings = pipeline.resolve(request.settings)
     mailbox.post(pixels=pixels, settings=settings)
