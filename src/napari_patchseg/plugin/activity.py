@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import math
-import time
 from collections.abc import Callable, Iterator
 
 from napari.resources import LOADING_GIF_PATH
 from napari.utils import cancelable_progress
+from qtpy.QtCore import QTimer
 from qtpy.QtGui import QMovie
 from qtpy.QtWidgets import QApplication, QLabel
 
-#: Least seconds between two moves of the line's bar: with each napari draws the window.
-_SECONDS = 1.0
+#: Milliseconds from news to the line that tells them: with each move napari draws the window.
+_INTERVAL_MS = 500
 #: Per cent of its speed at which napari's spinner turns beside a run.
 _SPINNER_SPEED = 15
 
@@ -43,34 +42,36 @@ class Activity:
         self._progress: _StoppableProgress | None = _StoppableProgress(
             total=0, desc=f"Segment nuclei in {name}", cancel_callback=stop
         )
+        self._newest = (0, 0, "")
         self._text = ""
-        self._moved = -math.inf
+        self._timer = QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_INTERVAL_MS)
+        self._timer.timeout.connect(self._show)
         # Looked for once: a window that is being closed has no children to search.
         self._spinners = list(_spinners())
         self._set_spinner_speed(_SPINNER_SPEED)
 
     def update(self, done: int, total: int, text: str) -> None:
-        """Show how far the run is, and its state in words.
+        """Show soon how far the run is, and its state in words."""
+        self._newest = (done, total, text)
+        if not self._timer.isActive():
+            self._timer.start()
 
-        napari processes events meanwhile: whoever calls this may be called again before it returns.
-        """
-        progress = self._progress
-        if progress is None:
-            return
-        new_phase = progress.total != total
-        if new_phase:
-            progress.total = total
-        if text != self._text:
+    def _show(self) -> None:
+        # In a turn of its own, and asking anew each time: napari processes events meanwhile.
+        done, total, text = self._newest
+        if self._progress is not None and self._progress.total != total:
+            self._progress.total = total
+        if self._progress is not None and text != self._text:
             self._text = text
-            progress.set_description(f"{self._name}: {text}")
-        now = time.monotonic()
-        due = new_phase or done == total or now - self._moved > _SECONDS
-        if due and done != progress.n and self._progress is not None:
-            self._moved = now
-            progress.update(done - progress.n)
+            self._progress.set_description(f"{self._name}: {text}")
+        if self._progress is not None and done != self._progress.n:
+            self._progress.update(done - self._progress.n)
 
     def close(self) -> None:
         """Take the line away."""
+        self._timer.stop()
         progress, self._progress = self._progress, None
         if progress is not None:
             self._set_spinner_speed(100)

@@ -31,6 +31,9 @@ class Preload(threading.Thread):
             import_pipeline()
             if not self._hurried.is_set() and threading.main_thread().is_alive():
                 import_tables()
+                # What torch brings makes the next search through everything long: now, while
+                # nothing moves in the window, rather than in the middle of a run.
+                gc.collect()
         except Exception:  # whatever it is, the run meets it too
             LOG.info("An early import failed.", exc_info=True)
 

@@ -266,7 +266,7 @@ class TrainingSession(QObject):
         self.progressed.emit()
         if mail.made is not None or mail.result is not None:
             self.results_changed.emit()
-        self._report_activity(mail)  # last: it processes events
+        self._report_activity(mail)
 
     def _enter_state(self, mail: Mail) -> None:
         if mail.paused and self._state is RunState.PAUSING:
