@@ -118,6 +118,20 @@ def test_the_diameter_is_estimated(radius):
     assert estimate_diameter(prior.astype(np.float32)) == pytest.approx(2 * radius, rel=0.15)
 
 
+def test_a_stroke_of_a_pen_is_no_nucleus():
+    row, column = np.mgrid[:300, :300]
+    disks = (row % 30 - 15) ** 2 + (column % 30 - 15) ** 2 < 8**2
+    prior = ndi.gaussian_filter((disks | (abs(row - column) < 40)).astype(np.float32), 1)
+    assert np.count_nonzero(abs(row - column) < 40) > 2 * np.count_nonzero(disks)
+    assert estimate_diameter(prior) == pytest.approx(16, rel=0.15)
+
+
+def test_larger_nuclei_than_it_knows_have_the_largest_diameter():
+    row, column = np.mgrid[:300, :300]
+    disks = (row % 150 - 75) ** 2 + (column % 150 - 75) ** 2 < 60**2
+    assert estimate_diameter(ndi.gaussian_filter(disks.astype(np.float32), 1)) == 80
+
+
 def test_without_objects_the_diameter_is_that_at_40x():
     assert estimate_diameter(np.zeros((100, 100), np.float32)) == 24
 

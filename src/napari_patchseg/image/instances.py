@@ -24,6 +24,8 @@ _T = TypeVar("_T")
 OPENING = 3 / 24
 CLOSING = 2 / 24
 SMOOTHING = 1 / 24
+#: Within these, in pixels, a diameter is estimated.
+SMALLEST_DIAMETER, LARGEST_DIAMETER = 8, 80
 #: Smallest object as a share of a disk of the expected diameter.
 SMALLEST = 0.2
 #: An object's core must be that much surer than the threshold, in logits: 0.9 at 0.5.
@@ -224,7 +226,8 @@ def estimate_diameter(nuclei: NDArray[np.float32]) -> float:
     """Expected nucleus diameter in pixels, from a map that is larger where nuclei are.
 
     Objects of the map at Otsu's threshold, split as nuclei are; the median of their equivalent
-    diameters, each object weighing as its area, within [8, 80]; 24 where there are none.
+    diameters, each object weighing as its area, within [8, 80]; 24 where there are none. What is
+    larger than that is left out beside others: a pen's stroke would weigh more than all nuclei.
 
     Parameters
     ----------
@@ -238,5 +241,8 @@ def estimate_diameter(nuclei: NDArray[np.float32]) -> float:
     if len(areas) == 0:
         return 24.0
     order = np.sort(areas)
+    small = order[order <= math.pi / 4 * LARGEST_DIAMETER**2]
+    order = small if len(small) else order
     middle = order[np.searchsorted(order.cumsum(), order.sum() / 2)]
-    return float(np.clip(2 * math.sqrt(middle / math.pi), 8, 80))
+    diameter = 2 * math.sqrt(middle / math.pi)
+    return float(np.clip(diameter, SMALLEST_DIAMETER, LARGEST_DIAMETER))
