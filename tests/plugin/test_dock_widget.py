@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QFileDialog, QLabel, QMessageBox, QPushButton, QWidget
 
 from napari_patchseg.method.settings import PRESETS, Settings
+from napari_patchseg.plugin.activity import Activity
 from napari_patchseg.plugin.dock_widget import PatchSegWidget
 from napari_patchseg.plugin.layer_source import METADATA_KEY, Region
 from napari_patchseg.plugin.states import RunState
@@ -410,6 +412,26 @@ def test_activity_dock_can_stop_the_run(
     QTest.mouseClick(bar.cancel_button, Qt.MouseButton.LeftButton)
     wait(lambda: not panel.session.is_busy)
     assert panel.session.state is RunState.STOPPED
+
+
+def test_activity_line_moves_twice_a_second(viewer: Any, qtbot: Any) -> None:
+    """With each of its moves napari draws the window."""
+    activity = Activity("slide", lambda: None)
+    progress = activity._progress
+    assert progress is not None
+    moves: list[int] = []
+    progress.events.value.connect(lambda event: moves.append(event.value))
+    start = time.perf_counter()
+    for done in range(1, 31):
+        activity.update(done, 60, "separating")
+        qtbot.wait(50)
+    qtbot.waitUntil(lambda: bool(moves) and moves[-1] == 30)
+    assert len(moves) <= 2 * (time.perf_counter() - start) + 1
+    assert progress.total == 60
+    activity.update(31, 60, "separating")
+    activity.close()
+    qtbot.wait(600)
+    assert moves[-1] == 30
 
 
 def test_naparis_spinner_does_not_take_the_run_its_time(

@@ -79,8 +79,7 @@ class RunRecord:
         if mail.progress is not None or mail.snapshot is not None:
             self.progress = mail.progress
         self.last = mail.snapshot or self.last
-        if mail.snapshot is not None:
-            self.patches = mail.snapshot.patches or self.patches
+        self.patches = mail.patches or self.patches
         self.made = mail.made or self.made
         self.whole = mail.whole or self.whole
         if mail.snapshot is not None and mail.snapshot.model is not None:

@@ -16,7 +16,13 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_patchseg.errors import PatchSegError, TrainingError
 from napari_patchseg.method.settings import Settings
-from napari_patchseg.method.snapshot import ConfidenceMap, Control, NucleusClass, Snapshot
+from napari_patchseg.method.snapshot import (
+    ConfidenceMap,
+    Control,
+    NucleusClass,
+    SampledPatches,
+    Snapshot,
+)
 
 from .layer_source import LayerSource
 from .overlays import Canvas, ShownMap, show_map
@@ -156,6 +162,7 @@ class Mail:
 
     points: list[tuple[int, float, float, float]] = field(default_factory=list)
     snapshot: Snapshot | None = None
+    patches: SampledPatches | None = None
     made: ConfidenceMap | None = None
     shown: ShownMap | None = None
     whole: ConfidenceMap | None = None
@@ -329,6 +336,8 @@ def _work(request: RunRequest, control: RunControl, mailbox: Mailbox, chosen: Sh
                     point=None if item.patches is None else _point(item),
                     snapshot=item,
                     progress=None,  # of an earlier phase
+                    # a step that was given up has none, and must not hide the last ones
+                    **({} if item.patches is None else {"patches": item.patches}),
                     **_map_news(item.confidence, pixels, request, control, chosen),
                 )
             elif isinstance(item, pipeline.Progress):
