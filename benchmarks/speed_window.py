@@ -228,7 +228,6 @@ def _lateness(window: _Window) -> dict[str, Any]:
                 w(shown),
             ),
         )
-    written.clear()
     began = time.perf_counter()
     streaming = watch()
     maps = sum(name == "write_map" for _, name, _ in written)
