@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from napari_patchseg.image.pixels import Box, Pixels
 from napari_patchseg.method import hardware
 from napari_patchseg.method.inference import input_scale, predict_tiles, prepare
 from napari_patchseg.method.model import Model
-from napari_patchseg.method.settings import Settings
+from napari_patchseg.method.settings import Magnification, Settings
 from napari_patchseg.method.snapshot import (
     Cancelled,
     ConfidenceMap,
@@ -31,6 +32,7 @@ from napari_patchseg.method.snapshot import (
 )
 from napari_patchseg.method.source import PixelSource
 from napari_patchseg.method.training import train
+from napari_patchseg.nucleus_size import choose_magnification, magnification_for
 from napari_patchseg.objects import ClassChooser, diameter_in_pixels, labelling
 from napari_patchseg.provenance import nucleus_class, provenance
 
@@ -199,6 +201,11 @@ class _Run:
         self.history: list[tuple[int, float, float, float]] = []
         self.warnings = [text for image in self.images for text in image.warnings]
 
+    @cached_property
+    def start(self) -> Mapping[str, torch.Tensor]:
+        """The synthetic start for the kind of image."""
+        return start_weights(self.first.kind)
+
     def sources(self, settings: Settings) -> list[PixelSource]:
         """The images as the settings' start takes them."""
         if settings.start == "random":
@@ -208,11 +215,12 @@ class _Run:
     def steps(self, labelled: bool) -> Iterator[Snapshot | Progress | Segmentation]:
         yield Progress("starting", 0, 1, "getting ready")
         start = time.perf_counter()
-        diameter_in_pixels(
-            self.settings, self.pixel_size
-        )  # a wrong unit should fail before training
+        # A wrong unit should fail before training.
+        diameter = diameter_in_pixels(self.settings, self.pixel_size)
         self.settings = resolve(self.settings)
         promising = self.model is not None or any(map(has_structure, self.images))
+        if self.settings.magnification == "auto":
+            self.settings = self.settings.replace(magnification=self._magnification(diameter))
         self.seconds["starting"] = time.perf_counter() - start
         if not promising:
             yield self._nothing(None, 0, labelled)
@@ -240,13 +248,23 @@ class _Run:
             labels, objects = yield from self._label(confidence)
         yield self._result(labels, confidence, steps, reason, objects)
 
+    def _magnification(self, diameter: float | None) -> Magnification:
+        """The one that nuclei of the expected diameter need, or what the first image shows."""
+        trained = self.settings if self.model is None else self.model.settings
+        if trained.start == "random":
+            return "1"  # made for this image, at whatever size its nuclei have
+        if diameter is not None:
+            return magnification_for(diameter)
+        weights = self.start if self.model is None else self.model.weights
+        return choose_magnification(self.first.as_rgb(), self.settings, weights)
+
     def _train(self) -> Generator[Snapshot | Progress, None, ConfidenceMap | None]:
         start = time.perf_counter()
         last: Snapshot | None = None
         for last in train(
             self.sources(self.settings),
             self.settings,
-            start=start_weights(self.first.kind) if self.settings.start == "synthetic" else None,
+            start=self.start if self.settings.start == "synthetic" else None,
             choose_class=self.choose,
             control=self.control,
         ):

@@ -33,6 +33,7 @@ def quick():
         max_steps=6,
         learning_rate=1e-3,
         stop_at_convergence=False,
+        magnification="1",
         device="cpu",
         precision="float32",
         memory_format="contiguous",

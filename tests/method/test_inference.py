@@ -8,6 +8,7 @@ from napari_patchseg.method.inference import predict, predict_tiles, tiles
 from napari_patchseg.method.network import ConfidenceNetwork
 from napari_patchseg.method.scale import InputScale
 from napari_patchseg.method.snapshot import Cancelled, Control
+from napari_patchseg.method.source import ArraySource
 
 SCALE = InputScale.of_the_paper(3)
 
@@ -53,7 +54,29 @@ def disks_and_network(disks):
 
     torch.manual_seed(1)
     machine = {"device": "cpu", "precision": "float32", "memory_format": "contiguous", "threads": 1}
-    return disks, ConfidenceNetwork(3, 2).eval(), Settings.create(**machine)
+    quick = Settings.create(**machine, magnification="1")
+    return disks, ConfidenceNetwork(3, 2).eval(), quick
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    magnification=st.sampled_from(["0.25", "0.5", "1.5", "2"]),
+    tile=st.integers(40, 170),
+    height=st.integers(90, 128),
+    width=st.integers(120, 160),
+)
+def test_tiled_equals_untiled_at_any_magnification(
+    disks_and_network, magnification, tile, height, width
+):
+    disks, network, quick = disks_and_network
+    part = ArraySource(disks.read((0, 0, height, width)))
+    quick = quick.replace(magnification=magnification)
+    whole = predict(network, part, quick, SCALE, tile=1000)
+    assert whole.shape == (2, height, width)
+    assert np.allclose(predict(network, part, quick, SCALE, tile=tile), whole, atol=1e-4)
+    box = (31, 17, 77, 98)
+    boxed = predict(network, part, quick, SCALE, box=box, tile=tile)
+    assert np.allclose(boxed, whole[:, 31:77, 17:98], atol=1e-4)
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])

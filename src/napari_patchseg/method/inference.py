@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .magnification import grain
 from .network import HALO, ConfidenceNetwork
 from .scale import InputScale
 from .settings import Settings
@@ -24,6 +26,16 @@ def tiles(height: int, width: int, tile: int = TILE) -> Iterator[Box]:
     for row in range(0, height, tile):
         for column in range(0, width, tile):
             yield row, column, min(row + tile, height), min(column + tile, width)
+
+
+def halo(magnification: float) -> int:
+    """Pixels of the image on each side that a confidence depends on: 83 at a magnification of 1.
+
+    Resampling, there and back, asks for a little more.
+    """
+    if magnification == 1:
+        return HALO
+    return math.ceil((HALO + 2) / magnification) + 2 * math.ceil(1 / magnification)
 
 
 def prepare(network: ConfidenceNetwork, settings: Settings) -> ConfidenceNetwork:
@@ -99,8 +111,8 @@ def predict_tiles(
 ) -> Iterator[tuple[int, int]]:
     """Fill ``out`` with confidences, one tile at a time.
 
-    Every tile is read with a halo of the receptive field (83 px), so that the result is that of one
-    forward pass over the whole image, whatever the tile size.
+    Every tile is read with a halo of the receptive field (83 px of what the network sees), so that
+    the result is that of one forward pass over the whole image, whatever the tile size.
 
     Parameters
     ----------
@@ -109,7 +121,7 @@ def predict_tiles(
     source : PixelSource
         The image.
     settings : Settings
-        Resolved: device, precision and memory format are taken from it.
+        Resolved: device, precision, memory format and magnification are taken from it.
     scale : InputScale
         From pixels to the network's input.
     out : ndarray
@@ -119,7 +131,7 @@ def predict_tiles(
     control : Control or None
         Checked before every tile, and a few times within it.
     tile : int
-        Side of a tile in pixels.
+        Side of a tile in pixels, as the network sees them.
 
     Yields
     ------
@@ -133,7 +145,9 @@ def predict_tiles(
     """
     _, height, width = source.shape
     top, left, bottom, right = box or (0, 0, height, width)
-    boxes = list(tiles(bottom - top, right - left, tile))
+    magnification = float(settings.magnification)
+    unit, margin = grain(magnification), halo(magnification)
+    boxes = list(tiles(bottom - top, right - left, max(1, int(tile / magnification))))
 
     def go_on() -> None:
         if control is not None and control.cancelled:
@@ -144,14 +158,16 @@ def predict_tiles(
     try:
         for done, (row0, column0, row1, column1) in enumerate(boxes, 1):
             go_on()
+            # From whole pixels of the network to whole pixels, as in one pass over the image.
             wide = (
-                max(0, top + row0 - HALO),
-                max(0, left + column0 - HALO),
-                min(height, top + row1 + HALO),
-                min(width, left + column1 + HALO),
+                max(0, top + row0 - margin) // unit * unit,
+                max(0, left + column0 - margin) // unit * unit,
+                min(height, -(-(top + row1 + margin) // unit) * unit),
+                min(width, -(-(left + column1 + margin) // unit) * unit),
             )
             with torch.inference_mode(), autocast(settings):
-                confidence = network(scale(to_batch(source.read(wide)[None], settings)), go_on)
+                pixels = scale(to_batch(source.read(wide)[None], settings))
+                confidence = network(pixels, go_on, magnification)
             inner = confidence[
                 0,
                 :,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .magnification import magnified, restored
 from .normalisation import channels_are_last, normalise_elu
 
 WIDTH = 8
@@ -93,22 +94,33 @@ class ConfidenceNetwork(nn.Module):
         self.residuals = nn.Sequential(*(_Residual(WIDTH, d) for d in DILATIONS))
         self.head = nn.Conv2d(WIDTH, classes, 1)
 
-    def logits(self, image: Tensor, between: Callable[[], None] | None = None) -> Tensor:
+    def logits(
+        self,
+        image: Tensor,
+        between: Callable[[], None] | None = None,
+        magnification: float = 1.0,
+    ) -> Tensor:
         """Confidence before the sigmoid, (N, K, H, W).
 
-        ``between`` is called before every residual block; it may raise, to give the pass up.
+        ``between`` is called before every residual block; it may raise, to give the pass up. At a
+        magnification the image is resampled for the network, and what it finds back again.
         """
-        out: Tensor = self.stem(image)
+        out: Tensor = self.stem(magnified(image, magnification))
         for residual in self.residuals:
             if between is not None:
                 between()
             out = residual(out)
         logits: Tensor = self.head(out)
-        return logits
+        return restored(logits, magnification, *image.shape[2:])
 
-    def forward(self, image: Tensor, between: Callable[[], None] | None = None) -> Tensor:
+    def forward(
+        self,
+        image: Tensor,
+        between: Callable[[], None] | None = None,
+        magnification: float = 1.0,
+    ) -> Tensor:
         """Confidence (N, K, H, W) float32 of a batch (N, C, H, W) in [0, 1]; see `logits`."""
-        return torch.sigmoid(self.logits(image, between).float())
+        return torch.sigmoid(self.logits(image, between, magnification).float())
 
 
 class Featuriser(nn.Module):

@@ -78,10 +78,14 @@ class Previews:
         box = self.control.preview_box or (0, 0, *run.sources[0].shape[1:])
         pixels = (box[2] - box[0]) * (box[3] - box[1])
         most = PREVIEW_PIXELS if run.settings.device == "cpu" else PREVIEW_PIXELS_GPU
-        reduction = max(1, math.ceil(math.sqrt(pixels / most)))
-        if reduction > _WHOLE_MEANS:
-            reduction += reduction % 2
-        made = self._map(step, box) if reduction == 1 else self._small(step, box, reduction)
+        magnification = float(run.settings.magnification)
+        if pixels * magnification**2 <= most:
+            made = self._map(step, box)
+        else:  # not magnified: that would take more pixels again
+            reduction = math.ceil(math.sqrt(pixels / most))
+            if reduction > _WHOLE_MEANS:
+                reduction += reduction % 2
+            made = self._small(step, box, reduction)
         end = time.perf_counter()
         self._allowed = end + PREVIEW_INTERVAL
         # From when it was due, not from when it was made: steps are long beside the wait.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from napari_patchseg.errors import SettingsError
 
@@ -15,6 +15,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 MemoryFormat = Literal["auto", "contiguous", "channels_last"]
 Polarity = Literal["auto", "direct", "inverted"]
 Start = Literal["synthetic", "random"]
+Magnification = Literal["auto", "0.25", "0.5", "1", "1.5", "2"]
 Split = Literal["distance", "none"]
 LengthUnit = Literal["px", "µm"]
 
@@ -73,6 +74,14 @@ class Settings(BaseModel):
     stop_at_convergence: bool = Field(True, description="End when the separations say converged.")
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of every random draw.")
 
+    # -- image: "auto" is resolved for every image
+    magnification: Magnification = Field(
+        "auto",
+        description="How much larger than the image the network sees it, so that nuclei have the "
+        "size that it was taught; auto: from their size in the image. Crops, patches and strides "
+        "are in pixels of what it sees.",
+    )
+
     # -- machine: "auto" is resolved once per machine and remembered
     device: Device = Field("auto", description="Where to compute.")
     precision: Precision = Field("auto", description="Number format of the convolutions.")
@@ -111,6 +120,13 @@ class Settings(BaseModel):
         description="Depth between two nuclei's peaks, in expected radii; None: 0.2 with a map of "
         "cores, which adds to the height (0.12 in fluorescence), else 0.06.",
     )
+
+    @field_validator("magnification", mode="before")
+    @classmethod
+    def _written(cls, value: object) -> object:
+        """A number as it is written: 1.5 and "1.5" are the same."""
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return f"{value:g}" if is_number else value
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -191,6 +207,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "batch_size": 10,
         "learning_rate": 2e-4,
         "averaging": 0.0,
+        "magnification": "1",
         "max_steps": 100,  # 25 epochs of MoNuSeg's 30 images in batches of 10
     },
 }

@@ -16,6 +16,7 @@ from .adam import Adam
 from .contrast import Contrast, contrast
 from .convergence import Spread
 from .inference import autocast, input_scale, prepare, to_batch
+from .magnification import grain
 from .network import ConfidenceNetwork, Featuriser
 from .sampling import PatchSampler, Windows
 from .scale import InputScale, rescale
@@ -57,14 +58,20 @@ class Trainer:
         self.settings = settings
         self.start = start
         self.scales: Sequence[InputScale] = [input_scale(source, settings) for source in sources]
+        self.magnification = float(settings.magnification)
         smallest = min(min(source.shape[1:]) for source in sources)
-        self.crop = min(settings.crop_size, smallest)
+        # Crops and windows are of the settings' size as the network sees them.
+        self.crop = min(self._in_image(settings.crop_size), smallest)
+        self.crop -= self.crop % grain(self.magnification)
         self.channels = sources[0].shape[0]
-        patch = min(settings.patch_size, self.crop // 2)
+        patch = min(self._in_image(settings.patch_size), self.crop // 2)
         self.sampler = PatchSampler(
-            patch, min(settings.stride, max(1, patch // 2)), settings.patches
+            patch, min(self._in_image(settings.stride), max(1, patch // 2)), settings.patches
         )
         self.restart(settings.seed)
+
+    def _in_image(self, length: int) -> int:
+        return max(1, round(length / self.magnification))
 
     def restart(self, seed: int) -> None:
         """New weights, optimiser and random numbers from a seed."""
@@ -111,7 +118,7 @@ class Trainer:
             self._normalise_by_batch(number)
         inputs = self._scaled(images, owners)
         with autocast(settings):
-            logits = self.learner.logits(inputs)
+            logits = self.learner.logits(inputs, magnification=self.magnification)
         _go_on(control)
         # One class after the other, whatever the network's layout: what follows takes maps alone.
         logits = logits.to(torch.float32, memory_format=torch.contiguous_format)
@@ -162,7 +169,8 @@ class Trainer:
         """
         turns = number % 4
         with torch.no_grad(), autocast(self.settings):
-            seen = self.teacher.logits(torch.rot90(inputs, turns, (2, 3)))
+            turned = torch.rot90(inputs, turns, (2, 3))
+            seen = self.teacher.logits(turned, magnification=self.magnification)
         return torch.rot90(seen.float(), -turns, (2, 3)).sigmoid()
 
     def _scaled(self, images: Tensor, owners: NDArray[np.int64]) -> Tensor:

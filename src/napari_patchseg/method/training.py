@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .convergence import CollapseRule, ConvergenceRule
+from .hardware import MACHINE_FIELDS
 from .model import Model, weights_of
 from .previews import ClassChooser, Previews
 from .settings import Settings
@@ -56,7 +57,7 @@ def train(
     images : PixelSource or sequence of PixelSource
         One image, or the paper's data set; all with the same number of channels.
     settings : Settings
-        Resolved: no "auto" left among device, precision, memory format and threads.
+        Resolved: no "auto" left among device, precision, memory format, threads and magnification.
     start : mapping of str to Tensor or None
         Weights to start from, with ``settings.start`` "synthetic"; their batch normalisation's
         statistics stay. None: random weights.
@@ -79,7 +80,7 @@ def train(
     sources = list(images) if isinstance(images, Sequence) else [images]
     if len({source.shape[0] for source in sources}) != 1:
         raise ValueError("All images must have the same number of channels.")
-    if "auto" in (settings.device, settings.precision, settings.memory_format, settings.threads):
+    if "auto" in (*(getattr(settings, name) for name in MACHINE_FIELDS), settings.magnification):
         raise ValueError("Settings must be resolved before training.")
     if settings.device == "cpu":
         torch.set_num_threads(int(settings.threads))

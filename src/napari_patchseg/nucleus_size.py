@@ -1,0 +1,75 @@
+"""How large nuclei are in an image, and what magnification that asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_patchseg.image.content import core_diameter
+from napari_patchseg.method.inference import autocast, input_scale, prepare, to_batch
+from napari_patchseg.method.magnification import magnified
+from napari_patchseg.method.network import ConfidenceNetwork
+from napari_patchseg.method.scale import crops
+from napari_patchseg.method.settings import Magnification, Settings
+from napari_patchseg.method.source import PixelSource
+from napari_patchseg.objects import CORE
+
+#: What the network sees of an image for this: crops of so many pixels a side, so many of them.
+_SIDE, _CROPS = 200, 9
+#: Cores below these diameters in pixels are seen larger (docs/method.md).
+_TINY, _SMALL = 8.5, 12.0
+#: Cores above the former are seen smaller, if at half the size they are still above the latter:
+#: crowded nuclei may have large cores, but at half the size those of nuclei too large are larger.
+_LARGE, _STILL = 18.5, 16.0
+#: A core's diameter as a share of its nucleus's; the largest nuclei that are seen as they are.
+_CORE_SHARE, _LARGEST = 0.5, 48.0
+
+
+def magnification_for(diameter: float) -> Magnification:
+    """The magnification at which nuclei of a diameter in pixels are like those of the start."""
+    core = _CORE_SHARE * diameter
+    if core < _SMALL:
+        return "2" if core < _TINY else "1.5"
+    return "1" if diameter <= _LARGEST else "0.5" if diameter <= 2 * _LARGEST else "0.25"
+
+
+def choose_magnification(
+    source: PixelSource, settings: Settings, weights: Mapping[str, Tensor]
+) -> Magnification:
+    """The magnification that an image asks for, by the cores that weights find in a sample of it.
+
+    Parameters
+    ----------
+    source : PixelSource
+        Three channels, as the synthetic starts take them.
+    settings : Settings
+        Resolved for the machine.
+    weights : mapping of str to Tensor
+        Of a network that knows cores: a synthetic start, or what was trained from one.
+    """
+    network = ConfidenceNetwork(source.shape[0], settings.classes)
+    network.load_state_dict(dict(weights))
+    network = prepare(network, settings).eval()
+    scale = input_scale(source, settings)
+
+    def cores_at(magnification: float) -> float:
+        sample = np.stack(crops(source, round(_SIDE / magnification), _CROPS))
+        seen = magnified(scale(to_batch(sample, settings)), magnification)
+        with torch.inference_mode(), autocast(settings):
+            cores = network(seen)[:, CORE].cpu().numpy()
+        apart = np.pad(cores, ((0, 0), (0, 2), (0, 0)))  # no core goes on in the next crop
+        return core_diameter(apart.reshape(-1, apart.shape[2]))
+
+    core = cores_at(1)
+    if 0 < core < _SMALL:
+        return "2" if core < _TINY else "1.5"
+    chosen: Magnification = "1"
+    smaller: tuple[Magnification, ...] = ("0.5", "0.25")
+    for magnification in smaller:
+        if core <= _LARGE or (core := cores_at(float(magnification))) <= _STILL:
+            break
+        chosen = magnification
+    return chosen

@@ -1,0 +1,86 @@
+"""The size of nuclei, and what magnification it asks for: synthetic fields of known sizes."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from skimage.transform import resize
+
+import napari_patchseg
+from napari_patchseg.files.start import start_weights
+from napari_patchseg.image.metrics import agreement
+from napari_patchseg.image.pixels import Pixels
+from napari_patchseg.image.synthetic import synthetic_field
+from napari_patchseg.method.settings import Settings
+from napari_patchseg.nucleus_size import choose_magnification, magnification_for
+from napari_patchseg.pipeline import run
+
+MACHINE = {"device": "cpu", "precision": "float32", "memory_format": "channels_last", "threads": 2}
+
+
+def of_size(factor, diameter=26.0):
+    """A field whose nuclei are ``factor`` times a diameter, as another objective would show it."""
+    side = int(256 / factor)
+    image, truth = synthetic_field((side, side), seed=5, nucleus_diameter=diameter)
+    shape = (round(side * factor), round(side * factor))
+    image = resize(image, (*shape, 3), order=1, anti_aliasing=factor < 1, preserve_range=True)
+    truth = resize(truth, shape, order=0, anti_aliasing=False, preserve_range=True)
+    return image.round().astype(np.uint8), truth.astype(np.uint16)
+
+
+def chosen_for(image):
+    pixels = Pixels.from_array(image)
+    settings = Settings.create(**MACHINE)
+    return choose_magnification(pixels.as_rgb(), settings, start_weights(pixels.kind))
+
+
+@pytest.mark.parametrize(
+    ("factor", "magnifications"),
+    [(0.4, {"2"}), (0.7, {"1.5", "2"}), (1.1, {"1"}), (2.5, {"0.5"})],
+)
+def test_small_nuclei_are_magnified_and_large_ones_the_opposite(factor, magnifications):
+    assert chosen_for(of_size(factor)[0]) in magnifications
+
+
+def test_where_nothing_is_found_the_image_is_seen_as_it_is():
+    glass = np.random.default_rng(0).normal(240, 1, (200, 200, 3)).astype(np.uint8)
+    assert chosen_for(glass) == "1"
+
+
+def test_small_nuclei_are_found_better_for_it():
+    image, truth = of_size(0.4)
+    plain = napari_patchseg.segment(image, **MACHINE, magnification="1", max_steps=5)
+    *_, result = run(Pixels.from_array(image), Settings.create(**MACHINE, max_steps=5))
+    assert result.report["settings"]["magnification"] == "2"
+    assert result.model.settings.magnification == "2"
+    better = agreement(truth, result.labels)
+    assert better.aji > agreement(truth, plain).aji + 0.05
+
+
+def test_the_expected_diameter_decides_where_it_is_given():
+    image, _ = of_size(1)
+    for diameter, magnification in ((12, "2"), (20, "1.5"), (30, "1"), (60, "0.5")):
+        settings = Settings.create(**MACHINE, nucleus_diameter=diameter, max_steps=1)
+        *_, result = run(Pixels.from_array(image), settings)
+        assert result.report["settings"]["magnification"] == magnification
+
+
+def test_a_random_start_learns_at_the_size_of_the_image():
+    image, _ = of_size(0.4)
+    settings = Settings.create("default", start="random", classes=2, **MACHINE, max_steps=1)
+    *_, result = run(Pixels.from_array(image[:96, :96]), settings)
+    assert result.report["settings"]["magnification"] == "1"
+
+
+def test_a_model_is_applied_at_the_size_of_the_nuclei_of_each_image():
+    large, small = of_size(1)[0], of_size(0.4)[0]
+    *_, trained = run(Pixels.from_array(large), Settings.create(**MACHINE, max_steps=1))
+    assert trained.model.settings.magnification == "1"
+    *_, result = run(Pixels.from_array(small), Settings.create(**MACHINE), model=trained.model)
+    assert result.report["settings"]["magnification"] == "2"
+
+
+@given(st.floats(0.5, 1000), st.floats(0.5, 1000))
+def test_larger_nuclei_are_never_magnified_more(one, other):
+    smaller, larger = sorted((one, other))
+    assert float(magnification_for(smaller)) >= float(magnification_for(larger))
