@@ -36,7 +36,7 @@ from napari_patchseg.method.model import Model
 from napari_patchseg.method.settings import Settings
 from napari_patchseg.method.snapshot import ConfidenceMap
 from napari_patchseg.objects import make_labels
-from napari_patchseg.pipeline import Segmentation, resolve, run
+from napari_patchseg.pipeline import Segmentation, run
 
 Image = NDArray[np.uint8]
 
@@ -162,14 +162,9 @@ class Bench:
         self.image = read_image(image).array
         self.truth = read_image(labels).array
         self.pixels = Pixels.from_array(self.image)
-        self.settings = resolve(Settings.create())
-        self._plain: Segmentation | None = None
-
-    @property
-    def plain(self) -> Segmentation:
-        """The default's result."""
-        self._plain = self._plain or segmented(self.image, self.settings)
-        return self._plain
+        self.plain = segmented(self.image, Settings.create())
+        # At the same magnification whatever an idea does to the image.
+        self.settings = Settings.from_dict(self.plain.report["settings"])
 
     def score(self, idea: Idea) -> tuple[float, float]:
         """Dice and AJI."""

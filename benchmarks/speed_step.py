@@ -132,7 +132,7 @@ class Steps:
 
     def __init__(self, source: PixelSource, preset: str, precision: str, layout: str) -> None:
         machine = {"device": "cpu", "precision": precision, "memory_format": layout}
-        settings = Settings.create(preset, threads=THREADS, **machine)
+        settings = Settings.create(preset, magnification="1", threads=THREADS, **machine)
         start = start_weights("stained") if settings.start == "synthetic" else None
         self.trainer = trainer.Trainer([source], settings, start)
         self.number = 0
@@ -243,7 +243,7 @@ def prediction(source: PixelSource, choice: Mapping[str, str]) -> dict[str, Any]
 
     def way(precision: str, layout: str) -> Callable[..., np.ndarray]:
         machine = {"device": "cpu", "precision": precision, "memory_format": layout}
-        settings = Settings.create(threads=THREADS, **machine)
+        settings = Settings.create(magnification="1", views=1, threads=THREADS, **machine)
         network = ConfidenceNetwork(3, 2)
         network.load_state_dict(weights)
         network = prepare(network.eval(), settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from napari_patchseg.image.content import core_diameter
 from napari_patchseg.method.inference import autocast, input_scale, prepare, to_batch
-from napari_patchseg.method.magnification import magnified
+from napari_patchseg.method.magnification import AS_IT_IS, magnified
 from napari_patchseg.method.network import ConfidenceNetwork
 from napari_patchseg.method.scale import crops
 from napari_patchseg.method.settings import Magnification, Settings
@@ -55,7 +56,7 @@ def choose_magnification(
     network = prepare(network, settings).eval()
     scale = input_scale(source, settings)
 
-    def cores_at(magnification: float) -> float:
+    def cores_at(magnification: Fraction) -> float:
         sample = np.stack(crops(source, round(_SIDE / magnification), _CROPS))
         seen = magnified(scale(to_batch(sample, settings)), magnification)
         with torch.inference_mode(), autocast(settings):
@@ -63,13 +64,13 @@ def choose_magnification(
         apart = np.pad(cores, ((0, 0), (0, 2), (0, 0)))  # no core goes on in the next crop
         return core_diameter(apart.reshape(-1, apart.shape[2]))
 
-    core = cores_at(1)
+    core = cores_at(AS_IT_IS)
     if 0 < core < _SMALL:
         return "2" if core < _TINY else "1.5"
     chosen: Magnification = "1"
     smaller: tuple[Magnification, ...] = ("0.5", "0.25")
     for magnification in smaller:
-        if core <= _LARGE or (core := cores_at(float(magnification))) <= _STILL:
+        if core <= _LARGE or (core := cores_at(Fraction(magnification))) <= _STILL:
             break
         chosen = magnification
     return chosen

@@ -20,7 +20,7 @@ from napari_patchseg.image.content import has_structure
 from napari_patchseg.image.instances import Labels
 from napari_patchseg.image.pixels import Box, Pixels
 from napari_patchseg.method import hardware
-from napari_patchseg.method.inference import input_scale, predict_tiles, prepare
+from napari_patchseg.method.inference import VIEWS, input_scale, predict_tiles, prepare
 from napari_patchseg.method.model import Model
 from napari_patchseg.method.settings import Magnification, Settings
 from napari_patchseg.method.snapshot import (
@@ -219,6 +219,8 @@ class _Run:
         diameter = diameter_in_pixels(self.settings, self.pixel_size)
         self.settings = resolve(self.settings)
         promising = self.model is not None or any(map(has_structure, self.images))
+        if self.settings.views is None:
+            self.settings = self.settings.replace(views=self._views())
         if self.settings.magnification == "auto":
             self.settings = self.settings.replace(magnification=self._magnification(diameter))
         self.seconds["starting"] = time.perf_counter() - start
@@ -248,10 +250,19 @@ class _Run:
             labels, objects = yield from self._label(confidence)
         yield self._result(labels, confidence, steps, reason, objects)
 
+    @property
+    def _trained(self) -> Settings:
+        """What the network is trained with."""
+        return self.settings if self.model is None else self.model.settings
+
+    def _views(self) -> int:
+        if self._trained.start == "random" or self.first.kind == "bright on dark":
+            return 1  # seen smaller, nuclei that glow and touch become one
+        return len(VIEWS)
+
     def _magnification(self, diameter: float | None) -> Magnification:
         """The one that nuclei of the expected diameter need, or what the first image shows."""
-        trained = self.settings if self.model is None else self.model.settings
-        if trained.start == "random":
+        if self._trained.start == "random":
             return "1"  # made for this image, at whatever size its nuclei have
         if diameter is not None:
             return magnification_for(diameter)

@@ -34,6 +34,7 @@ def quick():
         learning_rate=1e-3,
         stop_at_convergence=False,
         magnification="1",
+        views=1,
         device="cpu",
         precision="float32",
         memory_format="contiguous",

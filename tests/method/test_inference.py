@@ -54,23 +54,24 @@ def disks_and_network(disks):
 
     torch.manual_seed(1)
     machine = {"device": "cpu", "precision": "float32", "memory_format": "contiguous", "threads": 1}
-    quick = Settings.create(**machine, magnification="1")
+    quick = Settings.create(**machine, magnification="1", views=1)
     return disks, ConfidenceNetwork(3, 2).eval(), quick
 
 
 @settings(deadline=None, max_examples=20)
 @given(
-    magnification=st.sampled_from(["0.25", "0.5", "1.5", "2"]),
+    magnification=st.sampled_from(["0.25", "0.5", "1", "1.5", "2"]),
+    views=st.integers(1, 3),
     tile=st.integers(40, 170),
     height=st.integers(90, 128),
     width=st.integers(120, 160),
 )
-def test_tiled_equals_untiled_at_any_magnification(
-    disks_and_network, magnification, tile, height, width
+def test_tiled_equals_untiled_at_any_magnification_and_view(
+    disks_and_network, magnification, views, tile, height, width
 ):
     disks, network, quick = disks_and_network
     part = ArraySource(disks.read((0, 0, height, width)))
-    quick = quick.replace(magnification=magnification)
+    quick = quick.replace(magnification=magnification, views=views)
     whole = predict(network, part, quick, SCALE, tile=1000)
     assert whole.shape == (2, height, width)
     assert np.allclose(predict(network, part, quick, SCALE, tile=tile), whole, atol=1e-4)

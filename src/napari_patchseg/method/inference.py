@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from fractions import Fraction
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .magnification import grain
 from .network import HALO, ConfidenceNetwork
 from .scale import InputScale
 from .settings import Settings
@@ -19,6 +19,9 @@ from .source import Box, PixelSource
 #: Side of a tile without its halo: large enough that the halo costs little, small enough that a
 #: tile's maps take tens of megabytes.
 TILE = 1024
+#: What the network looks at: the image as it is, and smaller and turned by right angles. What it
+#: finds in all of them is more often right.
+VIEWS = ((Fraction(1), 0), (Fraction(5, 6), 1), (Fraction(2, 3), 2))
 
 
 def tiles(height: int, width: int, tile: int = TILE) -> Iterator[Box]:
@@ -28,7 +31,7 @@ def tiles(height: int, width: int, tile: int = TILE) -> Iterator[Box]:
             yield row, column, min(row + tile, height), min(column + tile, width)
 
 
-def halo(magnification: float) -> int:
+def halo(magnification: Fraction) -> int:
     """Pixels of the image on each side that a confidence depends on: 83 at a magnification of 1.
 
     Resampling, there and back, asks for a little more.
@@ -36,6 +39,22 @@ def halo(magnification: float) -> int:
     if magnification == 1:
         return HALO
     return math.ceil((HALO + 2) / magnification) + 2 * math.ceil(1 / magnification)
+
+
+def average_logits(
+    network: ConfidenceNetwork,
+    image: torch.Tensor,
+    magnification: Fraction,
+    views: int,
+    between: Callable[[], None] | None = None,
+) -> torch.Tensor:
+    """Mean over some of the `VIEWS` of confidence before the sigmoid: (N, K, H, W) float32."""
+    seen = []
+    for size, turns in VIEWS[:views]:
+        turned = torch.rot90(image, turns, (2, 3))
+        logits = network.logits(turned, between, magnification * size)
+        seen.append(torch.rot90(logits.float(), -turns, (2, 3)))
+    return torch.stack(seen).mean(0) if views > 1 else seen[0]
 
 
 def prepare(network: ConfidenceNetwork, settings: Settings) -> ConfidenceNetwork:
@@ -121,7 +140,7 @@ def predict_tiles(
     source : PixelSource
         The image.
     settings : Settings
-        Resolved: device, precision, memory format and magnification are taken from it.
+        Resolved: device, precision, memory format, magnification and views are taken from it.
     scale : InputScale
         From pixels to the network's input.
     out : ndarray
@@ -145,8 +164,10 @@ def predict_tiles(
     """
     _, height, width = source.shape
     top, left, bottom, right = box or (0, 0, height, width)
-    magnification = float(settings.magnification)
-    unit, margin = grain(magnification), halo(magnification)
+    magnification = Fraction(settings.magnification)
+    views = settings.views or len(VIEWS)
+    sizes = [magnification * size for size, _ in VIEWS[:views]]
+    margin, unit = max(map(halo, sizes)), math.lcm(*(size.denominator for size in sizes))
     boxes = list(tiles(bottom - top, right - left, max(1, int(tile / magnification))))
 
     def go_on() -> None:
@@ -158,16 +179,18 @@ def predict_tiles(
     try:
         for done, (row0, column0, row1, column1) in enumerate(boxes, 1):
             go_on()
-            # From whole pixels of the network to whole pixels, as in one pass over the image.
+            # Whole pixels of the network away from the image's borders on all sides, so that it is
+            # resampled, from whichever side a turned view begins, as in one pass over the image.
             wide = (
                 max(0, top + row0 - margin) // unit * unit,
                 max(0, left + column0 - margin) // unit * unit,
-                min(height, -(-(top + row1 + margin) // unit) * unit),
-                min(width, -(-(left + column1 + margin) // unit) * unit),
+                height - max(0, height - top - row1 - margin) // unit * unit,
+                width - max(0, width - left - column1 - margin) // unit * unit,
             )
             with torch.inference_mode(), autocast(settings):
                 pixels = scale(to_batch(source.read(wide)[None], settings))
-                confidence = network(pixels, go_on, magnification)
+                logits = average_logits(network, pixels, magnification, views, go_on)
+                confidence = logits.sigmoid()
             inner = confidence[
                 0,
                 :,

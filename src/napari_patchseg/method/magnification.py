@@ -7,13 +7,11 @@ from fractions import Fraction
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-
-def grain(magnification: float) -> int:
-    """Pixels of the image that are a whole number of the network's: what a tile starts at."""
-    return Fraction(magnification).denominator
+#: The image as it is: nothing is resampled.
+AS_IT_IS = Fraction(1)
 
 
-def magnified(images: Tensor, magnification: float) -> Tensor:
+def magnified(images: Tensor, magnification: Fraction) -> Tensor:
     """Images (N, C, H, W) as the network sees them: (N, C, H m, W m), bilinear.
 
     Sides that are no whole number of the network's pixels are first continued to the next one.
@@ -21,16 +19,16 @@ def magnified(images: Tensor, magnification: float) -> Tensor:
     if magnification == 1:
         return images
     height, width = images.shape[2:]
-    unit = grain(magnification)
+    unit = magnification.denominator
     images = pad(images, (0, -width % unit, 0, -height % unit), mode="replicate")
-    size = [round(side * magnification) for side in images.shape[2:]]
+    size = [int(side * magnification) for side in images.shape[2:]]
     return interpolate(images, size, mode="bilinear", antialias=magnification < 1)
 
 
-def restored(maps: Tensor, magnification: float, height: int, width: int) -> Tensor:
+def restored(maps: Tensor, magnification: Fraction, height: int, width: int) -> Tensor:
     """What `magnified` images gave, (N, K, H m, W m), in the image's pixels: (N, K, H, W)."""
     if magnification == 1:
         return maps
-    size = [round(side / magnification) for side in maps.shape[2:]]
+    size = [int(side / magnification) for side in maps.shape[2:]]
     maps = interpolate(maps, size, mode="bilinear", antialias=magnification > 1)
     return maps[:, :, :height, :width]

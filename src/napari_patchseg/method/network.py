@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .magnification import magnified, restored
+from .magnification import AS_IT_IS, magnified, restored
 from .normalisation import channels_are_last, normalise_elu
 
 WIDTH = 8
@@ -98,7 +99,7 @@ class ConfidenceNetwork(nn.Module):
         self,
         image: Tensor,
         between: Callable[[], None] | None = None,
-        magnification: float = 1.0,
+        magnification: Fraction = AS_IT_IS,
     ) -> Tensor:
         """Confidence before the sigmoid, (N, K, H, W).
 
@@ -113,14 +114,9 @@ class ConfidenceNetwork(nn.Module):
         logits: Tensor = self.head(out)
         return restored(logits, magnification, *image.shape[2:])
 
-    def forward(
-        self,
-        image: Tensor,
-        between: Callable[[], None] | None = None,
-        magnification: float = 1.0,
-    ) -> Tensor:
-        """Confidence (N, K, H, W) float32 of a batch (N, C, H, W) in [0, 1]; see `logits`."""
-        return torch.sigmoid(self.logits(image, between, magnification).float())
+    def forward(self, image: Tensor) -> Tensor:
+        """Confidence (N, K, H, W) float32 of a batch (N, C, H, W) in [0, 1]."""
+        return torch.sigmoid(self.logits(image).float())
 
 
 class Featuriser(nn.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Protocol
 
 import numpy as np
@@ -67,7 +68,8 @@ class Previews:
     def make(self, step: int) -> ConfidenceMap | None:
         """A map of the current weights if one is due or asked for, else None."""
         if self.control.take_map_request():
-            return self._map(step, (0, 0, *self.run.sources[0].shape[1:]))
+            whole = (0, 0, *self.run.sources[0].shape[1:])
+            return self._map(step, whole, views=self.run.settings.views)
         if not self.control.previews or time.perf_counter() < max(self._due, self._allowed):
             return None
         return self._preview(step)
@@ -78,9 +80,9 @@ class Previews:
         box = self.control.preview_box or (0, 0, *run.sources[0].shape[1:])
         pixels = (box[2] - box[0]) * (box[3] - box[1])
         most = PREVIEW_PIXELS if run.settings.device == "cpu" else PREVIEW_PIXELS_GPU
-        magnification = float(run.settings.magnification)
+        magnification = Fraction(run.settings.magnification)
         if pixels * magnification**2 <= most:
-            made = self._map(step, box)
+            made = self._map(step, box, views=1)
         else:  # not magnified: that would take more pixels again
             reduction = math.ceil(math.sqrt(pixels / most))
             if reduction > _WHOLE_MEANS:
@@ -92,12 +94,12 @@ class Previews:
         self._due = max(self._due, start - PREVIEW_CREDIT) + (end - start) / PREVIEW_SHARE
         return made
 
-    def _map(self, step: int, box: Box) -> ConfidenceMap:
+    def _map(self, step: int, box: Box, *, views: int | None) -> ConfidenceMap:
         run = self.run
         data = predict(
             run.network,
             run.sources[0],
-            run.settings,
+            run.settings.replace(views=views),
             run.scales[0],
             box=box,
             control=self.control,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,6 @@ from .adam import Adam
 from .contrast import Contrast, contrast
 from .convergence import Spread
 from .inference import autocast, input_scale, prepare, to_batch
-from .magnification import grain
 from .network import ConfidenceNetwork, Featuriser
 from .sampling import PatchSampler, Windows
 from .scale import InputScale, rescale
@@ -58,11 +58,11 @@ class Trainer:
         self.settings = settings
         self.start = start
         self.scales: Sequence[InputScale] = [input_scale(source, settings) for source in sources]
-        self.magnification = float(settings.magnification)
+        self.magnification = Fraction(settings.magnification)
         smallest = min(min(source.shape[1:]) for source in sources)
         # Crops and windows are of the settings' size as the network sees them.
         self.crop = min(self._in_image(settings.crop_size), smallest)
-        self.crop -= self.crop % grain(self.magnification)
+        self.crop -= self.crop % self.magnification.denominator
         self.channels = sources[0].shape[0]
         patch = min(self._in_image(settings.patch_size), self.crop // 2)
         self.sampler = PatchSampler(
