@@ -1,5 +1,7 @@
 """The size of nuclei, and what magnification it asks for: synthetic fields of known sizes."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -36,7 +38,7 @@ def chosen_for(image):
 
 @pytest.mark.parametrize(
     ("factor", "magnifications"),
-    [(0.4, {"2"}), (0.7, {"1.5", "2"}), (1.1, {"1"}), (2.5, {"0.5"})],
+    [(0.4, {"2"}), (0.7, {"3/2", "2"}), (1.1, {"1"}), (2.5, {"1/2"})],
 )
 def test_small_nuclei_are_magnified_and_large_ones_the_opposite(factor, magnifications):
     assert chosen_for(of_size(factor)[0]) in magnifications
@@ -59,7 +61,7 @@ def test_small_nuclei_are_found_better_for_it():
 
 def test_the_expected_diameter_decides_where_it_is_given():
     image, _ = of_size(1)
-    for diameter, magnification in ((12, "2"), (20, "1.5"), (30, "1"), (60, "0.5")):
+    for diameter, magnification in ((12, "2"), (20, "3/2"), (30, "1"), (60, "1/2")):
         settings = Settings.create(**MACHINE, nucleus_diameter=diameter, max_steps=1)
         *_, result = run(Pixels.from_array(image), settings)
         assert result.report["settings"]["magnification"] == magnification
@@ -83,4 +85,4 @@ def test_a_model_is_applied_at_the_size_of_the_nuclei_of_each_image():
 @given(st.floats(0.5, 1000), st.floats(0.5, 1000))
 def test_larger_nuclei_are_never_magnified_more(one, other):
     smaller, larger = sorted((one, other))
-    assert float(magnification_for(smaller)) >= float(magnification_for(larger))
+    assert Fraction(magnification_for(smaller)) >= Fraction(magnification_for(larger))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
+from functools import cache
 
 import numpy as np
 import torch
@@ -25,6 +26,9 @@ _TINY, _SMALL = 8.5, 12.0
 #: Cores above the former are seen smaller, if at half the size they are still above the latter:
 #: crowded nuclei may have large cores, but at half the size those of nuclei too large are larger.
 _LARGE, _STILL = 18.5, 16.0
+#: Magnified 1.5 times, whole cores are 1.5 times as wide; below the former they fall to pieces, and
+#: the image is reduced to 2/3, if they are below the latter there: cores of several nuclei are not.
+_GROWN, _SHRUNK = 1.1, 0.9
 #: A core's diameter as a share of its nucleus's; the largest nuclei that are seen as they are.
 _CORE_SHARE, _LARGEST = 0.5, 48.0
 
@@ -33,8 +37,8 @@ def magnification_for(diameter: float) -> Magnification:
     """The magnification at which nuclei of a diameter in pixels are like those of the start."""
     core = _CORE_SHARE * diameter
     if core < _SMALL:
-        return "2" if core < _TINY else "1.5"
-    return "1" if diameter <= _LARGEST else "0.5" if diameter <= 2 * _LARGEST else "0.25"
+        return "2" if core < _TINY else "3/2"
+    return "1" if diameter <= _LARGEST else "1/2" if diameter <= 2 * _LARGEST else "1/4"
 
 
 def choose_magnification(
@@ -56,6 +60,7 @@ def choose_magnification(
     network = prepare(network, settings).eval()
     scale = input_scale(source, settings)
 
+    @cache
     def cores_at(magnification: Fraction) -> float:
         sample = np.stack(crops(source, round(_SIDE / magnification), _CROPS))
         seen = magnified(scale(to_batch(sample, settings)), magnification)
@@ -65,12 +70,24 @@ def choose_magnification(
         return core_diameter(apart.reshape(-1, apart.shape[2]))
 
     core = cores_at(AS_IT_IS)
-    if 0 < core < _SMALL:
-        return "2" if core < _TINY else "1.5"
+    if core == 0:
+        return "1"
+    if core < _SMALL:
+        larger: Magnification = "2" if core < _TINY else "3/2"
+        if cores_at(Fraction(larger)) >= core:  # or they fall to pieces
+            return larger
     chosen: Magnification = "1"
-    smaller: tuple[Magnification, ...] = ("0.5", "0.25")
+    smaller: tuple[Magnification, ...] = ("1/2", "1/4")
     for magnification in smaller:
         if core <= _LARGE or (core := cores_at(Fraction(magnification))) <= _STILL:
             break
         chosen = magnification
+    if chosen == "1" and _fall_to_pieces(cores_at):
+        return "2/3"
     return chosen
+
+
+def _fall_to_pieces(cores_at: Callable[[Fraction], float]) -> bool:
+    """Whether cores do not grow with the magnification, as those of large, pale nuclei."""
+    core = cores_at(AS_IT_IS)
+    return cores_at(Fraction(3, 2)) < _GROWN * core and cores_at(Fraction(2, 3)) < _SHRUNK * core

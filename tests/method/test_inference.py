@@ -60,7 +60,7 @@ def disks_and_network(disks):
 
 @settings(deadline=None, max_examples=20)
 @given(
-    magnification=st.sampled_from(["0.25", "0.5", "1", "1.5", "2"]),
+    magnification=st.sampled_from(["1/4", "1/2", "2/3", "1", "3/2", "2"]),
     views=st.integers(1, 3),
     tile=st.integers(40, 170),
     height=st.integers(90, 128),

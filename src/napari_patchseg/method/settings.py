@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -15,7 +16,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 MemoryFormat = Literal["auto", "contiguous", "channels_last"]
 Polarity = Literal["auto", "direct", "inverted"]
 Start = Literal["synthetic", "random"]
-Magnification = Literal["auto", "0.25", "0.5", "1", "1.5", "2"]
+Magnification = Literal["auto", "1/4", "1/2", "2/3", "1", "3/2", "2"]
 Split = Literal["distance", "none"]
 LengthUnit = Literal["px", "µm"]
 
@@ -132,9 +133,15 @@ class Settings(BaseModel):
     @field_validator("magnification", mode="before")
     @classmethod
     def _written(cls, value: object) -> object:
-        """A number as it is written: 1.5 and "1.5" are the same."""
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return f"{value:g}" if is_number else value
+        """Numbers as fractions: 1.5, "1.5" and "3/2" are the same."""
+        if not isinstance(value, str | int | float) or isinstance(value, bool):
+            return value
+        try:
+            number = Fraction(value)
+        except (ValueError, OverflowError, ZeroDivisionError):  # a word, NaN, infinity, "1/0"
+            return value
+        fraction = number.limit_denominator(4)
+        return str(fraction) if abs(fraction - number) < 0.01 else value
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
