@@ -197,6 +197,7 @@ class _Run:
         self.model = model
         self.pixel_size = pixel_size
         self.choose = ClassChooser(self.first, settings)
+        self.shown = False
         self.seconds: dict[str, float] = {}
         self.history: list[tuple[int, float, float, float]] = []
         self.warnings = [text for image in self.images for text in image.warnings]
@@ -219,10 +220,8 @@ class _Run:
         diameter = diameter_in_pixels(self.settings, self.pixel_size)
         self.settings = resolve(self.settings)
         promising = self.model is not None or any(map(has_structure, self.images))
-        if self.settings.views is None:
-            self.settings = self.settings.replace(views=self._views())
-        if self.settings.magnification == "auto":
-            self.settings = self.settings.replace(magnification=self._magnification(diameter))
+        if promising:
+            yield from self._suit(diameter)
         self.seconds["starting"] = time.perf_counter() - start
         if not promising:
             yield self._nothing(None, 0, labelled)
@@ -269,16 +268,38 @@ class _Run:
         weights = self.start if self.model is None else self.model.weights
         return choose_magnification(self.first.as_rgb(), self.settings, weights)
 
+    def _suit(self, diameter: float | None) -> Iterator[Snapshot]:
+        """Fill in the settings that depend on the image."""
+        if self.settings.views is None:
+            self.settings = self.settings.replace(views=self._views())
+        if self.settings.magnification == "auto":
+            if diameter is None and self.model is None and self.settings.start == "synthetic":
+                yield from self._first_map()  # to look at while the nuclei are measured
+            self.settings = self.settings.replace(magnification=self._magnification(diameter))
+
+    def _first_map(self) -> Iterator[Snapshot]:
+        """A map of the start's own weights, where previews are wanted."""
+        if self.control.previews and not self.control.cancelled:
+            settings = self.settings.replace(magnification="1")
+            first = next(self._training(settings, first_map=True))
+            self.shown = first.step == 0
+            if self.shown:
+                yield first
+
+    def _training(self, settings: Settings, *, first_map: bool) -> Iterator[Snapshot]:
+        return train(
+            self.sources(settings),
+            settings,
+            start=self.start if settings.start == "synthetic" else None,
+            choose_class=self.choose,
+            control=self.control,
+            first_map=first_map,
+        )
+
     def _train(self) -> Generator[Snapshot | Progress, None, ConfidenceMap | None]:
         start = time.perf_counter()
         last: Snapshot | None = None
-        for last in train(
-            self.sources(self.settings),
-            self.settings,
-            start=self.start if self.settings.start == "synthetic" else None,
-            choose_class=self.choose,
-            control=self.control,
-        ):
+        for last in self._training(self.settings, first_map=not self.shown):
             if last.patches is not None:
                 self.history.append(
                     (last.step, last.loss, last.positive_separation, last.negative_separation)

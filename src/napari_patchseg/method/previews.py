@@ -21,13 +21,13 @@ from .snapshot import Cancelled, ConfidenceMap, Control, NucleusClass
 from .source import Box, PixelSource
 
 #: Shortest time in seconds between two previews, and the share of the run's time they may take.
-PREVIEW_INTERVAL = 0.3
+PREVIEW_INTERVAL = 0.2
 PREVIEW_SHARE = 0.2
 #: Seconds of that time which may be saved up while steps or a pause kept a preview from its turn.
 PREVIEW_CREDIT = 1.0
-#: Pixels of a preview; a larger box is shown at reduced size. Two such previews a second fit into
-#: the share on two cores; a graphics card takes more.
-PREVIEW_PIXELS = 300_000
+#: Pixels of a preview, a larger box is shown at reduced size; and how many of them the network sees
+#: on a CPU, so that a preview a step fits into the share on two cores. A graphics card takes more.
+PREVIEW_PIXELS, PREVIEW_SEEN = 300_000, 170_000
 PREVIEW_PIXELS_GPU = 1_000_000
 
 #: Up to this reduction a preview's pixel is the mean of all the pixels that it stands for; above,
@@ -113,9 +113,14 @@ class Previews:
             self._reduced = reduced(run.sources[0], box, reduction, run.settings)
             self._key = (box, reduction)
         run.network.eval()
+        seen = Fraction(1)
+        if run.settings.device == "cpu":
+            pixels = self._reduced.shape[2] * self._reduced.shape[3]
+            seen = min(seen, Fraction(int(16 * math.sqrt(PREVIEW_SEEN / pixels)), 16))
         with torch.inference_mode(), autocast(run.settings):
-            data = run.network(run.scales[0](self._reduced))[0]
-        array = data.float().cpu().numpy()
+            scaled = run.scales[0](self._reduced)
+            data = run.network.logits(scaled, magnification=seen).float().sigmoid()[0]
+        array = data.cpu().numpy()
         chosen = self.choose_class(array, box, reduction)
         return ConfidenceMap(step, array, box, reduction, chosen, run.settings.start)
 

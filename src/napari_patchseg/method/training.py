@@ -46,6 +46,7 @@ def train(
     start: Mapping[str, Tensor] | None = None,
     choose_class: ClassChooser = _first_class,
     control: Control | None = None,
+    first_map: bool = True,
 ) -> Iterator[Snapshot]:
     """Train a confidence network without labels.
 
@@ -65,6 +66,8 @@ def train(
         Chooses the nucleus class of a map.
     control : Control or None
         The host's wishes: cancel, previews, a whole map now.
+    first_map : bool
+        Whether to begin with the snapshot of step 0.
 
     Yields
     ------
@@ -96,7 +99,7 @@ def train(
     began = time.perf_counter()
     nucleus: NucleusClass | None = None
     last: Snapshot | None = None
-    if start is not None and (first := previews.first()) is not None:
+    if start is not None and first_map and (first := previews.first()) is not None:
         nucleus = first.nucleus
         yield Snapshot.of_start(first, settings.max_steps)
 
