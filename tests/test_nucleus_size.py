@@ -30,9 +30,9 @@ def of_size(factor, diameter=26.0):
     return image.round().astype(np.uint8), truth.astype(np.uint16)
 
 
-def chosen_for(image):
+def chosen_for(image, **changes):
     pixels = Pixels.from_array(image)
-    settings = Settings.create(**MACHINE)
+    settings = Settings.create(**{**MACHINE, **changes})
     return choose_magnification(pixels.as_rgb(), settings, start_weights(pixels.kind))
 
 
@@ -42,6 +42,14 @@ def chosen_for(image):
 )
 def test_small_nuclei_are_magnified_and_large_ones_the_opposite(factor, magnifications):
     assert chosen_for(of_size(factor)[0]) in magnifications
+
+
+def test_in_bfloat16_the_whole_way_is_walked_at_another_size():
+    image = of_size(0.4)[0][:128, :128]
+    assert chosen_for(image, precision="bfloat16") == "2"
+    settings = Settings.create(**{**MACHINE, "precision": "bfloat16", "max_steps": 2})
+    *_, result = run(Pixels.from_array(image), settings)
+    assert result.report["objects"]["count"] > 0
 
 
 def test_where_nothing_is_found_the_image_is_seen_as_it_is():

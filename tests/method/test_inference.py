@@ -58,11 +58,11 @@ def disks_and_network(disks):
     return disks, ConfidenceNetwork(3, 2).eval(), quick
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=8)
 @given(
     magnification=st.sampled_from(["1/4", "1/2", "2/3", "1", "3/2", "2"]),
     views=st.integers(1, 3),
-    tile=st.integers(40, 170),
+    tile=st.integers(70, 170),
     height=st.integers(90, 128),
     width=st.integers(120, 160),
 )
@@ -81,11 +81,14 @@ def test_tiled_equals_untiled_at_any_magnification_and_view(
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
-def test_tiled_equals_untiled_in_bfloat16(disks_and_network, layout):
+@pytest.mark.parametrize(("magnification", "views"), [("1", 1), ("3/2", 2)])
+def test_tiled_equals_untiled_in_bfloat16(disks_and_network, layout, magnification, views):
     disks, network, quick = disks_and_network
-    quick = quick.replace(precision="bfloat16", memory_format=layout)
+    quick = quick.replace(
+        precision="bfloat16", memory_format=layout, magnification=magnification, views=views
+    )
     whole = predict(network, disks, quick, SCALE, tile=1000)
-    for tile in (40, 64, 101):
+    for tile in (64, 101) if views == 1 else (101,):
         assert np.allclose(predict(network, disks, quick, SCALE, tile=tile), whole, atol=1e-2)
 
 

@@ -64,10 +64,12 @@ def test_windows_are_of_the_set_size_as_the_network_sees_them(quick, disks, magn
     assert (boxes[:, 3] <= 160).all()
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("magnification", ["1/4", "3/2", "2"])
-def test_the_smallest_image_trains_at_any_magnification(quick, magnification):
+def test_the_smallest_image_trains_at_any_magnification(quick, magnification, precision):
     image = np.random.default_rng(0).random((3, 65, 67), np.float32)
     quick = quick.replace(magnification=magnification, max_steps=2, patch_size=50, crop_size=200)
+    quick = quick.replace(precision=precision)
     *_, last = train(ArraySource(image), quick)
     assert last.step == 2
 

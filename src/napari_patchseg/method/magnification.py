@@ -26,9 +26,12 @@ def magnified(images: Tensor, magnification: Fraction) -> Tensor:
 
 
 def restored(maps: Tensor, magnification: Fraction, height: int, width: int) -> Tensor:
-    """What `magnified` images gave, (N, K, H m, W m), in the image's pixels: (N, K, H, W)."""
+    """What `magnified` images gave, (N, K, H m, W m), in the image's pixels: (N, K, H, W).
+
+    Resampled as float32: on a CPU torch cannot do it in bfloat16.
+    """
     if magnification == 1:
         return maps
     size = [int(side / magnification) for side in maps.shape[2:]]
-    maps = interpolate(maps, size, mode="bilinear", antialias=magnification > 1)
+    maps = interpolate(maps.float(), size, mode="bilinear", antialias=magnification > 1)
     return maps[:, :, :height, :width]
