@@ -14,6 +14,7 @@ from napari_patchseg.image.metrics import agreement
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.image.synthetic import synthetic_field
 from napari_patchseg.method.settings import Settings
+from napari_patchseg.method.snapshot import Control, Snapshot
 from napari_patchseg.nucleus_size import choose_magnification, magnification_for
 from napari_patchseg.pipeline import run
 
@@ -88,6 +89,34 @@ def test_a_model_is_applied_at_the_size_of_the_nuclei_of_each_image():
     assert trained.model.settings.magnification == "1"
     *_, result = run(Pixels.from_array(small), Settings.create(**MACHINE), model=trained.model)
     assert result.report["settings"]["magnification"] == "2"
+
+
+def test_a_model_is_measured_by_its_own_settings():
+    small = of_size(0.4)[0]
+    *_, trained = run(Pixels.from_array(small), Settings.create(**MACHINE, max_steps=1))
+    other = Settings.create(**MACHINE, start="random", classes=4)
+    *_, result = run(Pixels.from_array(small), other, model=trained.model)
+    assert result.report["settings"]["magnification"] == "2"
+
+
+def test_glass_among_several_images_does_not_decide():
+    glass = np.random.default_rng(0).normal(240, 1, (200, 200, 3)).astype(np.uint8)
+    images = [Pixels.from_array(image) for image in (glass, of_size(0.4)[0])]
+    *_, result = run(images, Settings.create(**MACHINE, max_steps=1), make_labels=False)
+    assert result.report["settings"]["magnification"] == "2"
+
+
+def test_a_preview_is_not_taken_for_a_map_as_the_settings_say():
+    control = Control()
+    control.previews = True
+    maps = {}
+    pixels = Pixels.from_array(of_size(0.4)[0])
+    for item in run(pixels, Settings.create(**MACHINE, max_steps=4), control=control):
+        if isinstance(item, Snapshot) and item.confidence is not None:
+            maps[item.step] = item.confidence.is_exact
+            control.request_map()
+    assert maps[0] is False
+    assert maps[1] is True
 
 
 @given(st.floats(0.5, 1000), st.floats(0.5, 1000))

@@ -53,7 +53,7 @@ def choose_magnification(
     settings : Settings
         Resolved for the machine.
     weights : mapping of str to Tensor
-        Of a network that knows cores: a synthetic start, or what was trained from one.
+        Of a network that knows cores: a synthetic start.
     """
     network = ConfidenceNetwork(source.shape[0], settings.classes)
     network.load_state_dict(dict(weights))

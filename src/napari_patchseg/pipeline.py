@@ -58,12 +58,15 @@ class Progress:
         Units of work of this phase.
     message : str
         In words for the user.
+    settings : Settings or None
+        At the end of "starting": every choice made, those that depend on the image too.
     """
 
     phase: str
     done: int
     total: int
     message: str
+    settings: Settings | None = None
 
 
 @dataclass(frozen=True)
@@ -219,9 +222,10 @@ class _Run:
         # A wrong unit should fail before training.
         diameter = diameter_in_pixels(self.settings, self.pixel_size)
         self.settings = resolve(self.settings)
-        promising = self.model is not None or any(map(has_structure, self.images))
+        promising = [image for image in self.images if self.model or has_structure(image)]
         if promising:
-            yield from self._suit(diameter)
+            yield from self._suit(promising[0], diameter)
+            yield Progress("starting", 1, 1, "getting ready", self.settings)
         self.seconds["starting"] = time.perf_counter() - start
         if not promising:
             yield self._nothing(None, 0, labelled)
@@ -259,23 +263,30 @@ class _Run:
             return 1  # seen smaller, nuclei that glow and touch become one
         return len(VIEWS)
 
-    def _magnification(self, diameter: float | None) -> Magnification:
-        """The one that nuclei of the expected diameter need, or what the first image shows."""
-        if self._trained.start == "random":
-            return "1"  # made for this image, at whatever size its nuclei have
+    def _magnification(self, image: Pixels, diameter: float | None) -> Magnification:
+        """The one that nuclei of the expected diameter need, or what an image shows."""
+        trained = self._trained
+        if trained.start == "random":  # bound to the size of nuclei that it was trained at
+            return "1" if trained.magnification == "auto" else trained.magnification
         if diameter is not None:
             return magnification_for(diameter)
-        weights = self.start if self.model is None else self.model.weights
-        return choose_magnification(self.first.as_rgb(), self.settings, weights)
+        if self.control.cancelled:
+            return "1"
+        if self.settings.device == "cpu":
+            torch.set_num_threads(int(self.settings.threads))
+        settings = self.settings.replace(classes=trained.classes, start=trained.start)
+        # By the start's weights for a model too: what it was trained on is seen as then.
+        return choose_magnification(image.as_rgb(), settings, self.start)
 
-    def _suit(self, diameter: float | None) -> Iterator[Snapshot]:
+    def _suit(self, image: Pixels, diameter: float | None) -> Iterator[Snapshot]:
         """Fill in the settings that depend on the image."""
         if self.settings.views is None:
             self.settings = self.settings.replace(views=self._views())
         if self.settings.magnification == "auto":
             if diameter is None and self.model is None and self.settings.start == "synthetic":
                 yield from self._first_map()  # to look at while the nuclei are measured
-            self.settings = self.settings.replace(magnification=self._magnification(diameter))
+            chosen = self._magnification(image, diameter)
+            self.settings = self.settings.replace(magnification=chosen)
 
     def _first_map(self) -> Iterator[Snapshot]:
         """A map of the start's own weights, where previews are wanted."""
@@ -283,8 +294,8 @@ class _Run:
             settings = self.settings.replace(magnification="1")
             first = next(self._training(settings, first_map=True))
             self.shown = first.step == 0
-            if self.shown:
-                yield first
+            if first.confidence is not None and self.shown:
+                yield replace(first, confidence=replace(first.confidence, is_exact=False))
 
     def _training(self, settings: Settings, *, first_map: bool) -> Iterator[Snapshot]:
         return train(

@@ -215,9 +215,11 @@ def test_the_smallest_images_train(quick, side):
     assert last.stop_reason == "step limit"
 
 
+@pytest.mark.parametrize("magnification", ["1", "2"])
 @pytest.mark.parametrize("similarity", ["cross-entropy", "featurised-cosine"])
-def test_the_other_similarities_train(disks, quick, similarity):
-    last = list(train(disks, quick.replace(similarity=similarity)))[-1]
+def test_the_other_similarities_train(disks, quick, similarity, magnification):
+    quick = quick.replace(similarity=similarity, magnification=magnification)
+    last = list(train(disks, quick))[-1]
     assert math.isfinite(last.loss)
 
 

@@ -578,6 +578,9 @@ def test_copy_as_python_makes_the_same_labels(
         panel.models.save(str(tmp_path / "m.safetensors"))
         panel.segment_with_model()
         wait(lambda: not panel.session.is_busy)
+    made = panel.session.labels.metadata[METADATA_KEY]["settings"]
+    assert made["magnification"] != "auto"
+    assert made["views"] is not None
     click(panel.models.copy_button)
     clipboard = QApplication.clipboard()
     assert clipboard is not None

@@ -17,7 +17,7 @@ from .snapshot import Cancelled, Control
 from .source import Box, PixelSource
 
 #: Side of a tile without its halo: large enough that the halo costs little, small enough that a
-#: tile's maps take tens of megabytes.
+#: tile's maps take some hundred megabytes at the most.
 TILE = 1024
 #: What the network looks at: the image as it is, and smaller and turned by right angles. What it
 #: finds in all of them is more often right.
@@ -49,12 +49,14 @@ def average_logits(
     between: Callable[[], None] | None = None,
 ) -> torch.Tensor:
     """Mean over some of the `VIEWS` of confidence before the sigmoid: (N, K, H, W) float32."""
-    seen = []
+    total: torch.Tensor | None = None
     for size, turns in VIEWS[:views]:
         turned = torch.rot90(image, turns, (2, 3))
         logits = network.logits(turned, between, magnification * size)
-        seen.append(torch.rot90(logits.float(), -turns, (2, 3)))
-    return torch.stack(seen).mean(0) if views > 1 else seen[0]
+        seen = torch.rot90(logits.float(), -turns, (2, 3))
+        total = seen if total is None else total + seen
+    assert total is not None
+    return total / views
 
 
 def prepare(network: ConfidenceNetwork, settings: Settings) -> ConfidenceNetwork:
@@ -150,7 +152,7 @@ def predict_tiles(
     control : Control or None
         Checked before every tile, and a few times within it.
     tile : int
-        Side of a tile in pixels, as the network sees them.
+        Side of a tile in pixels of the image or, where it is magnified, as the network sees them.
 
     Yields
     ------
@@ -168,7 +170,10 @@ def predict_tiles(
     views = settings.views or len(VIEWS)
     sizes = [magnification * size for size, _ in VIEWS[:views]]
     margin, unit = max(map(halo, sizes)), math.lcm(*(size.denominator for size in sizes))
-    boxes = list(tiles(bottom - top, right - left, max(1, int(tile / magnification))))
+    side = max(
+        1, int(tile / max(magnification, Fraction(1)))
+    )  # memory follows the larger of both grids
+    boxes = list(tiles(bottom - top, right - left, side))
 
     def go_on() -> None:
         if control is not None and control.cancelled:

@@ -13,6 +13,8 @@ from .magnification import AS_IT_IS, magnified, restored
 from .normalisation import channels_are_last, normalise_elu
 
 WIDTH = 8
+#: Side of the smallest patch in pixels that the featuriser takes.
+FEATURISED = 16
 DILATIONS = (1, 2, 3, 5, 10, 20)
 
 #: Pixels on each side that a confidence depends on: the first block sees 1, each residual block

@@ -105,7 +105,8 @@ class Previews:
             control=self.control,
         )
         chosen = self.choose_class(data, box, 1)
-        return ConfidenceMap(step, data, box, 1, chosen, run.settings.start)
+        exact = views == run.settings.views
+        return ConfidenceMap(step, data, box, 1, chosen, run.settings.start, exact)
 
     def _small(self, step: int, box: Box, reduction: int) -> ConfidenceMap:
         run = self.run
@@ -122,7 +123,7 @@ class Previews:
             data = run.network.logits(scaled, magnification=seen).float().sigmoid()[0]
         array = data.cpu().numpy()
         chosen = self.choose_class(array, box, reduction)
-        return ConfidenceMap(step, array, box, reduction, chosen, run.settings.start)
+        return ConfidenceMap(step, array, box, reduction, chosen, run.settings.start, False)
 
 
 def reduced(source: PixelSource, box: Box, reduction: int, settings: Settings) -> Tensor:

@@ -24,7 +24,8 @@ LengthUnit = Literal["px", "µm"]
 class Settings(BaseModel):
     """Every choice that a result depends on, apart from the image itself.
 
-    Two runs with the same image and the same *resolved* settings (no ``"auto"`` left among
+    Two runs with the same image and the same *resolved* settings (``magnification`` and ``views``
+    chosen, no ``"auto"`` left among
     ``device``, ``precision``, ``memory_format`` and ``threads``) give identical labels.
 
     Raises
@@ -105,7 +106,11 @@ class Settings(BaseModel):
         "auto", description='"inverted" where low confidence is nuclei.'
     )
     nucleus_diameter: float | None = Field(
-        None, gt=0, le=1000, description="Expected nucleus diameter; None estimates it."
+        None,
+        gt=0,
+        le=1000,
+        description="Expected nucleus diameter; None estimates it. Given before a run, it also "
+        "decides how much the network magnifies the image.",
     )
     diameter_unit: LengthUnit = Field("px", description="Unit of nucleus_diameter.")
     prior_weight: float = Field(
@@ -135,6 +140,8 @@ class Settings(BaseModel):
     def _written(cls, value: object) -> object:
         """Numbers as fractions: 1.5, "1.5" and "3/2" are the same."""
         if not isinstance(value, str | int | float) or isinstance(value, bool):
+            return value
+        if len(str(value)) > 20 or "e" in str(value):  # 1e999999999 would take hours
             return value
         try:
             number = Fraction(value)

@@ -47,7 +47,7 @@ class NucleusClass:
 
 @dataclass(frozen=True)
 class ConfidenceMap:
-    """Confidences from one forward pass of the weights of one step.
+    """Confidences from forward passes of the weights of one step alone.
 
     Attributes
     ----------
@@ -63,6 +63,8 @@ class ConfidenceMap:
         Which class is nuclei, as chosen on this map.
     start : str
         Start of the network behind it, which says what its classes and a half mean.
+    is_exact : bool
+        Whether it was made as the settings say, magnification and views; previews are simpler.
     """
 
     step: int
@@ -71,6 +73,7 @@ class ConfidenceMap:
     reduction: int
     nucleus: NucleusClass
     start: Start = "random"
+    is_exact: bool = True
 
     @property
     def nuclei(self) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ from .adam import Adam
 from .contrast import Contrast, contrast
 from .convergence import Spread
 from .inference import autocast, input_scale, prepare, to_batch
-from .network import ConfidenceNetwork, Featuriser
+from .network import FEATURISED, ConfidenceNetwork, Featuriser
 from .sampling import PatchSampler, Windows
 from .scale import InputScale, rescale
 from .settings import Settings
@@ -64,7 +64,8 @@ class Trainer:
         self.crop = min(self._in_image(settings.crop_size), smallest)
         self.crop -= self.crop % self.magnification.denominator
         self.channels = sources[0].shape[0]
-        patch = min(self._in_image(settings.patch_size), self.crop // 2)
+        least = FEATURISED if settings.similarity == "featurised-cosine" else 1
+        patch = min(max(self._in_image(settings.patch_size), least), self.crop // 2)
         self.sampler = PatchSampler(
             patch, min(self._in_image(settings.stride), max(1, patch // 2)), settings.patches
         )

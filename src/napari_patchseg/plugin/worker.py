@@ -342,6 +342,8 @@ def _work(request: RunRequest, control: RunControl, mailbox: Mailbox, chosen: Sh
                 )
             elif isinstance(item, pipeline.Progress):
                 mailbox.post(progress=item)
+                if item.settings is not None:
+                    mailbox.post(settings=item.settings)
             else:
                 news = _map_news(item.confidence, pixels, request, control, chosen)
                 mailbox.post(result=item, **news)
@@ -368,6 +370,7 @@ def _map_news(
 
 
 def is_whole(made: ConfidenceMap, source: LayerSource) -> bool:
-    """Whether a map covers the whole region at full size, as labels need it."""
+    """Whether a map covers the whole region as the settings say, as labels need it."""
     row0, column0, row1, column1 = source.box
-    return made.reduction == 1 and made.box == (0, 0, row1 - row0, column1 - column0)
+    covers = made.reduction == 1 and made.box == (0, 0, row1 - row0, column1 - column0)
+    return covers and made.is_exact
