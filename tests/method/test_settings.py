@@ -17,6 +17,14 @@ def test_the_paper_preset_is_section_4():
     assert (paper.learning_rate, paper.weight_decay) == (2e-4, 1e-4)
     assert paper.prior_weight == 0
     assert paper.similarity == "mean-squared-error"
+    assert (paper.magnification, paper.views) == ("1", 1)  # the image as it is
+
+
+def test_settings_of_an_earlier_version_leave_magnification_and_views_to_the_image():
+    earlier = Settings.create().to_dict()
+    del earlier["magnification"], earlier["views"]
+    settings = Settings.from_dict(earlier)
+    assert (settings.magnification, settings.views) == ("auto", None)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from .instances import estimate_diameter
+from .instances import estimate_diameter, typical_diameter
 from .pixels import Pixels
 
 #: Structure of a few pixels must stand this far above pixel noise. White noise has 0.16, noise
@@ -56,11 +54,8 @@ def core_diameter(cores: NDArray[np.float32]) -> float:
     """
     parts, count = ndi.label(ndi.gaussian_filter(cores, 1) > _CORE)
     areas = np.bincount(parts.ravel(), minlength=count + 1)[1:]
-    areas = np.sort(areas[areas >= _CORE_AREA])
-    if len(areas) == 0:
-        return 0.0
-    middle = areas[np.searchsorted(areas.cumsum(), areas.sum() / 2)]
-    return 2 * math.sqrt(middle / math.pi)
+    areas = areas[areas >= _CORE_AREA]
+    return typical_diameter(areas) if len(areas) else 0.0
 
 
 def _structured(prior: NDArray[np.float32], contrast: float) -> bool:

@@ -240,9 +240,13 @@ def estimate_diameter(nuclei: NDArray[np.float32]) -> float:
     areas = regionprops_table(labels, properties=("area",))["area"]
     if len(areas) == 0:
         return 24.0
-    order = np.sort(areas)
-    small = order[order <= math.pi / 4 * LARGEST_DIAMETER**2]
-    order = small if len(small) else order
-    middle = order[np.searchsorted(order.cumsum(), order.sum() / 2)]
-    diameter = 2 * math.sqrt(middle / math.pi)
+    small = areas[areas <= math.pi / 4 * LARGEST_DIAMETER**2]
+    diameter = typical_diameter(small if len(small) else areas)
     return float(np.clip(diameter, SMALLEST_DIAMETER, LARGEST_DIAMETER))
+
+
+def typical_diameter(areas: NDArray[Any]) -> float:
+    """Median of the diameters of disks of some areas, each weighing as its area; of one or more."""
+    order = np.sort(areas)
+    middle = order[np.searchsorted(order.cumsum(), order.sum() / 2)]
+    return 2 * math.sqrt(middle / math.pi)

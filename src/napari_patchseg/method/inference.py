@@ -170,9 +170,8 @@ def predict_tiles(
     views = settings.views or len(VIEWS)
     sizes = [magnification * size for size, _ in VIEWS[:views]]
     margin, unit = max(map(halo, sizes)), math.lcm(*(size.denominator for size in sizes))
-    side = max(
-        1, int(tile / max(magnification, Fraction(1)))
-    )  # memory follows the larger of both grids
+    # Memory follows the larger of the two grids.
+    side = max(1, int(tile / max(magnification, Fraction(1))))
     boxes = list(tiles(bottom - top, right - left, side))
 
     def go_on() -> None:
