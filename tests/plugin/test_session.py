@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import threading
@@ -16,8 +17,10 @@ from napari_patchseg.method.settings import Settings
 from napari_patchseg.objects import make_labels
 from napari_patchseg.plugin import presenter
 from napari_patchseg.plugin.layer_source import source_of
+from napari_patchseg.plugin.live_layers import LiveLayers
 from napari_patchseg.plugin.session import TrainingSession
 from napari_patchseg.plugin.states import RunState
+from napari_patchseg.plugin.worker import Mailbox
 
 Wait = Callable[[Callable[[], Any]], None]
 
@@ -486,6 +489,46 @@ def test_every_map_is_written_once(
     wait(lambda: not session.is_busy)
     assert len(written) == sum(shown is not None for shown in came)
     assert len(windows) <= 2 * 2 * (len(came) + 1)
+
+
+def test_the_worker_waits_while_the_window_draws(
+    viewer: Any,
+    session: TrainingSession,
+    layer: Any,
+    long: Settings,
+    wait: Wait,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    events: list[str] = []
+    wait_until_drawn, write_map = Mailbox.wait_until_drawn, LiveLayers.write_map
+
+    def waited(box: Mailbox) -> bool:
+        drawn = wait_until_drawn(box)
+        events.append("drawn" if drawn else "gave up")
+        return drawn
+
+    def written(live: LiveLayers, shown: Any) -> None:
+        write_map(live, shown)
+        events.append("written")
+
+    monkeypatch.setattr(Mailbox, "wait_until_drawn", waited)
+    monkeypatch.setattr(LiveLayers, "write_map", written)
+    session.start(source_of(viewer, layer), long)
+    wait(lambda: events.count("drawn") > 3)
+    session.stop()
+    wait(lambda: not session.is_busy)
+    for before, after in itertools.pairwise(events):
+        assert before == "written" or after != "drawn", events
+
+
+def test_a_window_that_does_not_draw_holds_no_worker_up() -> None:
+    box = Mailbox()
+    box.post(shown="a map")
+    assert not box.wait_until_drawn()
+    box.mark_drawn()
+    assert box.wait_until_drawn()
+    box.post(shown="another")
+    assert not box.wait_until_drawn()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="priorities of threads are Linux's")

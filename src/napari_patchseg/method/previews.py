@@ -27,7 +27,7 @@ PREVIEW_SHARE = 0.2
 PREVIEW_CREDIT = 1.0
 #: Pixels of a preview, a larger box is shown at reduced size; and how many of them the network sees
 #: on a CPU, so that a preview a step fits into the share on two cores. A graphics card takes more.
-PREVIEW_PIXELS, PREVIEW_SEEN = 300_000, 170_000
+PREVIEW_PIXELS, PREVIEW_SEEN = 300_000, 145_000
 PREVIEW_PIXELS_GPU = 1_000_000
 
 #: Up to this reduction a preview's pixel is the mean of all the pixels that it stands for; above,

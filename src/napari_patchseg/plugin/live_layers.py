@@ -109,9 +109,11 @@ class LiveLayers:
         width = self._edge_width(shown)
         count = len(shown.rectangles)
         # Without a type the first shapes would become polygons.
-        layer.data = (list(shown.rectangles), ["rectangle"] * count)
-        if any(now != width for now in layer.edge_width):
-            layer.edge_width = [width] * count
+        with layer.block_thumbnail_update():  # napari would make three
+            layer.data = (list(shown.rectangles), ["rectangle"] * count)
+            if any(now != width for now in layer.edge_width):
+                layer.edge_width = [width] * count
+        layer.refresh(data_displayed=False, highlight=False, extent=False)
         layer.features = shown.features
         if count:
             layer.metadata[METADATA_KEY]["step"] = int(shown.features["step"][0])

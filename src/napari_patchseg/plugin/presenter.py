@@ -45,6 +45,8 @@ class Presenter(QObject):
 
     #: Labels were written; the argument is their report.
     labelled = Signal(dict)
+    #: The layers show all that came with a map: nothing waits for its turn.
+    written = Signal()
     #: A sentence for the user, and whether it is an error.
     told = Signal(str, bool)
 
@@ -105,12 +107,13 @@ class Presenter(QObject):
 
     def show(self, mail: Mail) -> None:
         """Write what came into the live layers."""
-        if not self.streaming:
-            return
-        if mail.shown is not None:
-            self._show_map(mail.shown)
-            self._shown_of = mail.made
-        self._show_patches(last=mail.paused is True)
+        if self.streaming:
+            if mail.shown is not None:
+                self._show_map(mail.shown)
+                self._shown_of = mail.made
+            self._show_patches(last=mail.paused is True)
+        if mail.shown is not None and not self._to_write:
+            self.written.emit()
 
     def _show_map(self, shown: ShownMap) -> None:
         self._nucleus = shown.nucleus
@@ -157,6 +160,7 @@ class Presenter(QObject):
             self._to_write.clear()
         if not self._to_write:
             self._apart.stop()
+            self.written.emit()
 
     # -- labels
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 #: Least milliseconds between two looks into the letter-box.
 _TICK_MS = 100
+#: Milliseconds after layers were written: they are being drawn by then (Qt begins after 5), so that
+#: a timer that was to go off then goes off when they have been drawn.
+_DRAWN_MS = 15
 
 
 @dataclass
@@ -174,6 +177,10 @@ class ActiveRun(QObject):
         self._timer.stop()
         self._worker = None
         self._task.clear()
+
+    def go_on(self) -> None:
+        """All of the last map is in the layers: the worker may go on when that has been drawn."""
+        QTimer.singleShot(_DRAWN_MS, self._mailbox.mark_drawn)
 
     def remaining(self, last: Snapshot | None) -> float | None:
         """Seconds of training left at most, pauses left out; None where nobody knows."""

@@ -73,6 +73,7 @@ class TrainingSession(QObject):
         self.presenter = Presenter(self._viewer, self)
         self.presenter.told.connect(self.told)
         self.presenter.labelled.connect(self._on_labelled)
+        self.presenter.written.connect(self._on_written)
 
     # -- what there is to see
 
@@ -278,6 +279,10 @@ class TrainingSession(QObject):
             self._set_state(state, mail.progress.message)
         elif mail.snapshot is not None:
             self._set_state(RunState.TRAINING, mail.snapshot.message)
+
+    def _on_written(self) -> None:
+        if self._run is not None:
+            self._run.go_on()
 
     def _report_activity(self, mail: Mail) -> None:
         if self._activity is None:

@@ -58,6 +58,8 @@ def object_fields(settings: Settings) -> dict[str, Any]:
 _NICENESS = 10
 #: Seconds between two looks of a paused worker at whether it should go on.
 _PAUSE_POLL = 0.02
+#: Most seconds that a worker waits for the window to draw what it sent.
+_DRAWING_PATIENCE = 0.25
 
 
 class RunControl(Control):
@@ -188,6 +190,7 @@ class Mailbox(QObject):
         self._lock = threading.Lock()
         self._mail = Mail()
         self._announced = False
+        self._drawn = threading.Event()
 
     def post(self, *, point: tuple[int, float, float, float] | None = None, **news: Any) -> None:
         """Put in news, named as in `Mail`; from any thread."""
@@ -196,6 +199,8 @@ class Mailbox(QObject):
                 self._mail.points.append(point)
             for name, value in news.items():
                 setattr(self._mail, name, value)
+            if news.get("shown") is not None:
+                self._drawn.clear()
             announce, self._announced = not self._announced, True
         if announce:
             with contextlib.suppress(RuntimeError):  # Qt's half is gone: the application has quit
@@ -207,6 +212,18 @@ class Mailbox(QObject):
             mail, self._mail = self._mail, Mail()
             self._announced = False
         return mail
+
+    def mark_drawn(self) -> None:
+        """Called by the window when it has drawn the map that was taken."""
+        self._drawn.set()
+
+    def wait_until_drawn(self) -> bool:
+        """Let the window draw the map that was posted; from the worker's thread.
+
+        A step takes the interpreter and the processor from a window drawn at the same time, and
+        both take the longer for it. False where it was not drawn in time.
+        """
+        return self._drawn.wait(_DRAWING_PATIENCE)
 
 
 class ShownClass:
@@ -340,6 +357,8 @@ def _work(request: RunRequest, control: RunControl, mailbox: Mailbox, chosen: Sh
                     **({} if item.patches is None else {"patches": item.patches}),
                     **_map_news(item.confidence, pixels, request, control, chosen),
                 )
+                if item.confidence is not None and item.stop_reason is None:
+                    mailbox.wait_until_drawn()
             elif isinstance(item, pipeline.Progress):
                 mailbox.post(progress=item)
                 if item.settings is not None:
