@@ -36,7 +36,8 @@ from napari_patchseg.method.model import Model
 from napari_patchseg.method.settings import Settings
 from napari_patchseg.method.snapshot import ConfidenceMap
 from napari_patchseg.objects import make_labels
-from napari_patchseg.pipeline import Segmentation, run
+from napari_patchseg.pipeline import run
+from napari_patchseg.results import Segmentation
 
 Image = NDArray[np.uint8]
 

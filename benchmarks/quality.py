@@ -43,7 +43,8 @@ from napari_patchseg.files.start import start_weights
 from napari_patchseg.image.metrics import agreement
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.model import Model
-from napari_patchseg.pipeline import Segmentation, resolve, run
+from napari_patchseg.pipeline import resolve, run
+from napari_patchseg.results import Segmentation
 
 FIGURES = ("dice", "aji", "pq", "f1", "count_ratio", "seconds")
 Labels = NDArray[np.integer]
@@ -143,7 +144,7 @@ def code_version() -> str:
     """A hash over the package's sources: results of other code are not mixed in."""
     root = Path(napari_patchseg.__file__).parent
     digest = hashlib.sha256()
-    for part in ("method", "image", "objects.py", "pipeline.py", "files"):
+    for part in ("method", "image", "objects.py", "nucleus_size.py", "pipeline.py", "files"):
         path = root / part
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.suffix in (".py", ".safetensors"):

@@ -27,7 +27,8 @@ from napari_patchseg.files.images import read_image
 from napari_patchseg.image.metrics import agreement
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.settings import Settings
-from napari_patchseg.pipeline import Segmentation, run
+from napari_patchseg.pipeline import run
+from napari_patchseg.results import Segmentation
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]

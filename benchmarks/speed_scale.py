@@ -109,7 +109,8 @@ def prediction(folder: Path, size: int) -> dict[str, Any]:
     """All of an image with the start's weights, and the choice of the class."""
     from napari_patchseg import Settings
     from napari_patchseg.image.pixels import Pixels
-    from napari_patchseg.pipeline import Segmentation, resolve, run
+    from napari_patchseg.pipeline import resolve, run
+    from napari_patchseg.results import Segmentation
 
     pixels = Pixels.from_array(image_of(folder, size))
     settings = resolve(Settings())
@@ -175,7 +176,8 @@ def prepare(folder: Path, size: int) -> dict[str, Any]:
     from napari_patchseg import Settings
     from napari_patchseg.image.pixels import Pixels
     from napari_patchseg.image.synthetic import synthetic_field
-    from napari_patchseg.pipeline import Segmentation, resolve, run
+    from napari_patchseg.pipeline import resolve, run
+    from napari_patchseg.results import Segmentation
 
     field, truth = synthetic_field((size, size), seed=3)
     np.save(folder / "field.npy", field)

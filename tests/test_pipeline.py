@@ -23,7 +23,8 @@ from napari_patchseg.image.synthetic import synthetic_field
 from napari_patchseg.method.settings import Settings
 from napari_patchseg.method.snapshot import ConfidenceMap, Control, NucleusClass, Snapshot
 from napari_patchseg.objects import ClassChooser, choose_nucleus, core
-from napari_patchseg.pipeline import Progress, Segmentation, resolve, run
+from napari_patchseg.pipeline import resolve, run
+from napari_patchseg.results import Progress, Segmentation
 
 MACHINE = {
     "device": "cpu",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_patchseg.image.pixels import Pixels
     from napari_patchseg.image.synthetic import synthetic_field
     from napari_patchseg.method.settings import Settings
-    from napari_patchseg.pipeline import Segmentation
+    from napari_patchseg.results import Segmentation
 
 __version__ = "0.1.0.dev0"
 
@@ -35,7 +35,7 @@ __all__ = [
 _HOMES = {
     "PatchSegError": "errors",
     "Pixels": "image.pixels",
-    "Segmentation": "pipeline",
+    "Segmentation": "results",
     "Settings": "method.settings",
     "segment": "api",
     "synthetic_field": "image.synthetic",

@@ -12,7 +12,8 @@ from napari_patchseg.image.instances import Labels
 from napari_patchseg.image.pixels import Box, Pixels
 from napari_patchseg.method.model import Model
 from napari_patchseg.method.settings import Settings
-from napari_patchseg.pipeline import NOTHING_SEPARATED, Segmentation, run
+from napari_patchseg.pipeline import NOTHING_SEPARATED, run
+from napari_patchseg.results import Segmentation
 
 
 def segment(

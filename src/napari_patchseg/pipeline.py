@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -35,6 +35,7 @@ from napari_patchseg.method.training import train
 from napari_patchseg.nucleus_size import choose_magnification, magnification_for
 from napari_patchseg.objects import ClassChooser, diameter_in_pixels, labelling
 from napari_patchseg.provenance import nucleus_class, provenance
+from napari_patchseg.results import Progress, Segmentation
 
 #: A chosen class that goes with the prior less than this is not nuclei.
 LEAST_CORRELATION = 0.15
@@ -44,59 +45,6 @@ _LOOKS = {
     "bright on dark": "brighter than their surroundings",
 }
 NOTHING_SEPARATED = "Nothing could be separated in this image: it shows no nuclei."
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run is, outside of training.
-
-    Attributes
-    ----------
-    phase : str
-        "starting", "predicting" or "instances".
-    done, total : int
-        Units of work of this phase.
-    message : str
-        In words for the user.
-    settings : Settings or None
-        At the end of "starting": every choice made, those that depend on the image too.
-    """
-
-    phase: str
-    done: int
-    total: int
-    message: str
-    settings: Settings | None = None
-
-
-@dataclass(frozen=True)
-class Segmentation:
-    """The result of a run.
-
-    Attributes
-    ----------
-    labels : ndarray or None
-        (H, W) uint16 or uint32, 0 is background; None where none were asked for, or the run was
-        stopped.
-    confidence : ConfidenceMap or None
-        Of the whole image at full size; None where the run ended before there was one.
-    model : Model or None
-        The trained network; None where there was nothing to train on.
-    report : dict
-        JSON-ready provenance: settings, versions, steps, stop reason, separations, seconds by
-        phase, objects, warnings.
-    warnings : list of str
-        One sentence each, for the user.
-    history : tuple
-        (step, loss, positive separation, negative separation) of every training step.
-    """
-
-    labels: Labels | None
-    confidence: ConfidenceMap | None
-    model: Model | None
-    report: dict[str, Any]
-    warnings: list[str]
-    history: tuple[tuple[int, float, float, float], ...] = field(default=())
 
 
 def resolve(settings: Settings) -> Settings:

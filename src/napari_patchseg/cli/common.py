@@ -11,7 +11,8 @@ from napari_patchseg.errors import FileError, ImageError, PatchSegError
 from napari_patchseg.files.images import ImageFile, read_image
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.settings import Settings
-from napari_patchseg.pipeline import Segmentation, resolve, run
+from napari_patchseg.pipeline import resolve, run
+from napari_patchseg.results import Segmentation
 
 from .console import Console
 from .interrupt import Interrupt

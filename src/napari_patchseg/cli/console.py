@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from napari_patchseg.method.snapshot import Snapshot
-    from napari_patchseg.pipeline import Progress, Segmentation
+    from napari_patchseg.results import Progress, Segmentation
 
     Item = Snapshot | Progress | Segmentation
 
@@ -104,7 +104,7 @@ class _State:
 
 def _state(item: Item) -> _State | None:
     from napari_patchseg.method.snapshot import Snapshot
-    from napari_patchseg.pipeline import Progress
+    from napari_patchseg.results import Progress
 
     if isinstance(item, Snapshot):
         words = "training" if item.state == "separating" else item.message

@@ -40,7 +40,7 @@ def write_curves_png(
         The PNG to write.
     history : sequence of tuple
         (step, loss, positive separation, negative separation) of every step, as in
-        `napari_patchseg.pipeline.Segmentation.history`; NaN leaves a gap, and it may be empty.
+        `napari_patchseg.results.Segmentation.history`; NaN leaves a gap, and it may be empty.
     overwrite : bool
         Whether an existing file may be replaced.
 

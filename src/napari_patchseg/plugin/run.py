@@ -17,7 +17,7 @@ from .worker import Mail, Mailbox, RunControl, RunRequest, RunTask, ShownClass, 
 if TYPE_CHECKING:
     from napari_patchseg.image.pixels import Pixels
     from napari_patchseg.method.model import Model
-    from napari_patchseg.pipeline import Progress, Segmentation
+    from napari_patchseg.results import Progress, Segmentation
 
 #: Least milliseconds between two looks into the letter-box.
 _TICK_MS = 100

@@ -31,7 +31,7 @@ from .preload import import_tables, preload
 if TYPE_CHECKING:
     from napari_patchseg.image.pixels import Pixels
     from napari_patchseg.method.model import Model
-    from napari_patchseg.pipeline import Progress, Segmentation
+    from napari_patchseg.results import Progress, Segmentation
 
 LOG = logging.getLogger(__name__)
 
@@ -332,6 +332,7 @@ def _work(request: RunRequest, control: RunControl, mailbox: Mailbox, chosen: Sh
     pixels = request.source.open()  # needs no torch: its import goes on meanwhile
     imports.join()
     from napari_patchseg import pipeline
+    from napari_patchseg.results import Progress
 
     settings = pipeline.resolve(request.settings)
     mailbox.post(pixels=pixels, settings=settings)
@@ -359,7 +360,7 @@ def _work(request: RunRequest, control: RunControl, mailbox: Mailbox, chosen: Sh
                 )
                 if item.confidence is not None and item.stop_reason is None:
                     mailbox.wait_until_drawn()
-            elif isinstance(item, pipeline.Progress):
+            elif isinstance(item, Progress):
                 mailbox.post(progress=item)
                 if item.settings is not None:
                     mailbox.post(settings=item.settings)
