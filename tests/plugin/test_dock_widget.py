@@ -48,6 +48,18 @@ def train_without_end(panel: PatchSegWidget, long: Settings, wait: Wait) -> None
     wait(lambda: step(panel) > 1)
 
 
+def test_how_large_the_network_sees_the_image_is_said(
+    panel: PatchSegWidget, layer: Any, quick: Settings, wait: Wait
+) -> None:
+    for magnification, words in (("3/2", "seen 1.5 times as large"), ("1", "")):
+        panel.show_settings(quick.replace(magnification=magnification))
+        click(panel.run.train_button)
+        wait(lambda: panel.session.is_busy)
+        wait(lambda: not panel.session.is_busy)
+        assert ("seen" in panel.run.image_label.text()) == bool(words)
+        assert words in panel.run.image_label.text()
+
+
 def test_train_pause_resume_stop_label(
     viewer: Any, panel: PatchSegWidget, layer: Any, long: Settings, wait: Wait
 ) -> None:

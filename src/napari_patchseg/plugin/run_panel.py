@@ -20,6 +20,15 @@ from qtpy.QtWidgets import (
 from .session import TrainingSession
 from .states import RunState
 
+#: In words how large the network sees an image, where that is not its own size.
+_MAGNIFICATIONS: dict[str, str] = {
+    "2": "seen twice as large: small nuclei",
+    "3/2": "seen 1.5 times as large: small nuclei",
+    "2/3": "seen at two thirds of its size: large nuclei",
+    "1/2": "seen at half its size: large nuclei",
+    "1/4": "seen at a quarter of its size: large nuclei",
+}
+
 
 class RunPanel(QWidget):
     """Train, Pause or Resume, Stop; what is done and what is left.
@@ -126,8 +135,13 @@ class RunPanel(QWidget):
             self.bar.setValue(value)
             self.bar.setFormat(text)
             self.bar.setUpdatesEnabled(True)
-        pixels = None if self._session.record is None else self._session.record.pixels
-        self.image_label.setText("" if pixels is None else pixels.description)
+        record = self._session.record
+        pixels = None if record is None else record.pixels
+        if record is not None and pixels is not None:
+            seen = _MAGNIFICATIONS.get(record.settings.magnification)
+            text = f"{pixels.description}, {seen}" if seen else pixels.description
+            if self.image_label.text() != text:
+                self.image_label.setText(text)
         self.image_label.setVisible(pixels is not None)
         self._show_words()
 
