@@ -163,6 +163,30 @@ def test_objects_without_a_core_are_dropped_by_how_sure_the_threshold_asks():
     assert count(0.2) == 2
 
 
+def doubtful(amount):
+    """One nucleus with a core of 0.94, beside so many times as much haze without any."""
+    truth = disks([(40, 40)], shape=(120, 260))
+    confidence = confidence_of(truth)
+    core = ndi.gaussian_filter(np.where(truth > 0, np.float32(0.94), np.float32(0)), 0.2)
+    haze = disks([(60, 120 + 30 * number) for number in range(amount)], 12, truth.shape) > 0
+    return np.maximum(confidence, np.where(haze, np.float32(0.6), np.float32(0))), core
+
+
+@pytest.mark.parametrize(("haze", "found"), [(0, 1), (1, 1), (4, 0)])
+def test_the_more_of_a_map_is_doubtful_the_surer_must_cores_be(haze, found):
+    confidence, core = doubtful(haze)
+    assert label_nuclei(confidence, settings(), core=core).max() == found
+
+
+def test_a_sure_map_needs_cores_that_are_a_little_less_sure():
+    truth = disks([(40, 40), (40, 110)])
+    smaller = ndi.binary_erosion(truth > 0, iterations=4)
+    core = np.where(smaller, np.float32(0.88), np.float32(0))
+    assert label_nuclei(confidence_of(truth), settings(), core=core).max() == 2
+    core = np.where(smaller, np.float32(0.84), np.float32(0))
+    assert label_nuclei(confidence_of(truth), settings(), core=core).max() == 0
+
+
 def noise(seed, shape, coarse):
     values = ndi.gaussian_filter(np.random.default_rng(seed).random(shape), coarse)
     return ((values - values.min()) / np.ptp(values)).astype(np.float32)
@@ -219,9 +243,16 @@ def plain_labels(confidence, chosen, core):
     height = ndi.gaussian_filter(height, chosen.diameter / 24)
     height[~mask] = 0
     labels = watershed(-height, label(h_maxima(height, chosen.split_depth)), mask=mask)
-    surest = ndi.maximum(ndi.gaussian_filter(core, chosen.diameter / 24), labels, range(1000))
-    odds = chosen.threshold / (1 - chosen.threshold) * np.exp(2.2)
-    keep = (np.array(surest) >= min(odds / (1 + odds), 0.95)) & (
+    cores = ndi.gaussian_filter(core, chosen.diameter / 24)
+    surest = ndi.maximum(cores, labels, range(1000))
+    nuclear, certain, inner = (smooth > 0.5).sum(), (smooth > 0.8).sum(), (cores > 0.5).sum()
+    # as cross products: any of them may be 0
+    doubt = 4.0
+    for share, count in ((0.64, certain), (0.26, inner)):
+        if share * nuclear < doubt * count:
+            doubt = share * max(nuclear, 1) / count
+    odds = chosen.threshold / (1 - chosen.threshold) * np.exp(2.2 * max(0.82, doubt**2))
+    keep = (np.array(surest) >= min(odds / (1 + odds), 0.98)) & (
         np.bincount(labels.ravel(), minlength=1000) >= chosen.min_area
     )
     keep[0] = False

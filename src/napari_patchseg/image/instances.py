@@ -30,8 +30,11 @@ SMALLEST_DIAMETER, LARGEST_DIAMETER = 8, 80
 SMALLEST = 0.2
 #: An object's core must be that much surer than the threshold, in logits: 0.9 at 0.5.
 SURER = 2.2
-#: More than this is asked of none.
-SUREST = 0.95
+#: ... in a map of which, smoothed, these shares of what is above 0.5 are above 0.8, and are core.
+#: Where both shares are less, much is doubtful, and more is asked (docs/method.md).
+SURE_SHARE, CORE_SHARE = 0.64, 0.26
+#: More than the former is asked of none, and not less than the latter times `SURER`.
+SUREST, LEAST_SURER = 0.98, 0.82
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,8 @@ def label_steps(
         (H, W) bool; no object where it is False.
     core : ndarray, optional
         (H, W) float32 in [0, 1], confidence in the inner parts of nuclei. With it, objects whose
-        core is not clearly surer than the threshold are dropped.
+        core is not clearly surer than the threshold are dropped: the less sure the whole map is,
+        the surer it must be.
     tile : int
         Side of a tile in pixels; the labels do not depend on it, but for such a component.
 
@@ -155,8 +159,11 @@ def label_steps(
     boxes = tiles(shape, tile)
     total = 3 * len(boxes)
     mask = np.empty(shape, bool)
+    nuclear = certain = inner = 0  # pixels
     for done, box in enumerate(boxes, 1):
-        mask[window(box)] = _mask(confidence, settings, valid, box)
+        mask[window(box)], smooth = _mask(confidence, settings, valid, box)
+        nuclear += np.count_nonzero(smooth > 0.5)
+        certain += np.count_nonzero(smooth > 0.8)
         yield done, total
     labels = np.empty(shape, np.int32)
     fill_holes(mask, labels)
@@ -185,12 +192,14 @@ def label_steps(
     del mask
     keep = sizes(labels, count) >= settings.min_area
     if core is not None:
-        sure = np.zeros(count + 1, bool)
+        surest = np.zeros(count + 1, np.float32)
         for done, box in enumerate(boxes, 1):
             smooth = smoothed(core, SMOOTHING * settings.diameter, box)
-            sure[labels[window(box)][smooth >= _surer(settings.threshold)]] = True
+            inner += np.count_nonzero(smooth > 0.5)
+            inside = labels[window(box)] > 0
+            np.maximum.at(surest, labels[window(box)][inside], smooth[inside])
             yield 2 * len(boxes) + done, total
-        keep &= sure
+        keep &= surest >= _core_threshold(settings.threshold, nuclear, certain, inner)
     order = order[keep[order]]
     final: Labels = np.zeros(count + 1, np.uint16 if len(order) < 65_536 else np.uint32)
     final[order] = np.arange(1, len(order) + 1)
@@ -205,20 +214,33 @@ def _mask(
     settings: ObjectSettings,
     valid: NDArray[np.bool_] | None,
     box: Box,
-) -> NDArray[np.bool_]:
-    """A box of the thresholded map, opened and closed."""
+) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """A box of the thresholded map, opened and closed; and of the smoothed map."""
     opening, closing = round(OPENING * settings.diameter), round(CLOSING * settings.diameter)
     shape = (confidence.shape[0], confidence.shape[1])
     wide = grown(box, 2 * (opening + closing), shape)
-    mask = smoothed(confidence, SMOOTHING * settings.diameter, wide) > settings.threshold
+    smooth = smoothed(confidence, SMOOTHING * settings.diameter, wide)
+    mask = smooth > settings.threshold
     if valid is not None:
         mask &= valid[window(wide)]
-    return open_close(mask, opening, closing)[window(box, wide)]
+        smooth = np.where(valid[window(wide)], smooth, 0)
+    inner = window(box, wide)
+    return open_close(mask, opening, closing)[inner], smooth[inner]
 
 
-def _surer(threshold: float) -> float:
-    """How sure the core of a nucleus must be at a threshold."""
-    odds = threshold / (1 - threshold) * math.exp(SURER)
+def _core_threshold(threshold: float, nuclear: int, certain: int, inner: int) -> float:
+    """How sure the core of a nucleus must be.
+
+    Parameters
+    ----------
+    threshold : float
+        Of the whole nuclei.
+    nuclear, certain, inner : int
+        Pixels of the smoothed map above 0.5 and above 0.8, and of that of the cores above 0.5.
+    """
+    sure, core = (count / max(nuclear, 1) or math.ulp(0) for count in (certain, inner))
+    surer = SURER * max(LEAST_SURER, min(SURE_SHARE / sure, CORE_SHARE / core, 4.0) ** 2)
+    odds = threshold / (1 - threshold) * math.exp(surer)
     return min(odds / (1 + odds), SUREST)
 
 
