@@ -162,8 +162,8 @@ def label_steps(
     nuclear = certain = inner = 0  # pixels
     for done, box in enumerate(boxes, 1):
         mask[window(box)], smooth = _mask(confidence, settings, valid, box)
-        nuclear += np.count_nonzero(smooth > 0.5)
-        certain += np.count_nonzero(smooth > 0.8)
+        nuclear += int(np.count_nonzero(smooth > 0.5))
+        certain += int(np.count_nonzero(smooth > 0.8))
         yield done, total
     labels = np.empty(shape, np.int32)
     fill_holes(mask, labels)
@@ -195,7 +195,7 @@ def label_steps(
         surest = np.zeros(count + 1, np.float32)
         for done, box in enumerate(boxes, 1):
             smooth = smoothed(core, SMOOTHING * settings.diameter, box)
-            inner += np.count_nonzero(smooth > 0.5)
+            inner += int(np.count_nonzero(smooth > 0.5))
             inside = labels[window(box)] > 0
             np.maximum.at(surest, labels[window(box)][inside], smooth[inside])
             yield 2 * len(boxes) + done, total
