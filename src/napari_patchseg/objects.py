@@ -209,7 +209,8 @@ def make_labels(
     labels : ndarray
         (H, W) uint16 or uint32.
     objects : dict
-        ``count``, ``threshold``, ``diameter``, ``min_area``, ``split``, ``split_depth``.
+        ``count``, ``threshold``, ``diameter``, ``min_area``, ``split``, ``split_depth``,
+        ``core_threshold``.
     """
     return finished(labelling(confidence, pixels, settings, pixel_size=pixel_size))
 
@@ -230,5 +231,6 @@ def labelling(
     """
     shown = evidence(confidence, pixels, settings)
     chosen = object_settings(confidence, shown, pixels, settings, pixel_size=pixel_size)
-    labels = yield from label_steps(shown, chosen, pixels.valid, core(confidence))
-    return labels, {"count": int(labels.max(initial=0)), **vars(chosen)}
+    labels, core_threshold = yield from label_steps(shown, chosen, pixels.valid, core(confidence))
+    count = int(labels.max(initial=0))
+    return labels, {"count": count, **vars(chosen), "core_threshold": core_threshold}

@@ -178,6 +178,31 @@ def test_the_more_of_a_map_is_doubtful_the_surer_must_cores_be(haze, found):
     assert label_nuclei(confidence, settings(), core=core).max() == found
 
 
+def test_a_lower_threshold_finds_what_a_doubtful_map_hides():
+    confidence, core = doubtful(4)
+    found = [label_nuclei(confidence, settings(threshold=t), core=core).max() for t in (0.5, 0.2)]
+    assert found == [0, 1]
+
+
+def test_what_is_not_valid_says_nothing_about_the_rest():
+    confidence, core = doubtful(4)
+    valid = np.ones(core.shape, bool)
+    valid[100:] = False
+    core[110:] = 1  # as many cores as there are nuclei, but nobody knows what is there
+    assert label_nuclei(confidence, settings(), valid, core).max() == 0
+    assert label_nuclei(confidence, settings(), None, core).max() == 1
+
+
+@pytest.mark.parametrize("confidence", [0, 0.45, 1])
+@pytest.mark.parametrize("threshold", [0.001, 0.4, 0.999])
+def test_even_maps_ask_for_a_core_in_reach(confidence, threshold):
+    even = np.full((64, 64), np.float32(confidence))
+    for core in (np.zeros_like(even), np.ones_like(even)):
+        labels, asked = finished(label_steps(even, settings(threshold=threshold), None, core))
+        assert 0 < asked <= 0.98
+        assert labels.max() == (confidence > threshold and core.max() == 1)
+
+
 def test_a_sure_map_needs_cores_that_are_a_little_less_sure():
     truth = disks([(40, 40), (40, 110)])
     smaller = ndi.binary_erosion(truth > 0, iterations=4)
@@ -210,9 +235,11 @@ def test_the_labels_do_not_depend_on_the_tiles(
     core = noise(seed + 1, shape, diameter / 8) * confidence if cores else None
     valid = noise(seed + 2, shape, 1) < 0.8 if holes else None
     chosen = settings(diameter, threshold, split=split)
-    whole = finished(label_steps(confidence, chosen, valid, core, tile=1000))
+    whole, asked = finished(label_steps(confidence, chosen, valid, core, tile=1000))
     steps = label_steps(confidence, chosen, valid, core, tile=tile)
-    assert np.array_equal(finished(steps), whole)
+    found, asked_of_tiles = finished(steps)
+    assert np.array_equal(found, whole)
+    assert asked_of_tiles == asked
 
 
 @pytest.mark.parametrize("threshold", [0.45, 0.48])
@@ -225,7 +252,7 @@ def test_a_component_through_all_of_a_large_map_is_split_by_tiles(threshold, mon
     whole = label_nuclei(confidence, chosen, core=core)
     monkeypatch.setattr("napari_patchseg.image.splitting.ENOUGH", 1000)
     monkeypatch.setattr("napari_patchseg.image.splitting.LARGEST", 100)
-    found = finished(label_steps(confidence, chosen, core=core, tile=128))
+    found, _ = finished(label_steps(confidence, chosen, core=core, tile=128))
     assert whole.max() > 100
     assert found.max() == whole.max()
     assert np.mean(found == whole) > 0.99
@@ -247,11 +274,12 @@ def plain_labels(confidence, chosen, core):
     surest = ndi.maximum(cores, labels, range(1000))
     nuclear, certain, inner = (smooth > 0.5).sum(), (smooth > 0.8).sum(), (cores > 0.5).sum()
     # as cross products: any of them may be 0
-    doubt = 4.0
+    doubt = np.inf
     for share, count in ((0.64, certain), (0.26, inner)):
-        if share * nuclear < doubt * count:
-            doubt = share * max(nuclear, 1) / count
-    odds = chosen.threshold / (1 - chosen.threshold) * np.exp(2.2 * max(0.82, doubt**2))
+        if nuclear and share * nuclear < doubt * count:
+            doubt = share * nuclear / count
+    surer = min(2.2 * max(0.82, doubt**2), np.log(0.98 / 0.02))
+    odds = chosen.threshold / (1 - chosen.threshold) * np.exp(surer)
     keep = (np.array(surest) >= min(odds / (1 + odds), 0.98)) & (
         np.bincount(labels.ravel(), minlength=1000) >= chosen.min_area
     )
@@ -279,7 +307,7 @@ def test_memory_beside_the_maps_hardly_grows():
         maps = np.ascontiguousarray(np.tile(small, (1, times, times)))
         tracemalloc.start()
         before = tracemalloc.get_traced_memory()[0]
-        labels = finished(label_steps(maps[0], settings(), None, maps[1], tile=200))
+        labels, _ = finished(label_steps(maps[0], settings(), None, maps[1], tile=200))
         peaks.append(tracemalloc.get_traced_memory()[1] - before - labels.nbytes)
         tracemalloc.stop()
         assert labels.max() == 3 * times**2

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,12 @@ import pytest
 from napari_patchseg.errors import PatchSegError
 from napari_patchseg.method.settings import Settings
 from napari_patchseg.objects import make_labels
-from napari_patchseg.plugin import presenter
+from napari_patchseg.plugin import presenter, worker
 from napari_patchseg.plugin.layer_source import source_of
 from napari_patchseg.plugin.live_layers import LiveLayers
 from napari_patchseg.plugin.session import TrainingSession
 from napari_patchseg.plugin.states import RunState
-from napari_patchseg.plugin.worker import Mailbox
+from napari_patchseg.plugin.worker import Mailbox, RunControl
 
 Wait = Callable[[Callable[[], Any]], None]
 
@@ -502,8 +503,8 @@ def test_the_worker_waits_while_the_window_draws(
     events: list[str] = []
     wait_until_drawn, write_map = Mailbox.wait_until_drawn, LiveLayers.write_map
 
-    def waited(box: Mailbox) -> bool:
-        drawn = wait_until_drawn(box)
+    def waited(box: Mailbox, control: Any) -> bool:
+        drawn = wait_until_drawn(box, control)
         events.append("drawn" if drawn else "gave up")
         return drawn
 
@@ -522,13 +523,34 @@ def test_the_worker_waits_while_the_window_draws(
 
 
 def test_a_window_that_does_not_draw_holds_no_worker_up() -> None:
-    box = Mailbox()
-    box.post(shown="a map")
-    assert not box.wait_until_drawn()
-    box.mark_drawn()
-    assert box.wait_until_drawn()
-    box.post(shown="another")
-    assert not box.wait_until_drawn()
+    box, control = Mailbox(), RunControl(previews=True)
+    first, second = (SimpleNamespace(step=step) for step in (1, 2))
+    box.post(shown=first)
+    assert not box.wait_until_drawn(control)
+    box.mark_drawn(1)
+    assert box.wait_until_drawn(control)
+    box.post(shown=second)
+    box.mark_drawn(1)  # late: it says nothing about the second
+    assert not box.wait_until_drawn(control)
+    box.mark_drawn(2)
+    assert box.wait_until_drawn(control)
+
+
+def test_whoever_stops_does_not_wait_for_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_DRAWING_PATIENCE", 600.0)
+    box, control = Mailbox(), RunControl(previews=True)
+    box.post(shown=SimpleNamespace(step=1))
+    control.cancel()
+    assert not box.wait_until_drawn(control)
+
+
+def test_a_map_does_not_wait_for_the_letter_box_s_next_turn() -> None:
+    box, told = Mailbox(), []
+    box.arrived.connect(lambda: told.append(box.has_map))
+    box.post(point=(1, 0.0, 0.0, 0.0))
+    box.post(point=(2, 0.0, 0.0, 0.0))
+    box.post(shown=SimpleNamespace(step=2))
+    assert told == [False, True]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="priorities of threads are Linux's")

@@ -30,8 +30,8 @@ SMALLEST_DIAMETER, LARGEST_DIAMETER = 8, 80
 SMALLEST = 0.2
 #: An object's core must be that much surer than the threshold, in logits: 0.9 at 0.5.
 SURER = 2.2
-#: ... in a map of which, smoothed, these shares of what is above 0.5 are above 0.8, and are core.
-#: Where both shares are less, much is doubtful, and more is asked (docs/method.md).
+#: ... in a smoothed map where pixels above 0.8 have the former share of those above 0.5, cores the
+#: latter. Where both have less, much is doubtful, and more is asked (docs/method.md).
 SURE_SHARE, CORE_SHARE = 0.64, 0.26
 #: More than the former is asked of none, and not less than the latter times `SURER`.
 SUREST, LEAST_SURER = 0.98, 0.82
@@ -97,7 +97,7 @@ def label_nuclei(
         (H, W) uint16, or uint32 from 65,536 objects on; 0 is background, labels run from 1 without
         gaps.
     """
-    return finished(label_steps(confidence, settings, valid, core))
+    return finished(label_steps(confidence, settings, valid, core))[0]
 
 
 def finished(steps: Generator[Any, None, _T]) -> _T:
@@ -117,7 +117,7 @@ def label_steps(
     core: NDArray[np.float32] | None = None,
     *,
     tile: int = TILE,
-) -> Generator[tuple[int, int], None, Labels]:
+) -> Generator[tuple[int, int], None, tuple[Labels, float | None]]:
     """Label every nucleus of a confidence map, one step of work at a time.
 
     Smooth, threshold, open and close by disks that follow the expected diameter, fill holes, drop
@@ -151,9 +151,11 @@ def label_steps(
 
     Returns
     -------
-    ndarray
+    labels : ndarray
         (H, W) uint16, or uint32 from 65,536 objects on; 0 is background, labels run from 1 without
         gaps, from top to bottom.
+    core_threshold : float or None
+        Confidence in [0, 1] that an object's core had to reach; None without a map of cores.
     """
     shape = (confidence.shape[0], confidence.shape[1])
     boxes = tiles(shape, tile)
@@ -191,22 +193,24 @@ def label_steps(
         count += len(order)
     del mask
     keep = sizes(labels, count) >= settings.min_area
+    core_threshold = None
     if core is not None:
         surest = np.zeros(count + 1, np.float32)
         for done, box in enumerate(boxes, 1):
-            smooth = smoothed(core, SMOOTHING * settings.diameter, box)
+            smooth = _known(smoothed(core, SMOOTHING * settings.diameter, box), valid, box)
             inner += int(np.count_nonzero(smooth > 0.5))
             inside = labels[window(box)] > 0
             np.maximum.at(surest, labels[window(box)][inside], smooth[inside])
             yield 2 * len(boxes) + done, total
-        keep &= surest >= _core_threshold(settings.threshold, nuclear, certain, inner)
+        core_threshold = _core_threshold(settings.threshold, nuclear, certain, inner)
+        keep &= surest >= core_threshold
     order = order[keep[order]]
     final: Labels = np.zeros(count + 1, np.uint16 if len(order) < 65_536 else np.uint32)
     final[order] = np.arange(1, len(order) + 1)
     out: Labels = np.empty(shape, final.dtype)
     for rows in strips(shape):
         out[rows] = final[labels[rows]]
-    return out
+    return out, core_threshold
 
 
 def _mask(
@@ -219,13 +223,16 @@ def _mask(
     opening, closing = round(OPENING * settings.diameter), round(CLOSING * settings.diameter)
     shape = (confidence.shape[0], confidence.shape[1])
     wide = grown(box, 2 * (opening + closing), shape)
-    smooth = smoothed(confidence, SMOOTHING * settings.diameter, wide)
-    mask = smooth > settings.threshold
-    if valid is not None:
-        mask &= valid[window(wide)]
-        smooth = np.where(valid[window(wide)], smooth, 0)
+    smooth = _known(smoothed(confidence, SMOOTHING * settings.diameter, wide), valid, wide)
     inner = window(box, wide)
-    return open_close(mask, opening, closing)[inner], smooth[inner]
+    return open_close(smooth > settings.threshold, opening, closing)[inner], smooth[inner]
+
+
+def _known(
+    smooth: NDArray[np.float32], valid: NDArray[np.bool_] | None, box: Box
+) -> NDArray[np.float32]:
+    """A box of a map, 0 where the image is not valid."""
+    return smooth if valid is None else np.where(valid[window(box)], smooth, np.float32(0))
 
 
 def _core_threshold(threshold: float, nuclear: int, certain: int, inner: int) -> float:
@@ -238,8 +245,10 @@ def _core_threshold(threshold: float, nuclear: int, certain: int, inner: int) ->
     nuclear, certain, inner : int
         Pixels of the smoothed map above 0.5 and above 0.8, and of that of the cores above 0.5.
     """
-    sure, core = (count / max(nuclear, 1) or math.ulp(0) for count in (certain, inner))
-    surer = SURER * max(LEAST_SURER, min(SURE_SHARE / sure, CORE_SHARE / core, 4.0) ** 2)
+    shares = ((SURE_SHARE, certain), (CORE_SHARE, inner))
+    doubts = [share * nuclear / count for share, count in shares if count and nuclear]
+    surest = math.log(SUREST / (1 - SUREST))
+    surer = min(SURER * max(LEAST_SURER, min(doubts) ** 2), surest) if doubts else surest
     odds = threshold / (1 - threshold) * math.exp(surer)
     return min(odds / (1 + odds), SUREST)
 

@@ -45,8 +45,8 @@ class Presenter(QObject):
 
     #: Labels were written; the argument is their report.
     labelled = Signal(dict)
-    #: The layers show all that came with a map: nothing waits for its turn.
-    written = Signal()
+    #: The layers show all that came with a map, whose step is the argument.
+    written = Signal(int)
     #: A sentence for the user, and whether it is an error.
     told = Signal(str, bool)
 
@@ -59,6 +59,7 @@ class Presenter(QObject):
         self._patches_time = -math.inf
         self._asked = self._written = 0
         self.streaming = True
+        self._came = 0  # the step of the newest map
         self._to_write: list[Callable[[], None]] = []
         self._apart = QTimer(self)
         self._apart.setInterval(_APART_MS)
@@ -100,7 +101,7 @@ class Presenter(QObject):
     def clear(self) -> None:
         """Forget what is still to be drawn."""
         self._maker.clear()
-        self._to_write.clear()
+        self.drop()
         self._remove_outline()
 
     # -- what a run yields
@@ -112,8 +113,10 @@ class Presenter(QObject):
                 self._show_map(mail.shown)
                 self._shown_of = mail.made
             self._show_patches(last=mail.paused is True)
-        if mail.shown is not None and not self._to_write:
-            self.written.emit()
+        if mail.shown is not None:
+            self._came = mail.shown.step
+            if not self._to_write:
+                self.written.emit(self._came)
 
     def _show_map(self, shown: ShownMap) -> None:
         self._nucleus = shown.nucleus
@@ -150,8 +153,9 @@ class Presenter(QObject):
             self._write_next()
 
     def drop(self) -> None:
-        """The run has ended, and what still waits for its turn shall not be written."""
+        """What still waits for its turn shall not be written."""
         self._to_write.clear()
+        self._apart.stop()
 
     def _write_next(self) -> None:
         if self._to_write and self.streaming:
@@ -160,7 +164,7 @@ class Presenter(QObject):
             self._to_write.clear()
         if not self._to_write:
             self._apart.stop()
-            self.written.emit()
+            self.written.emit(self._came)
 
     # -- labels
 

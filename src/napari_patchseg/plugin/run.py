@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 #: Least milliseconds between two looks into the letter-box.
 _TICK_MS = 100
-#: Milliseconds after layers were written: they are being drawn by then (Qt begins after 5), so that
-#: a timer that was to go off then goes off when they have been drawn.
+#: Milliseconds after layers were written: Qt has mostly begun to draw them by then, so that a timer
+#: that was to go off then goes off when they have been drawn.
 _DRAWN_MS = 15
 
 
@@ -178,9 +178,10 @@ class ActiveRun(QObject):
         self._worker = None
         self._task.clear()
 
-    def go_on(self) -> None:
-        """All of the last map is in the layers: the worker may go on when that has been drawn."""
-        QTimer.singleShot(_DRAWN_MS, self._mailbox.mark_drawn)
+    def go_on(self, step: int) -> None:
+        """All of a step's map is in the layers: the worker may go on when that has been drawn."""
+        mailbox = self._mailbox
+        QTimer.singleShot(_DRAWN_MS, lambda: mailbox.mark_drawn(step))
 
     def remaining(self, last: Snapshot | None) -> float | None:
         """Seconds of training left at most, pauses left out; None where nobody knows."""
@@ -190,7 +191,9 @@ class ActiveRun(QObject):
         return seconds / last.step * (last.max_steps - last.step)
 
     def _on_arrived(self) -> None:
-        if not self._timer.isActive():
+        if self._mailbox.has_map:  # the worker waits until it has been drawn
+            self._timer.start(0)
+        elif not self._timer.isActive():
             self._timer.start(max(0, _TICK_MS - self._since.elapsed()))
 
     def _hand_over(self) -> None:

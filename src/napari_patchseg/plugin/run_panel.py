@@ -17,16 +17,18 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_patchseg.method.settings import Magnification
+
 from .session import TrainingSession
 from .states import RunState
 
 #: In words how large the network sees an image, where that is not its own size.
-_MAGNIFICATIONS: dict[str, str] = {
-    "2": "seen twice as large: small nuclei",
-    "3/2": "seen 1.5 times as large: small nuclei",
-    "2/3": "seen at two thirds of its size: large nuclei",
-    "1/2": "seen at half its size: large nuclei",
-    "1/4": "seen at a quarter of its size: large nuclei",
+_MAGNIFICATIONS: dict[Magnification, str] = {
+    "2": "seen twice as large",
+    "3/2": "seen 1.5 times as large",
+    "2/3": "seen at two thirds of its size",
+    "1/2": "seen at half its size",
+    "1/4": "seen at a quarter of its size",
 }
 
 

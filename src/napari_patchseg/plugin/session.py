@@ -280,9 +280,9 @@ class TrainingSession(QObject):
         elif mail.snapshot is not None:
             self._set_state(RunState.TRAINING, mail.snapshot.message)
 
-    def _on_written(self) -> None:
+    def _on_written(self, step: int) -> None:
         if self._run is not None:
-            self._run.go_on()
+            self._run.go_on(step)
 
     def _report_activity(self, mail: Mail) -> None:
         if self._activity is None:

@@ -191,6 +191,7 @@ class Mailbox(QObject):
         self._mail = Mail()
         self._announced = False
         self._drawn = threading.Event()
+        self._posted_step: int | None = None  # of the last map
 
     def post(self, *, point: tuple[int, float, float, float] | None = None, **news: Any) -> None:
         """Put in news, named as in `Mail`; from any thread."""
@@ -199,9 +200,11 @@ class Mailbox(QObject):
                 self._mail.points.append(point)
             for name, value in news.items():
                 setattr(self._mail, name, value)
-            if news.get("shown") is not None:
+            shown = news.get("shown")
+            if shown is not None:
+                self._posted_step = shown.step
                 self._drawn.clear()
-            announce, self._announced = not self._announced, True
+            announce, self._announced = shown is not None or not self._announced, True
         if announce:
             with contextlib.suppress(RuntimeError):  # Qt's half is gone: the application has quit
                 self.arrived.emit()
@@ -213,17 +216,28 @@ class Mailbox(QObject):
             self._announced = False
         return mail
 
-    def mark_drawn(self) -> None:
-        """Called by the window when it has drawn the map that was taken."""
-        self._drawn.set()
+    @property
+    def has_map(self) -> bool:
+        """Whether a map waits to be taken."""
+        return self._mail.shown is not None
 
-    def wait_until_drawn(self) -> bool:
+    def mark_drawn(self, step: int) -> None:
+        """Called by the window when it has drawn the map of a step."""
+        with self._lock:
+            if step == self._posted_step:
+                self._drawn.set()
+
+    def wait_until_drawn(self, control: Control) -> bool:
         """Let the window draw the map that was posted; from the worker's thread.
 
         A step takes the interpreter and the processor from a window drawn at the same time, and
-        both take the longer for it. False where it was not drawn in time.
+        both take the longer for it. False where it was not drawn in time, or the end is wanted.
         """
-        return self._drawn.wait(_DRAWING_PATIENCE)
+        end = time.perf_counter() + _DRAWING_PATIENCE
+        while not self._drawn.wait(_PAUSE_POLL):
+            if control.cancelled or time.perf_counter() > end:
+                return False
+        return True
 
 
 class ShownClass:
@@ -358,8 +372,9 @@ def _work(request: RunRequest, control: RunControl, mailbox: Mailbox, chosen: Sh
                     **({} if item.patches is None else {"patches": item.patches}),
                     **_map_news(item.confidence, pixels, request, control, chosen),
                 )
-                if item.confidence is not None and item.stop_reason is None:
-                    mailbox.wait_until_drawn()
+                on_cpu = settings.device == "cpu"  # a graphics card takes little from the window
+                if item.confidence is not None and item.stop_reason is None and on_cpu:
+                    mailbox.wait_until_drawn(control)
             elif isinstance(item, Progress):
                 mailbox.post(progress=item)
                 if item.settings is not None:
