@@ -45,6 +45,15 @@ def test_small_nuclei_are_magnified_and_large_ones_the_opposite(factor, magnific
     assert chosen_for(of_size(factor)[0]) in magnifications
 
 
+def test_a_pen_s_stroke_is_no_large_nucleus():
+    image, _ = synthetic_field((420, 420), seed=5, nucleus_diameter=22.0)
+    rows, columns = np.mgrid[:420, :420]
+    stroke = np.abs(rows - 0.8 * columns - 60) < 22
+    ink = 255 * np.exp(-np.array((1.6, 1.0, 0.3)))  # blue
+    image[stroke] = (image[stroke] * ink / 255).astype(np.uint8)
+    assert chosen_for(image) not in ("1/2", "1/4")
+
+
 def test_in_bfloat16_the_whole_way_is_walked_at_another_size():
     image = of_size(0.4)[0][:128, :128]
     assert chosen_for(image, precision="bfloat16") == "2"

@@ -65,9 +65,7 @@ def choose_magnification(
         sample = np.stack(crops(source, round(_SIDE / magnification), _CROPS))
         seen = magnified(scale(to_batch(sample, settings)), magnification)
         with torch.inference_mode(), autocast(settings):
-            cores = network(seen)[:, CORE].cpu().numpy()
-        apart = np.pad(cores, ((0, 0), (0, 2), (0, 0)))  # no core goes on in the next crop
-        return core_diameter(apart.reshape(-1, apart.shape[2]))
+            return core_diameter(network(seen)[:, CORE].float().cpu().numpy())
 
     core = cores_at(AS_IT_IS)
     if core == 0:

@@ -21,6 +21,9 @@ _CROP = 512
 _SAMPLED_CROPS = 3
 #: A core is surer than this, and has so many pixels.
 _CORE, _CORE_AREA = 0.6, 12
+#: What comes so near to a crop's edge in pixels reaches over it: maps fade there. If it has more
+#: than so many pixels, 20 px as a disk, it may be a pen's stroke.
+_EDGE, _LARGE_AREA = 5, 314
 
 
 def has_structure(pixels: Pixels) -> bool:
@@ -47,14 +50,20 @@ def expected_diameter(nuclei: NDArray[np.float32]) -> float:
 
 
 def core_diameter(cores: NDArray[np.float32]) -> float:
-    """Diameter in pixels of the nuclei's inner parts, from a map (H, W) of confidence in them.
+    """Diameter in pixels of the nuclei's inner parts, from crops (N, h, w) of confidence in them.
 
     Their area-weighted median; 0 where there are none. Nuclei that touch, and then read as one,
-    have cores that do not.
+    have cores that do not. A large one that reaches over its crop's edge is left out: it may be a
+    pen's stroke.
     """
-    parts, count = ndi.label(ndi.gaussian_filter(cores, 1) > _CORE)
-    areas = np.bincount(parts.ravel(), minlength=count + 1)[1:]
-    areas = areas[areas >= _CORE_AREA]
+    in_plane = ndi.generate_binary_structure(2, 1)[None] & np.array([[[0]], [[1]], [[0]]], bool)
+    parts, count = ndi.label(ndi.gaussian_filter(cores, (0, 1, 1)) > _CORE, in_plane)
+    areas = np.bincount(parts.ravel(), minlength=count + 1)
+    near = np.ones(cores.shape[1:], bool)
+    near[_EDGE:-_EDGE, _EDGE:-_EDGE] = False
+    cut = np.unique(parts[:, near])
+    areas[cut[areas[cut] > _LARGE_AREA]] = 0
+    areas = areas[1:][areas[1:] >= _CORE_AREA]
     return typical_diameter(areas) if len(areas) else 0.0
 
 
