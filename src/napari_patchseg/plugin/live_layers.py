@@ -109,11 +109,10 @@ class LiveLayers:
         width = self._edge_width(shown)
         count = len(shown.rectangles)
         # Without a type the first shapes would become polygons.
-        with layer.block_thumbnail_update():  # napari would make three
+        with layer.block_thumbnail_update():  # napari would draw three, of bare outlines all black
             layer.data = (list(shown.rectangles), ["rectangle"] * count)
             if any(now != width for now in layer.edge_width):
                 layer.edge_width = [width] * count
-        layer.refresh(data_displayed=False, highlight=False, extent=False)
         layer.features = shown.features
         if count:
             layer.metadata[METADATA_KEY]["step"] = int(shown.features["step"][0])
