@@ -16,12 +16,13 @@ import pytest
 from napari_patchseg.errors import PatchSegError
 from napari_patchseg.method.settings import Settings
 from napari_patchseg.objects import make_labels
-from napari_patchseg.plugin import presenter, worker
+from napari_patchseg.plugin import mailbox, presenter
 from napari_patchseg.plugin.layer_source import source_of
 from napari_patchseg.plugin.live_layers import LiveLayers
+from napari_patchseg.plugin.mailbox import Mailbox
 from napari_patchseg.plugin.session import TrainingSession
 from napari_patchseg.plugin.states import RunState
-from napari_patchseg.plugin.worker import Mailbox, RunControl
+from napari_patchseg.plugin.worker import RunControl
 
 Wait = Callable[[Callable[[], Any]], None]
 
@@ -537,7 +538,7 @@ def test_a_window_that_does_not_draw_holds_no_worker_up() -> None:
 
 
 def test_whoever_stops_does_not_wait_for_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "_DRAWING_PATIENCE", 600.0)
+    monkeypatch.setattr(mailbox, "_DRAWING_PATIENCE", 600.0)
     box, control = Mailbox(), RunControl(previews=True)
     box.post(shown=SimpleNamespace(step=1))
     control.cancel()

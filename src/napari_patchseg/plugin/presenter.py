@@ -16,9 +16,9 @@ from napari_patchseg.method.snapshot import ConfidenceMap, NucleusClass
 from .label_maker import Drawing, DrawRequest, LabelMaker, Outline
 from .layer_source import unwrap
 from .live_layers import LiveLayers
+from .mailbox import Mail
 from .overlays import ShownMap, show_patches
 from .run import RunRecord
-from .worker import Mail
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -46,7 +46,7 @@ class Presenter(QObject):
     #: Labels were written; the argument is their report.
     labelled = Signal(dict)
     #: The layers show all that came with a map, whose step is the argument.
-    written = Signal(int)
+    map_written = Signal(int)
     #: A sentence for the user, and whether it is an error.
     told = Signal(str, bool)
 
@@ -59,7 +59,7 @@ class Presenter(QObject):
         self._patches_time = -math.inf
         self._asked = self._written = 0
         self.streaming = True
-        self._came = 0  # the step of the newest map
+        self._map_step = 0  # the step of the newest map
         self._to_write: list[Callable[[], None]] = []
         self._apart = QTimer(self)
         self._apart.setInterval(_APART_MS)
@@ -114,9 +114,9 @@ class Presenter(QObject):
                 self._shown_of = mail.made
             self._show_patches(last=mail.paused is True)
         if mail.shown is not None:
-            self._came = mail.shown.step
+            self._map_step = mail.shown.step
             if not self._to_write:
-                self.written.emit(self._came)
+                self.map_written.emit(self._map_step)
 
     def _show_map(self, shown: ShownMap) -> None:
         self._nucleus = shown.nucleus
@@ -164,7 +164,7 @@ class Presenter(QObject):
             self._to_write.clear()
         if not self._to_write:
             self._apart.stop()
-            self.written.emit(self._came)
+            self.map_written.emit(self._map_step)
 
     # -- labels
 

@@ -11,8 +11,9 @@ from napari_patchseg.method.settings import Settings
 from napari_patchseg.method.snapshot import ConfidenceMap, SampledPatches, Snapshot
 
 from .layer_source import LayerSource
+from .mailbox import Mail, Mailbox
 from .overlays import Canvas
-from .worker import Mail, Mailbox, RunControl, RunRequest, RunTask, ShownClass, object_fields
+from .worker import RunControl, RunRequest, RunTask, ShownClass, object_fields
 
 if TYPE_CHECKING:
     from napari_patchseg.image.pixels import Pixels

@@ -16,12 +16,13 @@ from napari_patchseg.method.settings import Settings
 
 from .activity import Activity
 from .layer_source import LayerSource, unwrap
+from .mailbox import Mail
 from .overlays import Canvas
 from .presenter import Presenter
 from .run import ActiveRun, RunRecord
 from .source_watch import SourceWatch
 from .states import CAN_PAUSE, PHASES, RunState, final_state
-from .worker import Mail, RunRequest, ShownClass
+from .worker import RunRequest, ShownClass
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -73,7 +74,7 @@ class TrainingSession(QObject):
         self.presenter = Presenter(self._viewer, self)
         self.presenter.told.connect(self.told)
         self.presenter.labelled.connect(self._on_labelled)
-        self.presenter.written.connect(self._on_written)
+        self.presenter.map_written.connect(self._on_map_written)
 
     # -- what there is to see
 
@@ -280,7 +281,7 @@ class TrainingSession(QObject):
         elif mail.snapshot is not None:
             self._set_state(RunState.TRAINING, mail.snapshot.message)
 
-    def _on_written(self, step: int) -> None:
+    def _on_map_written(self, step: int) -> None:
         if self._run is not None:
             self._run.go_on(step)
 

@@ -1,4 +1,4 @@
-"""The thread that a run lives in, and the letter-box between it and the window."""
+"""The thread that a run lives in, and what the window may ask of it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-from qtpy.QtCore import QObject, Signal
 
 from napari_patchseg.errors import PatchSegError, TrainingError
 from napari_patchseg.method.settings import Settings
@@ -20,18 +18,17 @@ from napari_patchseg.method.snapshot import (
     ConfidenceMap,
     Control,
     NucleusClass,
-    SampledPatches,
     Snapshot,
 )
 
 from .layer_source import LayerSource
-from .overlays import Canvas, ShownMap, show_map
+from .mailbox import Mailbox
+from .overlays import Canvas, show_map
 from .preload import import_tables, preload
 
 if TYPE_CHECKING:
     from napari_patchseg.image.pixels import Pixels
     from napari_patchseg.method.model import Model
-    from napari_patchseg.results import Progress, Segmentation
 
 LOG = logging.getLogger(__name__)
 
@@ -58,8 +55,6 @@ def object_fields(settings: Settings) -> dict[str, Any]:
 _NICENESS = 10
 #: Seconds between two looks of a paused worker at whether it should go on.
 _PAUSE_POLL = 0.02
-#: Most seconds that a worker waits for the window to draw what it sent.
-_DRAWING_PATIENCE = 0.25
 
 
 class RunControl(Control):
@@ -153,91 +148,6 @@ class RunRequest:
     settings: Settings
     model: Model | None = None
     make_labels: bool = False
-
-
-@dataclass
-class Mail:
-    """What has come since the letter-box was last emptied; of each kind only the newest.
-
-    `points` alone holds everything: (step, loss, positive separation, negative separation).
-    """
-
-    points: list[tuple[int, float, float, float]] = field(default_factory=list)
-    snapshot: Snapshot | None = None
-    patches: SampledPatches | None = None
-    made: ConfidenceMap | None = None
-    shown: ShownMap | None = None
-    whole: ConfidenceMap | None = None
-    progress: Progress | None = None
-    paused: bool | None = None
-    pixels: Pixels | None = None
-    settings: Settings | None = None
-    result: Segmentation | None = None
-    error: PatchSegError | None = None
-
-
-class Mailbox(QObject):
-    """Carries what a worker yields to the window without ever queueing up.
-
-    A worker that is faster than the window would fill Qt's event queue with maps: here the newest
-    replaces the one before, and `arrived` is emitted once until the box is emptied.
-    """
-
-    arrived = Signal()
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._lock = threading.Lock()
-        self._mail = Mail()
-        self._announced = False
-        self._drawn = threading.Event()
-        self._posted_step: int | None = None  # of the last map
-
-    def post(self, *, point: tuple[int, float, float, float] | None = None, **news: Any) -> None:
-        """Put in news, named as in `Mail`; from any thread."""
-        with self._lock:
-            if point is not None:
-                self._mail.points.append(point)
-            for name, value in news.items():
-                setattr(self._mail, name, value)
-            shown = news.get("shown")
-            if shown is not None:
-                self._posted_step = shown.step
-                self._drawn.clear()
-            announce, self._announced = shown is not None or not self._announced, True
-        if announce:
-            with contextlib.suppress(RuntimeError):  # Qt's half is gone: the application has quit
-                self.arrived.emit()
-
-    def take(self) -> Mail:
-        """Empty the box."""
-        with self._lock:
-            mail, self._mail = self._mail, Mail()
-            self._announced = False
-        return mail
-
-    @property
-    def has_map(self) -> bool:
-        """Whether a map waits to be taken."""
-        return self._mail.shown is not None
-
-    def mark_drawn(self, step: int) -> None:
-        """Called by the window when it has drawn the map of a step."""
-        with self._lock:
-            if step == self._posted_step:
-                self._drawn.set()
-
-    def wait_until_drawn(self, control: Control) -> bool:
-        """Let the window draw the map that was posted; from the worker's thread.
-
-        A step takes the interpreter and the processor from a window drawn at the same time, and
-        both take the longer for it. False where it was not drawn in time, or the end is wanted.
-        """
-        end = time.perf_counter() + _DRAWING_PATIENCE
-        while not self._drawn.wait(_PAUSE_POLL):
-            if control.cancelled or time.perf_counter() > end:
-                return False
-        return True
 
 
 class ShownClass:
