@@ -41,6 +41,21 @@ def test_new_and_replaced(tmp_path):
     assert names(tmp_path) == ["labels.tif"]
 
 
+def test_an_interrupt_as_soon_as_there_is_a_file_leaves_none(tmp_path, monkeypatch):
+    close = os.close
+
+    def interrupted(descriptor):
+        close(descriptor)
+        assert len(names(tmp_path)) == 1
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "close", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "labels.tif")
+    monkeypatch.undo()
+    assert names(tmp_path) == []
+
+
 def test_existing_file_is_kept(tmp_path):
     path = tmp_path / "labels.tif"
     path.write_bytes(b"old")

@@ -53,7 +53,7 @@ def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = True) -> Ite
     try:
         target = Path(os.path.realpath(path))
         _check_target(target, overwrite)
-        temporary = _free_name_beside(target)
+        temporary = _name_beside(target)
     except (OSError, ValueError) as error:
         raise FileError(_sentence(Path(path), error)) from error
     try:  # from before there is a file: an interrupt may come as soon as there is one
@@ -97,14 +97,11 @@ def _exists(target: Path) -> str:
     return f"{target} exists already; choose another name or allow overwriting."
 
 
-def _free_name_beside(target: Path) -> Path:
+def _name_beside(target: Path) -> Path:
     # Not tempfile.mkstemp, whose files are for their owner only: here the umask decides. The part
     # of the name that is ours must not make a name too long that is good by itself.
     stem = target.name.encode()[:170].decode(errors="ignore")
-    while True:
-        temporary = target.with_name(f".{stem}.{secrets.token_hex(8)}.part")
-        if not os.path.lexists(temporary):
-            return temporary
+    return target.with_name(f".{stem}.{secrets.token_hex(8)}.part")
 
 
 def _flush(path: Path) -> None:
