@@ -58,15 +58,23 @@ def test_the_default_preset_finds_the_nuclei_of_a_synthetic_field():
     assert 0.7 < found.count_ratio < 1.3
 
 
-@pytest.mark.parametrize("seed", [1, 3, 4])
-def test_fluorescence_is_found_and_its_start_is_the_one_for_it(seed, monkeypatch):
-    image, truth = synthetic_fluorescence((256, 256), seed)
-    own = agreement(truth, napari_patchseg.segment(image, **QUICK))
-    assert own.dice > 0.8
-    assert own.f1 > 0.75
+def test_fluorescence_is_found_and_its_start_is_the_one_for_it(monkeypatch):
+    fields = [synthetic_fluorescence((256, 256), seed) for seed in (1, 3, 4)]
+
+    def found():
+        return [
+            agreement(truth, napari_patchseg.segment(image, **QUICK)) for image, truth in fields
+        ]
+
+    own = found()
+    for one in own:
+        assert one.dice > 0.8
+        assert one.f1 > 0.75
     stained = start_weights("stained")
     monkeypatch.setattr("napari_patchseg.pipeline.start_weights", lambda _kind: stained)
-    assert own.aji > agreement(truth, napari_patchseg.segment(image, **QUICK)).aji + 0.02
+    gains = [one.aji - other.aji for one, other in zip(own, found(), strict=True)]
+    assert min(gains) > 0
+    assert np.mean(gains) > 0.2
 
 
 @pytest.mark.parametrize(
