@@ -56,8 +56,9 @@ def core_diameter(cores: NDArray[np.float32]) -> float:
     have cores that do not. A large one that reaches over its crop's edge is left out: it may be a
     pen's stroke.
     """
-    in_plane = ndi.generate_binary_structure(2, 1)[None] & np.array([[[0]], [[1]], [[0]]], bool)
-    parts, count = ndi.label(ndi.gaussian_filter(cores, (0, 1, 1)) > _CORE, in_plane)
+    within_crop = np.zeros((3, 3, 3), bool)
+    within_crop[1] = ndi.generate_binary_structure(2, 1)
+    parts, count = ndi.label(ndi.gaussian_filter(cores, (0, 1, 1)) > _CORE, within_crop)
     areas = np.bincount(parts.ravel(), minlength=count + 1)
     near = np.ones(cores.shape[1:], bool)
     near[_EDGE:-_EDGE, _EDGE:-_EDGE] = False
