@@ -221,7 +221,7 @@ def walk(tour: Tour, scratch: Path) -> None:
     patches = f"{name} positive patches"
     tour.wait(lambda: patches in layers and len(layers[patches].data), "a live layer")
     tour.fit()
-    tour.wait(lambda: layers[patches].features["step"].max() >= 8, "step 8")
+    tour.wait(lambda: layers[patches].features["step"].max() >= 4, "step 4")
     tour.shoot("tour-2-training")
 
     nuclei = f"{name} nuclei"
