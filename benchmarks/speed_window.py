@@ -98,6 +98,8 @@ def _child(what: str, image: Path | None = None, side: int = 1000) -> Any:
         if shutil.which("xvfb-run"):
             command = ["xvfb-run", "-a", "-s", "-screen 0 1600x1000x24", *command]
         environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "XDG_CONFIG_HOME": folder}
+        # What is installed is not compiled anew at every start.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         subprocess.run(command, check=True, env=environment, stdout=sys.stderr)
         return json.loads(out.read_text())
 

@@ -20,6 +20,7 @@ from napari_patchseg.image.fluorescence import synthetic_fluorescence
 from napari_patchseg.image.metrics import agreement
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.image.synthetic import synthetic_field
+from napari_patchseg.method import hardware
 from napari_patchseg.method.settings import Settings
 from napari_patchseg.method.snapshot import ConfidenceMap, Control, NucleusClass, Snapshot
 from napari_patchseg.objects import ClassChooser, choose_nucleus, core
@@ -293,6 +294,52 @@ def test_auto_is_resolved_once_and_remembered():
     assert "auto" not in (first.device, first.precision, first.memory_format, first.threads)
     assert resolve(Settings.create()) == first
     assert resolve(first) == first
+
+
+@pytest.fixture
+def timings(monkeypatch, tmp_path):
+    """How often the machine's ways were timed, on a machine that has no answer yet."""
+    monkeypatch.setattr("napari_patchseg.files.preferences.folder", lambda: tmp_path)
+    timed = []
+
+    def measure(device):
+        timed.append(device)
+        return {**hardware.presumed(device), "memory_format": "contiguous", "threads": 1}
+
+    monkeypatch.setattr(hardware, "measure", measure)
+    return timed
+
+
+def test_the_first_map_waits_for_no_timing_of_the_machine(field, timings):
+    pixels, settings = Pixels.from_array(field[0]), Settings.create("default", max_steps=1)
+    timed_before_map, used = [], None
+    for item in run(pixels, settings, control=Control(previews=True), make_labels=False):
+        if isinstance(item, Snapshot) and item.step == 0 and item.confidence is not None:
+            timed_before_map.append(list(timings))
+        if isinstance(item, Progress) and item.settings is not None:
+            used = item.settings
+    assert timed_before_map == [[]]
+    assert timings == ["cpu"]
+    assert used is not None
+    assert used.memory_format == "contiguous"  # what the timing said
+    assert item.report["settings"]["memory_format"] == "contiguous"
+
+
+def test_what_is_presumed_is_not_remembered(timings):
+    presumed = resolve(Settings.create(), timed=False)
+    assert "auto" not in (presumed.precision, presumed.memory_format, presumed.threads)
+    assert timings == []
+    assert resolve(Settings.create()).memory_format == "contiguous"
+    assert resolve(Settings.create(), timed=False).memory_format == "contiguous"  # remembered
+
+
+def test_a_run_that_is_stopped_at_its_first_map_times_nothing(field, timings):
+    control = Control(previews=True)
+    for item in run(Pixels.from_array(field[0]), Settings.create("default"), control=control):
+        if isinstance(item, Snapshot):
+            control.cancel()
+    assert item.report["stop_reason"] == "stopped"
+    assert timings == []
 
 
 def failing(change, error, says):

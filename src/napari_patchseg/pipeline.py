@@ -47,8 +47,16 @@ _LOOKS = {
 NOTHING_SEPARATED = "Nothing could be separated in this image: it shows no nuclei."
 
 
-def resolve(settings: Settings) -> Settings:
+def resolve(settings: Settings, *, timed: bool = True) -> Settings:
     """Replace "auto" among device, precision, memory format and threads, once per machine.
+
+    Parameters
+    ----------
+    settings : Settings
+        As the user chose them.
+    timed : bool
+        Whether the ways of a machine that has no remembered one are timed, which takes half a
+        second. Else the usual one is taken, and not remembered.
 
     Raises
     ------
@@ -57,9 +65,9 @@ def resolve(settings: Settings) -> Settings:
     """
     capabilities = hardware.capabilities()
     remembered = preferences.machine_choice(capabilities)
-    resolved = hardware.resolve(settings, remembered)
+    resolved = hardware.resolve(settings, remembered, timed=timed)
     automatic = all(getattr(settings, name) == "auto" for name in hardware.MACHINE_FIELDS)
-    if remembered is None and automatic:
+    if timed and remembered is None and automatic:
         preferences.remember_machine_choice(
             capabilities, {name: getattr(resolved, name) for name in hardware.MACHINE_FIELDS}
         )
@@ -169,11 +177,14 @@ class _Run:
         start = time.perf_counter()
         # A wrong unit should fail before training.
         diameter = diameter_in_pixels(self.settings, self.pixel_size)
-        self.settings = resolve(self.settings)
+        wished, self.settings = self.settings, resolve(self.settings, timed=False)
         promising = [image for image in self.images if self.model or has_structure(image)]
+        if promising and self._is_measured(diameter):
+            yield from self._first_map()  # to look at while machine and nuclei are measured
+        self.settings = resolve(wished, timed=not self.control.cancelled)
         if promising:
-            yield from self._suit(promising[0], diameter)
-            yield Progress("starting", 1, 1, "getting ready", self.settings)
+            self._suit(promising[0], diameter)
+        yield Progress("starting", 1, 1, "getting ready", self.settings)
         self.seconds["starting"] = time.perf_counter() - start
         if not promising:
             yield self._nothing(None, 0, labelled)
@@ -226,20 +237,23 @@ class _Run:
         # By the start's weights for a model too: what it was trained on is seen as then.
         return choose_magnification(image.as_rgb(), settings, self.start)
 
-    def _suit(self, image: Pixels, diameter: float | None) -> Iterator[Snapshot]:
+    def _is_measured(self, diameter: float | None) -> bool:
+        """Whether the size of the nuclei is looked for before training."""
+        automatic = self.settings.magnification == "auto" and diameter is None
+        return automatic and self.model is None and self.settings.start == "synthetic"
+
+    def _suit(self, image: Pixels, diameter: float | None) -> None:
         """Fill in the settings that depend on the image."""
         if self.settings.views is None:
             self.settings = self.settings.replace(views=self._views())
         if self.settings.magnification == "auto":
-            if diameter is None and self.model is None and self.settings.start == "synthetic":
-                yield from self._first_map()  # to look at while the nuclei are measured
             chosen = self._magnification(image, diameter)
             self.settings = self.settings.replace(magnification=chosen)
 
     def _first_map(self) -> Iterator[Snapshot]:
         """A map of the start's own weights, where previews are wanted."""
         if self.control.previews and not self.control.cancelled:
-            settings = self.settings.replace(magnification="1")
+            settings = self.settings.replace(magnification="1", views=1)
             first = next(self._training(settings, first_map=True))
             self.shown = first.step == 0
             if first.confidence is not None and self.shown:

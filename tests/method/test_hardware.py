@@ -26,7 +26,7 @@ def test_the_shortest_pass_counts():
     assert fastest(made) == "disturbed"
 
 
-@pytest.mark.parametrize("busy", itertools.product([0.5, 5.0], repeat=2))
+@pytest.mark.parametrize("busy", list(itertools.product([0.5, 5.0], repeat=2)))
 def test_two_busy_moments_do_not_decide(busy):
     """A machine that has just started pays for much that the next pass does not."""
     made, _ = passes(slow=[1.0], fast=[*busy, 0.5])

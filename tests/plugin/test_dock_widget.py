@@ -71,7 +71,7 @@ def test_train_pause_resume_stop_label(
     assert run.bar.format().startswith("step ")
     assert "left at most" in run.state_label.text()
     assert "128 x 128" in run.image_label.text()
-    wait(lambda: len(panel.curves.curves[0].getData()[0]) > 1)
+    wait(lambda: panel.curves.curves and len(panel.curves.curves[0].getData()[0]) > 1)
     steps, loss = panel.curves.curves[0].getData()
     np.testing.assert_array_equal(steps, np.arange(1, len(steps) + 1))
     np.testing.assert_allclose(loss, [row[1] for row in panel.session.record.history[: len(loss)]])

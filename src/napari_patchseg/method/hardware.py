@@ -37,7 +37,9 @@ def available_devices() -> list[str]:
     return [*devices, "cpu"]
 
 
-def resolve(settings: Settings, remembered: dict[str, Any] | None = None) -> Settings:
+def resolve(
+    settings: Settings, remembered: dict[str, Any] | None = None, *, timed: bool = True
+) -> Settings:
     """Replace every "auto" among the machine's settings.
 
     Parameters
@@ -46,6 +48,8 @@ def resolve(settings: Settings, remembered: dict[str, Any] | None = None) -> Set
         Possibly with "auto" in `MACHINE_FIELDS`.
     remembered : dict or None
         An earlier answer for this machine, from `measure`; asked before measuring anew.
+    timed : bool
+        Whether to measure where there is no earlier answer, or to take what is `presumed`.
 
     Raises
     ------
@@ -61,7 +65,10 @@ def resolve(settings: Settings, remembered: dict[str, Any] | None = None) -> Set
         if device not in available_devices():
             device = available_devices()[0]
     _check(device)
-    choice = remembered if remembered and remembered.get("device") == device else measure(device)
+    if remembered and remembered.get("device") == device:
+        choice = remembered
+    else:
+        choice = measure(device) if timed else presumed(device)
     filled = {name: choice[name] for name in MACHINE_FIELDS if getattr(settings, name) == "auto"}
     return settings.replace(**{**filled, "device": device})
 
@@ -81,26 +88,27 @@ def measure(device: str, *, bfloat16: bool | None = None) -> dict[str, Any]:
     dict
         With the keys of `MACHINE_FIELDS`.
     """
-    threads = os.cpu_count() or 1
-    if hasattr(os, "sched_getaffinity"):
-        threads = len(os.sched_getaffinity(0))
+    usual = presumed(device)
     if device != "cpu":
-        return {
-            "device": device,
-            "precision": "float32",
-            "memory_format": "channels_last",
-            "threads": threads,
-        }
+        return usual
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(usual["threads"])
     try:
         precision, layout = _fastest(_has_bfloat16() if bfloat16 is None else bfloat16)
     finally:
         torch.set_num_threads(before)
+    return {**usual, "precision": precision, "memory_format": layout}
+
+
+def presumed(device: str) -> dict[str, Any]:
+    """What works on every machine, and is often the fastest; the keys are those of `measure`."""
+    threads = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        threads = len(os.sched_getaffinity(0))
     return {
         "device": device,
-        "precision": precision,
-        "memory_format": layout,
+        "precision": "float32",
+        "memory_format": "channels_last",
         "threads": threads,
     }
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QElapsedTimer, QObject, QTimer, Signal
+from qtpy.QtCore import QElapsedTimer, QObject, QThreadPool, QTimer, Signal
 
 from napari_patchseg.method.settings import Settings
 from napari_patchseg.method.snapshot import ConfidenceMap, SampledPatches, Snapshot
@@ -25,6 +26,15 @@ _TICK_MS = 100
 #: Milliseconds after layers were written: Qt has mostly begun to draw them by then, so that a timer
 #: that was to go off then goes off when they have been drawn.
 _DRAWN_MS = 15
+#: Milliseconds for which Python's exit waits for a worker that is told to end; it is done by then.
+_EXIT_MS = 2000
+
+
+@atexit.register
+def _wait_for_workers() -> None:
+    """Before Qt goes: what a worker says at its end would else abort the process."""
+    if (pool := QThreadPool.globalInstance()) is not None:
+        pool.waitForDone(_EXIT_MS)
 
 
 @dataclass

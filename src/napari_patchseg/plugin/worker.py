@@ -258,11 +258,12 @@ def _work(request: RunRequest, control: RunControl, mailbox: Mailbox, chosen: Sh
     from napari_patchseg import pipeline
     from napari_patchseg.results import Progress
 
-    settings = pipeline.resolve(request.settings)
-    mailbox.post(pixels=pixels, settings=settings)
+    settings = pipeline.resolve(request.settings, timed=False)
+    mailbox.post(pixels=pixels, settings=settings)  # of the first map, which waits for no timing
+    on_cpu = settings.device == "cpu"  # a graphics card takes little from the window
     items = pipeline.run(
         pixels,
-        settings,
+        request.settings,
         control=control,
         model=request.model,
         make_labels=request.make_labels,
@@ -282,7 +283,6 @@ def _work(request: RunRequest, control: RunControl, mailbox: Mailbox, chosen: Sh
                     **({} if item.patches is None else {"patches": item.patches}),
                     **_map_news(item.confidence, pixels, request, control, chosen),
                 )
-                on_cpu = settings.device == "cpu"  # a graphics card takes little from the window
                 if item.confidence is not None and item.stop_reason is None and on_cpu:
                     mailbox.wait_until_drawn(control)
             elif isinstance(item, Progress):
