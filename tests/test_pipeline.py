@@ -296,6 +296,19 @@ def test_auto_is_resolved_once_and_remembered():
     assert resolve(first) == first
 
 
+@pytest.mark.parametrize("of", [(1.6, 1.0, 0.3), (2.2, 2.2, 2.2)], ids=["blue", "black"])
+def test_a_pen_costs_no_nuclei_beside_it_and_makes_none(field, of):
+    image, truth = field
+    rows, columns = np.mgrid[: truth.shape[0], : truth.shape[1]]
+    stroke = np.abs(rows - 0.8 * columns - 40) < 20
+    penned = image * np.exp(-np.array(of) * stroke[..., None])
+    labels = result_of(penned.astype(np.uint8)).labels
+    plain = result_of(image).labels
+    assert not labels[stroke].any()
+    beside = agreement(np.where(stroke, 0, truth), np.where(stroke, 0, labels)).dice
+    assert beside > agreement(np.where(stroke, 0, truth), np.where(stroke, 0, plain)).dice - 0.05
+
+
 @pytest.fixture
 def timings(monkeypatch, tmp_path):
     """How often the machine's ways were timed, on a machine that has no answer yet."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_patchseg.errors import ImageError
 
+from .ink import ink
 from .regions import Box as Box
 from .regions import strips
 from .stain import Kind, grey_kind, haematoxylin, is_stained
@@ -31,8 +32,9 @@ class Pixels:
 
     Values are scaled to [0, 1]: 8-bit colours by 255, everything else from its 0.1 to its 99.9
     percentile, per channel. Where nuclei are brighter than their surroundings (fluorescence) the
-    image is inverted, since the method needs a bright background. NaN and infinite pixels are
-    filled with the channel's median and marked as not valid.
+    image is inverted, since the method needs a bright background. NaN and infinite pixels, and what
+    a marker pen covers on a stained section, are filled with the channel's median and marked as not
+    valid.
 
     Use `Pixels.from_array`.
 
@@ -47,7 +49,8 @@ class Pixels:
     warnings : list of str
         What the user should know, one sentence each.
     valid : ndarray or None
-        (H, W) bool, False where a pixel was NaN or infinite; None if all are good.
+        (H, W) bool, False where a pixel was NaN or infinite, or covered by ink; None if all are
+        good.
     frame : tuple of int
         (H, W) of the image that a box was taken from; that of the shape without one.
     prior_channel : int
@@ -82,6 +85,7 @@ class Pixels:
         if colour and not grey and is_stained(scaled):
             self.kind = "stained"
             self.prior_channel = 0
+            self._leave_ink_out()
         else:
             self.prior_channel, self.kind = grey_kind(scaled)
         low, high = np.percentile(scaled[self.prior_channel], [0.5, 99.5])
@@ -213,10 +217,28 @@ class Pixels:
         )
         return valid
 
+    def _leave_ink_out(self) -> None:
+        """What a pen covers is not valid; pixels there get the median of the rest."""
+        _, height, width = self.shape
+        every = self._every
+        covered = ink(self.read((0, 0, height, width), every), every)
+        if covered is None or covered.all():
+            return
+        share = max(float(covered.mean()), 0.01)
+        self.warnings.append(f"What a pen covers, {share:.0%} of the image, is left out.")
+        free = ~covered.repeat(every, 0).repeat(every, 1)[:height, :width]
+        self.valid = free if self.valid is None else self.valid & free
+        self._fill = np.median(self._sample(), axis=0).astype(np.float32)
+
+    @property
+    def _every(self) -> int:
+        """Which rows and columns are looked at to learn what an image is like."""
+        _, height, width = self.shape
+        return max(1, int(np.sqrt(height * width / _STATISTICS_PIXELS)))
+
     def _sample(self) -> NDArray[np.float32]:
         """Evenly spaced valid pixels, (n, C)."""
-        channels, height, width = self.shape
-        every = max(1, int(np.sqrt(height * width / _STATISTICS_PIXELS)))
+        channels, every = self.shape[0], self._every
         sample = np.asarray(self._data[::every, ::every]).reshape(-1, channels).astype(np.float32)
         if self.valid is not None:
             good = self.valid[::every, ::every].ravel()
