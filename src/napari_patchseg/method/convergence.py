@@ -56,7 +56,7 @@ class ConvergenceRule:
         """
         if start == "random":
             return cls()
-        return cls(first=4, smoothing=0.2, drop=0.0, growth=0.01, patience=4, apart=0.0)
+        return cls(first=10, smoothing=0.3, drop=0.0, growth=0.01, patience=2, apart=0.0)
 
     def __post_init__(self) -> None:
         self.peak_step = 0
