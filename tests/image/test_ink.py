@@ -77,12 +77,27 @@ def test_what_is_no_larger_than_a_nucleus_is_no_ink(field):
 
 def test_blue_cells_are_no_ink_where_all_the_tissue_is_blue(field):
     rows, columns = np.mgrid[:420, :420]
-    cells = np.hypot(rows % 105 - 52, columns % 105 - 52) < 40
+    cells = np.hypot(rows % 140 - 70, columns % 140 - 70) < 40
     pale_blue = 230 * np.exp(-0.1 * np.array((1.9, 1.1, 0.3))) * np.ones((420, 420, 1))
     section = pale_blue.astype(np.uint8)
     section[::2] = (section[::2] * 0.85).astype(np.uint8)
     assert found(drawn(section, BLUE, cells)) is None
     assert found(drawn(field, BLUE, cells)) is not None
+
+
+def test_collagen_stained_blue_is_no_ink(field):
+    rows, _ = np.mgrid[:420, :420]
+    assert found(drawn(field, BLUE, rows < 160)) is None
+    assert found(drawn(field, BLUE, rows < 60)) is not None
+
+
+def test_what_surrounds_a_round_field_of_view_is_left_out(field):
+    rows, columns = np.mgrid[:420, :420]
+    outside = np.hypot(rows - 210, columns - 210) > 190
+    seen = found(np.where(outside[..., None], 0, field).astype(np.uint8))
+    assert seen is not None
+    assert seen[outside].mean() > 0.99
+    assert seen[~outside].mean() < 0.09
 
 
 def test_brown_and_red_stains_are_no_ink(field):
@@ -97,7 +112,7 @@ def test_ink_is_not_valid_filled_and_said(field):
     assert pixels.valid is not None
     assert not pixels.valid[where].any()
     (warning,) = pixels.warnings
-    assert warning.startswith("What a pen covers, ")
+    assert warning.startswith("Ink or black covers ")
     whole = pixels.read((0, 0, 420, 420))
     under = whole[:, where]
     assert np.ptp(under, axis=1).max() == 0

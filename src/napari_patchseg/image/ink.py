@@ -1,4 +1,4 @@
-"""Where a marker pen lies on a stained section: what it covers shows no nuclei."""
+"""What a marker pen covers on a stained section, and what is black: no nuclei are seen there."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ _RED_TO_GREEN = 0.7
 #: Tissue absorbs so much green, and where there is eosin more of it than of red. Without eosin
 #: nuclei may be as blue as ink.
 _TISSUE = 0.15
-#: Least share of an image's pixels of the colour of ink that are looked at any further.
-_LEAST_SHARE = 0.002
+#: Least share of an image's pixels of the colour of ink that are looked at any further, and the
+#: most that may be coloured: more is no stroke but a stain, as of collagen in trichrome sections.
+_LEAST_SHARE, _MOST_COLOURED = 0.002, 0.3
 #: In pixels: half the width of the thinnest stroke, half of the gaps in one, the area of the
 #: smallest (a disk of 62 px, which no nucleus fills) and how far a stroke's faint edge reaches.
 _THIN, _GAP, _SMALLEST, _EDGE = 4, 6, 3000, 6
@@ -30,8 +31,9 @@ _THIN, _GAP, _SMALLEST, _EDGE = 4, 6, 3000, 6
 def ink(pixels: NDArray[np.float32], every: int = 1) -> NDArray[np.bool_] | None:
     """Find the strokes of pens on a stained section.
 
-    By colour, as stains never mix to it, and by size: black pens, and where the tissue is stained
-    with eosin blue and green ones. Red ink looks like eosin and is not found.
+    By colour, as stains never mix to it, and by size: black pens and whatever else is black, such
+    as the surroundings of a round field of view, and where the tissue is stained with eosin blue
+    and green pens. Red ink looks like eosin and is not found.
 
     Parameters
     ----------
@@ -53,7 +55,10 @@ def ink(pixels: NDArray[np.float32], every: int = 1) -> NDArray[np.bool_] | None
     floor = np.float32(1 / 256)  # black has no logarithm
     least_green = np.maximum(green[at], floor)
     black[at] = (blue[at] <= least_green**_BLUE_TO_GREEN) & (red[at] <= least_green**_RED_TO_GREEN)
-    if coloured.mean() >= _LEAST_SHARE and _is_blue(red, green, ~(coloured | black)):
+    share = coloured.mean()
+    if share > _MOST_COLOURED or (
+        share >= _LEAST_SHARE and _is_blue(red, green, ~(coloured | black))
+    ):
         coloured[:] = False
     found = coloured | black
     if found.mean() < _LEAST_SHARE:

@@ -218,14 +218,14 @@ class Pixels:
         return valid
 
     def _leave_ink_out(self) -> None:
-        """What a pen covers is not valid; pixels there get the median of the rest."""
+        """What ink covers is not valid; pixels there get the median of the rest."""
         _, height, width = self.shape
         every = self._every
         covered = ink(self.read((0, 0, height, width), every), every)
         if covered is None or covered.all():
             return
         share = max(float(covered.mean()), 0.01)
-        self.warnings.append(f"What a pen covers, {share:.0%} of the image, is left out.")
+        self.warnings.append(f"Ink or black covers {share:.0%} of the image and is left out.")
         free = ~covered.repeat(every, 0).repeat(every, 1)[:height, :width]
         self.valid = free if self.valid is None else self.valid & free
         self._fill = np.median(self._sample(), axis=0).astype(np.float32)
