@@ -119,6 +119,36 @@ def test_ink_is_not_valid_filled_and_said(field):
     assert np.abs(under[:, 0] - np.median(whole[:, pixels.valid], axis=1)).max() < 0.02
 
 
+def test_looking_for_ink_reads_nothing_anew(field):
+    penned = drawn(field, BLACK, stroke(field.shape))
+    reads = []
+
+    class Slide:
+        shape, dtype = penned.shape, penned.dtype
+
+        def __getitem__(self, index):
+            if index == np.s_[..., :3]:  # the colours of all of it
+                return self
+            reads.append(index)
+            return penned[index]
+
+    assert Pixels.from_array(Slide()).valid is not None
+    assert len(reads) == 1
+
+
+def test_a_float_image_may_have_ink_and_holes(field):
+    where = stroke(field.shape)
+    image = drawn(field, BLACK, where).astype(np.float32)
+    image[:20, 300:] = np.nan
+    pixels = Pixels.from_array(image)
+    assert pixels.valid is not None
+    assert pixels.valid[where].mean() < 0.02
+    assert not pixels.valid[:20, 300:].any()
+    assert pixels.valid.mean() > 0.8
+    assert len(pixels.warnings) == 2
+    assert np.isfinite(pixels.read((0, 0, 420, 420))).all()
+
+
 def test_a_large_image_is_looked_at_by_a_grid():
     image = synthetic_field((512, 512), seed=5)[0]
     image = np.tile(image, (4, 4, 1))

@@ -72,7 +72,8 @@ class Pixels:
         self.frame = (height, width)
         self.warnings = []
         self.valid = self._find_valid()
-        sample = self._sample()
+        grid = self._grid()
+        sample = self._valid_of(grid)
         self._fill, self._low, self._high = self._value_range(sample, colour)
         scaled = self._scale(sample[None])[:, 0]
         grey = colour and channels == 3 and bool(np.ptp(scaled, axis=0).max() < 0.02)
@@ -85,7 +86,7 @@ class Pixels:
         if colour and not grey and is_stained(scaled):
             self.kind = "stained"
             self.prior_channel = 0
-            self._leave_ink_out()
+            self._leave_ink_out(grid)
         else:
             self.prior_channel, self.kind = grey_kind(scaled)
         low, high = np.percentile(scaled[self.prior_channel], [0.5, 99.5])
@@ -217,18 +218,24 @@ class Pixels:
         )
         return valid
 
-    def _leave_ink_out(self) -> None:
+    def _leave_ink_out(self, grid: NDArray[np.float32]) -> None:
         """What ink covers is not valid; pixels there get the median of the rest."""
-        _, height, width = self.shape
         every = self._every
-        covered = ink(self.read((0, 0, height, width), every), every)
-        if covered is None or covered.all():
+        if self.valid is not None:
+            grid = np.where(self.valid[::every, ::every, None], grid, self._fill)
+        covered = ink(self._scale(grid), every)
+        if covered is None:
+            return
+        _, height, width = self.shape
+        free = ~covered.repeat(every, 0).repeat(every, 1)[:height, :width]
+        if self.valid is not None:
+            free &= self.valid
+        if not free.any():
             return
         share = max(float(covered.mean()), 0.01)
         self.warnings.append(f"Ink or black covers {share:.0%} of the image and is left out.")
-        free = ~covered.repeat(every, 0).repeat(every, 1)[:height, :width]
-        self.valid = free if self.valid is None else self.valid & free
-        self._fill = np.median(self._sample(), axis=0).astype(np.float32)
+        self.valid = free
+        self._fill = np.median(self._valid_of(grid), axis=0).astype(np.float32)
 
     @property
     def _every(self) -> int:
@@ -236,16 +243,17 @@ class Pixels:
         _, height, width = self.shape
         return max(1, int(np.sqrt(height * width / _STATISTICS_PIXELS)))
 
-    def _sample(self) -> NDArray[np.float32]:
-        """Evenly spaced valid pixels, (n, C)."""
-        channels, every = self.shape[0], self._every
-        sample = np.asarray(self._data[::every, ::every]).reshape(-1, channels).astype(np.float32)
-        if self.valid is not None:
-            good = self.valid[::every, ::every].ravel()
-            if not good.any():  # valid pixels exist, the grid missed them all
-                return self._first_valid()
-            sample = sample[good]
-        return sample
+    def _grid(self) -> NDArray[np.float32]:
+        """Evenly spaced pixels, (h, w, C)."""
+        return np.asarray(self._data[:: self._every, :: self._every], np.float32)
+
+    def _valid_of(self, grid: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The valid pixels among them, (n, C)."""
+        if self.valid is None:
+            return grid.reshape(-1, grid.shape[-1])
+        good = self.valid[:: self._every, :: self._every]
+        # valid pixels exist, the grid may have missed them all
+        return grid[good] if good.any() else self._first_valid()
 
     def _first_valid(self) -> NDArray[np.float32]:
         assert self.valid is not None
