@@ -2,18 +2,23 @@
 
     python benchmarks/convergence.py --images DIR --labels DIR [--every 5] [--start 0] [--limit N]
         [--preset default] [--steps 300] [--json results.json] [--plot curves.png]
+    python benchmarks/convergence.py --search --json results.json [--steps 30]
 
 Every image is trained for all the steps, whatever the rule says; at certain steps its labels are
 scored. The rule is then asked where it would have stopped, and compared with the best step and with
 the best single number of steps for all images (chosen on every other of them, used on the rest).
+The second tries many rules for a start on all the kept runs of so many steps, from whatever folder,
+on every other of them and on the rest; past the last scored step quality counts as there.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +63,11 @@ def record(image: Path, labels: Path, preset: str, steps: int) -> dict[str, Any]
     return {"dice": dice, "history": history, "start": settings.start, "steps": steps}
 
 
-def stop(row: dict[str, Any], cap: int) -> tuple[int, int, bool]:
+def stop(
+    row: dict[str, Any], cap: int, rule: ConvergenceRule | None = None
+) -> tuple[int, int, bool]:
     """Where the rule ends the run, whose weights it keeps, and whether the cap came first."""
-    rule = ConvergenceRule.for_start(row["start"])
+    rule = replace(rule or ConvergenceRule.for_start(row["start"]))  # without what it has seen
     for step, positive, negative in row["history"][:cap]:
         if rule.update(step, positive, negative):
             return step, rule.peak_step if row["start"] == "random" else step, False
@@ -103,6 +110,33 @@ def report(rows: dict[str, dict[str, Any]], cap: int) -> str:
     return "\n".join(lines)
 
 
+def search(rows: Sequence[dict[str, Any]]) -> str:
+    """Markdown: rules for a start by their quality on every other run, beside it on the rest."""
+    odd, even = rows[::2], rows[1::2]
+
+    def figures(ends: Callable[[dict[str, Any]], int]) -> tuple[float, float]:
+        first, second = (np.mean([dice_at(row, ends(row)) for row in half]) for half in (odd, even))
+        return float(first), float(second)
+
+    tried = {}
+    for patience, growth, smoothing, first in itertools.product(
+        (2, 3, 4, 5, 6), (0, 0.01, 0.02, 0.03), (0.1, 0.2, 0.3, 0.5), (4, 6, 8, 10)
+    ):
+        changes = {
+            "patience": patience, "growth": growth, "smoothing": smoothing, "first": first
+        }  # fmt: skip
+        rule = replace(ConvergenceRule.for_start("synthetic"), **changes)
+        name = ", ".join(f"{key} {value}" for key, value in changes.items())
+        tried[name] = figures(lambda row, rule=rule: stop(row, row["steps"], rule)[0])
+    for step in SCORED:
+        if step <= rows[0]["steps"]:
+            tried[f"{step} steps for all"] = figures(lambda _row, step=step: step)
+    lines = ["| rule | odd: Dice | even: Dice |", "|---|---|---|"]
+    ordered = sorted(tried.items(), key=lambda item: -item[1][0])
+    lines += [f"| {name} | {one:.4f} | {other:.4f} |" for name, (one, other) in ordered]
+    return "\n".join(lines)
+
+
 def plot(rows: dict[str, dict[str, Any]], cap: int, path: Path) -> None:
     """Dice above the separations, an image a column."""
     from matplotlib.figure import Figure
@@ -126,8 +160,9 @@ def plot(rows: dict[str, dict[str, Any]], cap: int, path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--labels", type=Path, required=True, help="<image's stem>.png, uint16")
+    parser.add_argument("--images", type=Path)
+    parser.add_argument("--labels", type=Path, help="<image's stem>.png, uint16")
+    parser.add_argument("--search", action="store_true", help="try rules on the kept runs")
     parser.add_argument("--preset", default="default")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--every", type=int, default=5, help="take every Nth image, sorted by name")
@@ -136,10 +171,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, help="keeps runs; a second call adds what is missing")
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args(arguments)
-    paths = sorted(options.images.iterdir())[options.start :: options.every][: options.limit]
     kept: dict[str, Any] = {}
     if options.json is not None and options.json.exists():
         kept = json.loads(options.json.read_text())
+    if options.search:
+        print(search([row for _, row in sorted(kept.items()) if row["steps"] == options.steps]))
+        return
+    if options.images is None or options.labels is None:
+        parser.error("--images and --labels are needed to measure")
+    paths = sorted(options.images.iterdir())[options.start :: options.every][: options.limit]
     rows = {}
     for path in paths:
         folder = path.parent.parent.name
