@@ -175,7 +175,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.json is not None and options.json.exists():
         kept = json.loads(options.json.read_text())
     if options.search:
-        print(search([row for _, row in sorted(kept.items()) if row["steps"] == options.steps]))
+        runs = [row for _, row in sorted(kept.items()) if row["steps"] == options.steps]
+        if len(runs) < 2:
+            parser.error(f"--json holds {len(runs)} runs of {options.steps} steps; measure first")
+        print(search(runs))
         return
     if options.images is None or options.labels is None:
         parser.error("--images and --labels are needed to measure")
