@@ -98,12 +98,15 @@ class _NormaliseELU(torch.autograd.Function):
         )
         slope, shift = slope.view(fold, -1).sum(0), shift.view(fold, -1).sum(0)
         # They do not stand still: gain (grad - mean(grad) - normalised mean(grad x normalised)).
+        # Written over what elu_backward gave, which nobody else holds: a map less is made.
         gain = weight * torch.rsqrt(variance + eps)
         count = len(rows) * fold
-        moved = _affine(rows, mean, variance, -gain * slope / count, -gain * shift / count, eps)
+        tilt = -gain * slope / count * torch.rsqrt(variance + eps)
+        level = -gain * shift / count - tilt * mean
         nothing = torch.zeros_like(mean)
-        moved += _affine(grad_rows, nothing, nothing + 1, gain, nothing, 0.0)
-        moved = moved.view(maps.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2)
+        _affine(grad_rows, nothing, nothing + 1, gain, level, 0.0, out=grad_rows)
+        grad_rows.addcmul_(rows, tilt.repeat(fold).to(rows.dtype))
+        moved = grad_rows.view(maps.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2)
         return moved, slope, shift, None
 
 
@@ -115,11 +118,19 @@ def _rows(maps: Tensor) -> tuple[Tensor, int]:
 
 
 def _affine(
-    rows: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, bias: Tensor, eps: float
+    rows: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    out: Tensor | None = None,
 ) -> Tensor:
-    """Per channel, (rows - mean) / sqrt(variance + eps) x weight + bias."""
+    """Per channel (rows - mean) / sqrt(variance + eps) x weight + bias; into the rows if wanted."""
     fold = rows.shape[1] // len(mean)
-    out, _, _ = torch.native_batch_norm(
+    out = torch.empty_like(rows) if out is None else out
+    unused = mean.new_empty(0)
+    torch.ops.aten.native_batch_norm.out(
         rows,
         weight.repeat(fold),
         bias.repeat(fold),
@@ -128,5 +139,8 @@ def _affine(
         False,
         0.0,
         eps,
+        out=out,
+        save_mean=unused,
+        save_invstd=torch.empty_like(unused),
     )
     return out

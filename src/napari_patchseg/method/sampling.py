@@ -14,8 +14,9 @@ WEIGHT_FLOOR = 1e-3
 def binary_entropy(confidence: Tensor) -> Tensor:
     """Entropy in bits, in [0, 1], of confidences in [0, 1]; any shape."""
     p = confidence.clamp(1e-6, 1 - 1e-6)
-    rest = 1 - p
-    return -(torch.log2(p).mul_(p).add_(torch.log2(rest).mul_(rest)))
+    entropy = torch.log2(p).mul_(p)
+    rest = p.neg_().add_(1)  # over p: as large as the crops, classes times over
+    return entropy.addcmul_(torch.log2(rest), rest).neg_()
 
 
 @dataclass(frozen=True)
