@@ -4,6 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_patchseg.method import inference
 from napari_patchseg.method.inference import predict, predict_tiles, tiles
 from napari_patchseg.method.network import ConfidenceNetwork
 from napari_patchseg.method.scale import InputScale
@@ -133,3 +134,13 @@ def test_cancelling_ends_before_the_next_tile(network, disks, quick):
         next(steps)
     assert out[:, :64, :64].all()
     assert not out[:, 64:].any()
+
+
+@pytest.mark.parametrize(("tile", "rows"), [(64, 2), (160, 0)])
+def test_memory_goes_back_after_every_row_of_several_tiles(
+    network, disks, quick, tile, rows, monkeypatch
+):
+    given = []
+    monkeypatch.setattr(inference, "give_back", lambda: given.append(True))
+    predict(network, disks, quick, SCALE, tile=tile)  # 128 x 160 pixels
+    assert len(given) == rows

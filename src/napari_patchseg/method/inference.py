@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .memory import give_back
 from .network import HALO, ConfidenceNetwork
 from .scale import InputScale
 from .settings import Settings
@@ -202,6 +203,9 @@ def predict_tiles(
                 left + column0 - wide[1] : left + column1 - wide[1],
             ]
             out[:, row0:row1, column0:column1] = inner.float().cpu().numpy()
+            if len(boxes) > 1 and column1 == right - left:
+                del pixels, logits, confidence, inner
+                give_back()  # once a row of tiles: what is given back costs time to get again
             yield done, len(boxes)
     finally:
         network.train(was_training)
