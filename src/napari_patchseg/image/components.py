@@ -15,14 +15,15 @@ EIGHT = np.ones((3, 3), bool)
 
 
 def open_close(mask: NDArray[np.bool_], opening: int, closing: int) -> NDArray[np.bool_]:
-    """Open and then close a mask by disks of these radii; outside is background.
+    """Open and then close a mask by disks of these radii.
 
-    Closing does not erode at the mask's border.
+    What is cut by the mask's border is taken to go on beyond it, or the opening would round it off.
     """
     if opening > 0:
-        outside = np.pad(~mask, opening, constant_values=True)
-        eroded = ~_dilated(outside, opening)[opening:-opening, opening:-opening]
-        mask = _dilated(eroded, opening)
+        beyond = 2 * opening
+        outside = ~np.pad(mask, beyond, mode="edge")
+        opened = _dilated(~_dilated(outside, opening), opening)
+        mask = opened[beyond:-beyond, beyond:-beyond]
     if closing > 0:
         dilated = _dilated(np.pad(mask, closing), closing)
         mask = ~_dilated(~dilated, closing)[closing:-closing, closing:-closing]
@@ -60,14 +61,26 @@ def fill_holes(mask: NDArray[np.bool_], buffer: NDArray[np.int32]) -> None:
 
 
 def drop_small(mask: NDArray[np.bool_], area: float, buffer: NDArray[np.int32]) -> None:
-    """Drop in place what is smaller than an area in square pixels; the buffer is overwritten."""
+    """Drop in place what is `too_small`; the buffer is overwritten."""
     if area <= 1:
         return
-    small = sizes(buffer, ndi.label(mask, output=buffer)) < area
+    small = too_small(buffer, ndi.label(mask, output=buffer), area)
     small[0] = False
     if small.any():
         for rows in strips((mask.shape[0], mask.shape[1])):
             mask[rows] &= ~small[buffer[rows]]
+
+
+def too_small(labels: NDArray[np.int32], largest: int, area: float) -> NDArray[np.bool_]:
+    """For every label from 0 to the largest, whether it is smaller than an area in square pixels.
+
+    Half of it is enough for those that reach the border of the labels (H, W): what is cut there
+    shows half of itself on average.
+    """
+    least = np.full(largest + 1, area)
+    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        least[edge] = area / 2
+    return sizes(labels, largest) < least
 
 
 def sizes(labels: NDArray[np.int32], largest: int) -> NDArray[np.int64]:

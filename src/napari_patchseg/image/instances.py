@@ -13,7 +13,7 @@ from scipy import ndimage as ndi
 from skimage.filters import threshold_otsu
 from skimage.measure import regionprops_table
 
-from .components import EIGHT, drop_small, fill_holes, open_close, sizes
+from .components import EIGHT, drop_small, fill_holes, open_close, too_small
 from .regions import TILE, Box, every, grown, smoothed, strips, tiles, window
 from .splitting import Splitter
 
@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 
 #: Defaults as shares of the expected nucleus diameter, 24 px at 40x.
 OPENING = 3 / 24
-CLOSING = 2 / 24
+CLOSING = 1 / 24
 SMOOTHING = 1 / 24
 #: Within these, in pixels, a diameter is estimated.
 SMALLEST_DIAMETER, LARGEST_DIAMETER = 8, 80
@@ -48,7 +48,7 @@ class ObjectSettings:
     diameter : float
         Expected nucleus diameter in pixels.
     min_area : float
-        Smallest object in square pixels.
+        Smallest object in square pixels; half of it at the map's border, where nuclei are cut.
     split : bool
         Whether touching nuclei are split.
     split_depth : float
@@ -192,7 +192,7 @@ def label_steps(
         order = count + 1 + np.argsort(splitter.firsts)
         count += len(order)
     del mask
-    keep = sizes(labels, count) >= settings.min_area
+    keep = ~too_small(labels, count, settings.min_area)
     core_threshold = None
     if core is not None:
         surest = np.zeros(count + 1, np.float32)

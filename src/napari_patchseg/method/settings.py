@@ -120,11 +120,13 @@ class Settings(BaseModel):
         None,
         gt=0,
         lt=1,
-        description="Confidence from which a pixel is nucleus; None: 0.5, 0.4 for fluorescence, or "
+        description="Confidence from which a pixel is nucleus; None: 0.5, 0.3 for fluorescence, or "
         "Otsu's from a random start. With a map of cores every nucleus must have a surer one.",
     )
     min_area: float | None = Field(
-        None, ge=0, description="Smallest object in square pixels; None follows the diameter."
+        None,
+        ge=0,
+        description="Smallest object in square pixels, half of it at the border; None: by diameter.",
     )
     split: Split = Field("distance", description="How touching nuclei are split.")
     split_depth: float | None = Field(

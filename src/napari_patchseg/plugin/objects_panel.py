@@ -67,7 +67,10 @@ class ObjectsPanel(QWidget):
         )
         self.threshold.setAccessibleName("threshold")
         self.min_area = _spin(
-            -1, 1e7, "px²", "Smaller objects are left out; auto follows the diameter."
+            -1,
+            1e7,
+            "px²",
+            "Smaller objects are left out, at the border those of half of it; auto: by diameter.",
         )
         self.min_area.setSpecialValueText("auto")
         self.min_area.setDecimals(0)
