@@ -126,7 +126,8 @@ class Settings(BaseModel):
     min_area: float | None = Field(
         None,
         ge=0,
-        description="Smallest object in square pixels, half of it at the border; None: by diameter.",
+        description="Smallest object in square pixels, half of it at the border, where nuclei are "
+        "cut; None follows the diameter.",
     )
     split: Split = Field("distance", description="How touching nuclei are split.")
     split_depth: float | None = Field(

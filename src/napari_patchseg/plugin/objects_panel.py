@@ -70,7 +70,8 @@ class ObjectsPanel(QWidget):
             -1,
             1e7,
             "px²",
-            "Smaller objects are left out, at the border those of half of it; auto: by diameter.",
+            "Smaller objects are left out, those cut by the border below half of it; auto follows "
+            "the diameter.",
         )
         self.min_area.setSpecialValueText("auto")
         self.min_area.setDecimals(0)
