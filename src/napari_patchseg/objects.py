@@ -14,6 +14,7 @@ from napari_patchseg.errors import SettingsError
 from napari_patchseg.image.components import too_small
 from napari_patchseg.image.content import expected_diameter
 from napari_patchseg.image.instances import (
+    CUT,
     SMOOTHING,
     Labels,
     ObjectSettings,
@@ -32,7 +33,7 @@ from napari_patchseg.method.snapshot import ConfidenceMap, NucleusClass
 #: between them is one; in stained ones it may be chromatin.
 SPLIT_DEPTH, SPLIT_DEPTH_WITH_CORES, FLUORESCENCE_SPLIT_DEPTH = 0.06, 0.2, 0.12
 #: Blurred edges belong to a nucleus that glows; elsewhere it is a half, as the start was taught.
-FLUORESCENCE_THRESHOLD = 0.3
+FLUORESCENCE_THRESHOLD = 0.35
 #: Pixels of an outline; larger images are outlined at reduced size.
 OUTLINE_PIXELS = 2**20
 #: Class of the synthetic starts that is the nuclei's inner parts.
@@ -192,7 +193,8 @@ def outline(
         mask &= pixels.valid[::every, ::every]
     area = smallest_area(diameter) if settings.min_area is None else settings.min_area
     parts, count = ndi.label(mask)
-    mask &= ~too_small(parts, count, area / every**2)[parts]
+    area /= every**2
+    mask &= ~too_small(parts, count, area, at_border=CUT * area)[parts]
     return mask & ~ndi.binary_erosion(mask, border_value=1), every
 
 

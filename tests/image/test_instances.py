@@ -90,6 +90,12 @@ def test_nuclei_at_the_border_are_kept_whole():
     assert found[0, 72]
 
 
+def test_a_sliver_along_the_border_is_no_nucleus():
+    confidence = np.zeros((120, 160), np.float32)
+    confidence[:, 0] = confidence[-1] = 1
+    assert not label_nuclei(confidence, settings()).any()
+
+
 def test_a_nucleus_cut_by_the_border_may_be_half_as_small():
     truth = disks([(60, 60)], radius=7) + 2 * disks([(0, 100)], radius=9)
     areas = np.bincount(truth.ravel())[1:]
@@ -274,7 +280,7 @@ def plain_labels(confidence, chosen, core):
     smooth = ndi.gaussian_filter(confidence, chosen.diameter / 24)
     mask = smooth > chosen.threshold
     opening = round(chosen.diameter / 8)
-    mask = ndi.binary_opening(np.pad(mask, 2 * opening, mode="edge"), disk(opening))
+    mask = ndi.binary_opening(np.pad(mask, 2 * opening, mode="symmetric"), disk(opening))
     mask = mask[2 * opening : -2 * opening, 2 * opening : -2 * opening]
     wide = round(chosen.diameter / 24)
     if wide:

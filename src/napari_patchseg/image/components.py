@@ -17,11 +17,12 @@ EIGHT = np.ones((3, 3), bool)
 def open_close(mask: NDArray[np.bool_], opening: int, closing: int) -> NDArray[np.bool_]:
     """Open and then close a mask by disks of these radii.
 
-    What is cut by the mask's border is taken to go on beyond it, or the opening would round it off.
+    For the opening the mask goes on beyond its border as in a mirror: what is cut there is not
+    rounded off, and a sliver along the border, twice as wide then, is still one.
     """
     if opening > 0:
         beyond = 2 * opening
-        outside = ~np.pad(mask, beyond, mode="edge")
+        outside = ~np.pad(mask, beyond, mode="symmetric")
         opened = _dilated(~_dilated(outside, opening), opening)
         mask = opened[beyond:-beyond, beyond:-beyond]
     if closing > 0:
@@ -60,26 +61,29 @@ def fill_holes(mask: NDArray[np.bool_], buffer: NDArray[np.int32]) -> None:
             mask[rows] |= hole[buffer[rows]]
 
 
-def drop_small(mask: NDArray[np.bool_], area: float, buffer: NDArray[np.int32]) -> None:
+def drop_small(
+    mask: NDArray[np.bool_], area: float, buffer: NDArray[np.int32], *, at_border: float
+) -> None:
     """Drop in place what is `too_small`; the buffer is overwritten."""
     if area <= 1:
         return
-    small = too_small(buffer, ndi.label(mask, output=buffer), area)
+    small = too_small(buffer, ndi.label(mask, output=buffer), area, at_border=at_border)
     small[0] = False
     if small.any():
         for rows in strips((mask.shape[0], mask.shape[1])):
             mask[rows] &= ~small[buffer[rows]]
 
 
-def too_small(labels: NDArray[np.int32], largest: int, area: float) -> NDArray[np.bool_]:
+def too_small(
+    labels: NDArray[np.int32], largest: int, area: float, *, at_border: float
+) -> NDArray[np.bool_]:
     """For every label from 0 to the largest, whether it is smaller than an area in square pixels.
 
-    Half of it is enough for those that reach the border of the labels (H, W): what is cut there
-    shows half of itself on average.
+    ``at_border`` is the area asked of those that reach the border of the labels (H, W).
     """
-    least = np.full(largest + 1, area)
+    least = np.full(largest + 1, area, float)
     for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
-        least[edge] = area / 2
+        least[edge] = at_border
     return sizes(labels, largest) < least
 
 

@@ -65,7 +65,8 @@ def ink(pixels: NDArray[np.float32], every: int = 1) -> NDArray[np.bool_] | None
         return None
     found = open_close(found, max(1, round(_THIN / every)), 0)
     # Before gaps are closed: crowded nuclei would join.
-    drop_small(found, max(_SMALLEST / every**2, 9), np.empty(found.shape, np.int32))
+    least = max(_SMALLEST / every**2, 9)
+    drop_small(found, least, np.empty(found.shape, np.int32), at_border=least)
     if not found.any():
         return None
     found = open_close(found, 0, max(1, round(_GAP / every)))

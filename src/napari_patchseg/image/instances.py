@@ -28,6 +28,8 @@ SMOOTHING = 1 / 24
 SMALLEST_DIAMETER, LARGEST_DIAMETER = 8, 80
 #: Smallest object as a share of a disk of the expected diameter.
 SMALLEST = 0.2
+#: What the map's border cuts shows half of itself on average: a smallest object's share there.
+CUT = 0.5
 #: An object's core must be that much surer than the threshold, in logits: 0.9 at 0.5.
 SURER = 2.2
 #: ... in a smoothed map where pixels above 0.8 have the former share of those above 0.5, cores the
@@ -172,7 +174,7 @@ def label_steps(
     yield len(boxes), total
     if valid is not None:
         mask &= valid
-    drop_small(mask, settings.min_area, labels)
+    drop_small(mask, settings.min_area, labels, at_border=CUT * settings.min_area)
     yield len(boxes), total
     count = ndi.label(mask, EIGHT, output=labels)
     order: NDArray[np.int64] = np.arange(1, count + 1)
@@ -192,7 +194,7 @@ def label_steps(
         order = count + 1 + np.argsort(splitter.firsts)
         count += len(order)
     del mask
-    keep = ~too_small(labels, count, settings.min_area)
+    keep = ~too_small(labels, count, settings.min_area, at_border=CUT * settings.min_area)
     core_threshold = None
     if core is not None:
         surest = np.zeros(count + 1, np.float32)
