@@ -120,8 +120,8 @@ class Settings(BaseModel):
         None,
         gt=0,
         lt=1,
-        description="Confidence from which a pixel is nucleus; None: 0.5, 0.35 for fluorescence, or "
-        "Otsu's from a random start. With a map of cores every nucleus must have a surer one.",
+        description="Confidence from which a pixel is nucleus; None: 0.5, 0.35 for fluorescence, "
+        "or Otsu's from a random start. With a map of cores every nucleus must have a surer one.",
     )
     min_area: float | None = Field(
         None,
