@@ -1,14 +1,14 @@
 """Quality against step beside the two separations, and what the convergence rule makes of them.
 
     python benchmarks/convergence.py --images DIR --labels DIR [--every 5] [--start 0] [--limit N]
-        [--preset default] [--steps 300] [--json results.json] [--plot curves.png]
+        [--preset default] [--steps 300] [--seed 0] [--json results.json] [--plot curves.png]
     python benchmarks/convergence.py --search --json results.json [--steps 30]
 
 Every image is trained for all the steps, whatever the rule says; at certain steps its labels are
 scored. The rule is then asked where it would have stopped, and compared with the best step and with
 the best single number of steps for all images (chosen on every other of them, used on the rest).
-The second tries many rules for a start on all the kept runs of so many steps, from whatever folder,
-on every other of them and on the rest; past the last scored step quality counts as there.
+The second tries many rules for a start on all the kept runs of so many steps, from whatever folder
+and seed, on every other image and on the rest; past the last scored step quality counts as there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import argparse
 import itertools
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
+from numpy.typing import NDArray
 from quality import code_version
 
 import napari_patchseg
@@ -39,13 +40,21 @@ from napari_patchseg.pipeline import resolve, run
 #: Steps at which labels are scored, as far as the run goes.
 SCORED = (1, 2, 3, *range(4, 31, 2), *range(35, 61, 5), *range(80, 141, 20), *range(150, 1001, 50))
 
+#: Rules that the search tries: every combination.
+TRIED: dict[str, tuple[float, ...]] = {
+    "patience": (2, 3, 4, 5, 6),
+    "growth": (0, 0.01, 0.02, 0.03),
+    "smoothing": (0.1, 0.2, 0.3, 0.5),
+    "first": (4, 6, 8, 10),
+}
 
-def record(image: Path, labels: Path, preset: str, steps: int) -> dict[str, Any]:
+
+def record(image: Path, labels: Path, preset: str, steps: int, seed: int) -> dict[str, Any]:
     """Scores and separations of one run that nothing stops."""
     pixels = Pixels.from_array(read_image(image).array)
     truth = read_image(labels).array
     settings = resolve(napari_patchseg.Settings.create(preset)).replace(
-        max_steps=steps, stop_at_convergence=False
+        max_steps=steps, stop_at_convergence=False, seed=seed
     )
     control = Control()
     control.request_map()
@@ -110,31 +119,63 @@ def report(rows: dict[str, dict[str, Any]], cap: int) -> str:
     return "\n".join(lines)
 
 
-def search(rows: Sequence[dict[str, Any]]) -> str:
-    """Markdown: rules for a start by their quality on every other run, beside it on the rest."""
-    odd, even = rows[::2], rows[1::2]
+def search(runs: Mapping[str, dict[str, Any]]) -> str:
+    """Markdown: rules for a start and fixed numbers of steps on every other image and on the rest.
 
-    def figures(ends: Callable[[dict[str, Any]], int]) -> tuple[float, float]:
-        first, second = (np.mean([dice_at(row, ends(row)) for row in half]) for half in (odd, even))
-        return float(first), float(second)
+    Below it, what is best on either half is tried on the other, and the rule as it is against the
+    fixed numbers that are best on 500 random halves, on what these leave.
+    """
+    names = sorted(runs)
+    images = sorted({_image(name) for name in names})
+    place = np.array([images.index(_image(name)) for name in names])
 
-    tried = {}
-    for patience, growth, smoothing, first in itertools.product(
-        (2, 3, 4, 5, 6), (0, 0.01, 0.02, 0.03), (0.1, 0.2, 0.3, 0.5), (4, 6, 8, 10)
-    ):
-        changes = {
-            "patience": patience, "growth": growth, "smoothing": smoothing, "first": first
-        }  # fmt: skip
+    def by_image(ends: Callable[[dict[str, Any]], int]) -> NDArray[np.float64]:
+        scores = np.array([dice_at(runs[name], ends(runs[name])) for name in names])
+        return np.bincount(place, scores) / np.bincount(place)
+
+    rules, fixed = {}, {}
+    for values in itertools.product(*TRIED.values()):
+        changes = dict(zip(TRIED, values, strict=True))
         rule = replace(ConvergenceRule.for_start("synthetic"), **changes)
         name = ", ".join(f"{key} {value}" for key, value in changes.items())
-        tried[name] = figures(lambda row, rule=rule: stop(row, row["steps"], rule)[0])
+        rules[name] = by_image(lambda row, rule=rule: stop(row, row["steps"], rule)[0])
     for step in SCORED:
-        if step <= rows[0]["steps"]:
-            tried[f"{step} steps for all"] = figures(lambda _row, step=step: step)
+        if step <= runs[names[0]]["steps"]:
+            fixed[f"{step} steps for all"] = by_image(lambda _row, step=step: step)
+    odd = np.arange(len(images)) % 2 == 0
     lines = ["| rule | odd: Dice | even: Dice |", "|---|---|---|"]
-    ordered = sorted(tried.items(), key=lambda item: -item[1][0])
-    lines += [f"| {name} | {one:.4f} | {other:.4f} |" for name, (one, other) in ordered]
+    ordered = sorted({**rules, **fixed}.items(), key=lambda item: -item[1][odd].mean())
+    lines += [
+        f"| {name} | {dice[odd].mean():.4f} | {dice[~odd].mean():.4f} |" for name, dice in ordered
+    ]
+    lines.append("")
+    for half, here, there in ((odd, "odd", "even"), (~odd, "even", "odd")):
+        found = [_best(tried, half) for tried in (rules, fixed)]
+        lines.append(
+            f"Best on {here}, tried on {there}: "
+            + "; ".join(f"{name} {dice[~half].mean():.4f}" for name, dice in found)
+        )
+    mine = by_image(lambda row: stop(row, row["steps"])[0])
+    random = np.random.default_rng(0)
+    gains = []
+    for _ in range(500):
+        half = random.permutation(odd)
+        gains.append((mine - _best(fixed, half)[1])[~half].mean())
+    lines.append(
+        f"The rule as it is less the best fixed number of a random half, on the other: "
+        f"{np.mean(gains):.4f} on average, above 0 in {np.mean(np.array(gains) > 0):.0%} of 500."
+    )
     return "\n".join(lines)
+
+
+def _image(run: str) -> str:
+    return run.split(" seed ")[0]
+
+
+def _best(
+    tried: Mapping[str, NDArray[np.float64]], half: NDArray[np.bool_]
+) -> tuple[str, NDArray[np.float64]]:
+    return max(tried.items(), key=lambda item: item[1][half].mean())
 
 
 def plot(rows: dict[str, dict[str, Any]], cap: int, path: Path) -> None:
@@ -168,6 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--every", type=int, default=5, help="take every Nth image, sorted by name")
     parser.add_argument("--start", type=int, default=0, help="index of the first image taken")
     parser.add_argument("--limit", type=int)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="keeps runs; a second call adds what is missing")
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args(arguments)
@@ -175,7 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.json is not None and options.json.exists():
         kept = json.loads(options.json.read_text())
     if options.search:
-        runs = [row for _, row in sorted(kept.items()) if row["steps"] == options.steps]
+        runs = {name: row for name, row in kept.items() if row["steps"] == options.steps}
         if len(runs) < 2:
             parser.error(f"--json holds {len(runs)} runs of {options.steps} steps; measure first")
         print(search(runs))
@@ -187,9 +229,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for path in paths:
         folder = path.parent.parent.name
         key = f"{code_version()} {options.preset} {options.steps} {folder} {path.stem}"
+        if options.seed:
+            key += f" seed {options.seed}"
         if key not in kept:
             labels = options.labels / f"{path.stem}.png"
-            kept[key] = record(path, labels, options.preset, options.steps)
+            kept[key] = record(path, labels, options.preset, options.steps, options.seed)
             if options.json is not None:
                 options.json.write_text(json.dumps(kept))
         rows[path.stem] = kept[key]
