@@ -2,13 +2,14 @@
 
     python benchmarks/convergence.py --images DIR --labels DIR [--every 5] [--start 0] [--limit N]
         [--preset default] [--steps 300] [--seed 0] [--json results.json] [--plot curves.png]
-    python benchmarks/convergence.py --search --json results.json [--steps 30]
+    python benchmarks/convergence.py --search --json results.json [--preset default] [--steps 30]
 
 Every image is trained for all the steps, whatever the rule says; at certain steps its labels are
 scored. The rule is then asked where it would have stopped, and compared with the best step and with
 the best single number of steps for all images (chosen on every other of them, used on the rest).
-The second tries many rules for a start on all the kept runs of so many steps, from whatever folder
-and seed, on every other image and on the rest; past the last scored step quality counts as there.
+The second tries many rules on all the kept runs of a preset's start and of so many steps, from
+whatever folder and seed, on every other image and on the rest; past the last scored step quality
+counts as there.
 """
 
 from __future__ import annotations
@@ -40,12 +41,21 @@ from napari_patchseg.pipeline import resolve, run
 #: Steps at which labels are scored, as far as the run goes.
 SCORED = (1, 2, 3, *range(4, 31, 2), *range(35, 61, 5), *range(80, 141, 20), *range(150, 1001, 50))
 
-#: Rules that the search tries: every combination.
-TRIED: dict[str, tuple[float, ...]] = {
-    "patience": (2, 3, 4, 5, 6),
-    "growth": (0, 0.01, 0.02, 0.03),
-    "smoothing": (0.1, 0.2, 0.3, 0.5),
-    "first": (4, 6, 8, 10),
+#: Rules that the search tries for a start: every combination.
+TRIED: dict[str, dict[str, tuple[float, ...]]] = {
+    "synthetic": {
+        "patience": (2, 3, 4, 5, 6),
+        "growth": (0, 0.01, 0.02, 0.03),
+        "smoothing": (0.1, 0.2, 0.3, 0.5),
+        "first": (4, 6, 8, 10),
+    },
+    "random": {
+        "patience": (6, 10, 15),
+        "drop": (0.03, 0.05, 0.08),
+        "smoothing": (0.1, 0.15, 0.2),
+        "apart": (0.5, 0.8, 0.9, 1),
+        "first": (20, 40),
+    },
 }
 
 
@@ -119,7 +129,7 @@ def report(rows: dict[str, dict[str, Any]], cap: int) -> str:
     return "\n".join(lines)
 
 
-def search(runs: Mapping[str, dict[str, Any]]) -> str:
+def search(runs: Mapping[str, dict[str, Any]], start: str, cap: int) -> str:
     """Markdown: rules for a start and fixed numbers of steps on every other image and on the rest.
 
     Below it, what is best on either half is tried on the other, and the rule as it is against the
@@ -134,13 +144,13 @@ def search(runs: Mapping[str, dict[str, Any]]) -> str:
         return np.bincount(place, scores) / np.bincount(place)
 
     rules, fixed = {}, {}
-    for values in itertools.product(*TRIED.values()):
-        changes = dict(zip(TRIED, values, strict=True))
-        rule = replace(ConvergenceRule.for_start("synthetic"), **changes)
+    for values in itertools.product(*TRIED[start].values()):
+        changes = dict(zip(TRIED[start], values, strict=True))
+        rule = replace(ConvergenceRule.for_start(start), **changes)
         name = ", ".join(f"{key} {value}" for key, value in changes.items())
-        rules[name] = by_image(lambda row, rule=rule: stop(row, row["steps"], rule)[0])
+        rules[name] = by_image(lambda row, rule=rule: stop(row, cap, rule)[1])
     for step in SCORED:
-        if step <= runs[names[0]]["steps"]:
+        if step <= cap:
             fixed[f"{step} steps for all"] = by_image(lambda _row, step=step: step)
     odd = np.arange(len(images)) % 2 == 0
     lines = ["| rule | odd: Dice | even: Dice |", "|---|---|---|"]
@@ -155,7 +165,7 @@ def search(runs: Mapping[str, dict[str, Any]]) -> str:
             f"Best on {here}, tried on {there}: "
             + "; ".join(f"{name} {dice[~half].mean():.4f}" for name, dice in found)
         )
-    mine = by_image(lambda row: stop(row, row["steps"])[0])
+    mine = by_image(lambda row: stop(row, cap)[1])
     random = np.random.default_rng(0)
     gains = []
     for _ in range(500):
@@ -217,10 +227,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.json is not None and options.json.exists():
         kept = json.loads(options.json.read_text())
     if options.search:
-        runs = {name: row for name, row in kept.items() if row["steps"] == options.steps}
+        settings = napari_patchseg.Settings.create(options.preset)
+        wanted = {"start": settings.start, "steps": options.steps}
+        runs = {name: row for name, row in kept.items() if wanted.items() <= row.items()}
         if len(runs) < 2:
             parser.error(f"--json holds {len(runs)} runs of {options.steps} steps; measure first")
-        print(search(runs))
+        print(search(runs, settings.start, min(options.steps, settings.max_steps)))
         return
     if options.images is None or options.labels is None:
         parser.error("--images and --labels are needed to measure")

@@ -41,6 +41,14 @@ def test_positives_unlike_each_other_are_not_convergence():
     assert stopped_at(rise_and_fall(60), positive=lambda _: 0.2) is None
 
 
+def test_separations_that_lie_level_throughout_have_a_peak_too():
+    """On some slides positives differ among themselves as much as from negatives, all along."""
+    curve = rise_and_fall(60)
+    step, best = stopped_at(curve, positive=lambda s: 1.05 * curve(s))
+    assert 60 <= best <= 75
+    assert step <= 100
+
+
 def test_noise_does_not_stop_a_rising_curve():
     noisy = lambda step: 0.03 + 0.0002 * step + 0.004 * math.sin(step * 2.4)  # noqa: E731
     assert stopped_at(noisy) is None

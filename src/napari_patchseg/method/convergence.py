@@ -31,7 +31,8 @@ class ConvergenceRule:
     patience : int
         Steps that must have gone by since the peak.
     apart : float
-        How many times the positive-positive separation the positive-negative one must be.
+        How many times the positive-positive separation the positive-negative one must at least be;
+        a little below 1, since on some images neither ever rises above the other.
 
     Attributes
     ----------
@@ -40,11 +41,11 @@ class ConvergenceRule:
     """
 
     first: int = 20
-    smoothing: float = 0.15
+    smoothing: float = 0.1
     drop: float = 0.05
     growth: float = 0.0
     patience: int = 10
-    apart: float = 1.0
+    apart: float = 0.9
 
     @classmethod
     def for_start(cls, start: str) -> ConvergenceRule:
