@@ -35,9 +35,14 @@ def test_settings_survive_json(preset):
     assert again.changes() == {"seed": 7, "nucleus_diameter": 8.5, "diameter_unit": "µm"}
 
 
+@pytest.mark.parametrize("unit", ["um", "\N{GREEK SMALL LETTER MU}m", "\N{MICRO SIGN}m"])
+def test_micrometres_however_they_are_typed(unit):
+    assert Settings.create(diameter_unit=unit).diameter_unit == "µm"
+
+
 CASES = [
     ({"preset": "fastest"}, "no preset 'fastest'"),
-    ({"clases": 4}, "clases"),
+    ({"clases": 4}, "There is no setting 'clases'"),
     ({"patch_size": 400}, "patch_size"),
     ({"crop_size": 64, "patch_size": 100}, "must not be smaller"),
     ({"learning_rate": float("nan")}, "learning_rate"),

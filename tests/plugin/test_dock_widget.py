@@ -298,6 +298,39 @@ def test_regions(
     assert panel.session.record.source.box == (0, 0, 128, 128)
 
 
+def test_the_right_click_takes_the_chosen_region_too(
+    viewer: Any, panel: PatchSegWidget, layer: Any, wait: Wait, told: list[str]
+) -> None:
+    panel.region.setCurrentIndex(panel.region.findData(Region.RECTANGLE))
+    panel.segment(layer)
+    assert "rectangle" in told[0]
+    viewer.add_shapes([np.array([[5, 5], [5, 50], [50, 50], [50, 5]])], units=("um", "um"))
+    panel.segment(layer)
+    wait(lambda: not panel.session.is_busy)
+    assert panel.session.record.source.box == (10, 10, 101, 101)
+    labels = viewer.layers["slide nuclei"].data
+    assert labels.any()
+    labels[10:101, 10:101] = 0
+    assert not labels.any()
+
+
+def test_copy_after_a_run_that_failed_says_that_there_is_nothing(
+    viewer: Any, panel: PatchSegWidget, layer: Any, wait: Wait, told: list[str]
+) -> None:
+    panel.segment(layer)
+    wait(lambda: not panel.session.is_busy)
+    white = viewer.add_image(np.full((96, 96, 3), 255, np.uint8), rgb=True, name="white")
+    panel.segment(white)
+    wait(lambda: not panel.session.is_busy)
+    clipboard = QApplication.clipboard()
+    assert clipboard is not None
+    clipboard.setText("mine")
+    told.clear()
+    panel._on_copy()
+    assert "'white'" in told[0]
+    assert clipboard.text() == "mine"
+
+
 def test_streaming_can_be_turned_off(
     viewer: Any, panel: PatchSegWidget, layer: Any, wait: Wait
 ) -> None:
@@ -562,6 +595,7 @@ def test_copy_as_python_makes_the_same_labels(
     wait: Wait,
     long: Settings,
     tmp_path: Path,
+    told: list[str],
     case: str,
 ) -> None:
     if case in ("stopped", "on the way"):
@@ -593,7 +627,9 @@ def test_copy_as_python_makes_the_same_labels(
     made = panel.session.labels.metadata[METADATA_KEY]["settings"]
     assert made["magnification"] != "auto"
     assert made["views"] is not None
+    told.clear()
     click(panel.models.copy_button)
+    assert "napari's console" in told[0]  # the image is in no file
     clipboard = QApplication.clipboard()
     assert clipboard is not None
     names: dict[str, Any] = {}

@@ -183,6 +183,20 @@ def test_edited_labels_are_never_rewritten(model: ViewerModel, live: LiveLayers)
     assert second.data[0, 0] == 3
 
 
+def test_strokes_taken_back_are_not_done_again_in_renewed_labels(live: LiveLayers) -> None:
+    layer = live.write_labels(ones(1), {})
+    assert layer is not None
+    layer.mode = "paint"
+    layer.paint((50, 50), 7)
+    layer.undo()
+    assert live.rewrite_labels(ones(2), {})
+    layer.redo()
+    layer.undo()
+    assert (layer.data == 2).all()
+    assert live.has_unedited_labels
+    assert layer.mode == "paint"
+
+
 def test_labels_with_other_data_count_as_edited(live: LiveLayers) -> None:
     layer = live.write_labels(ones(1), {})
     assert layer is not None

@@ -390,7 +390,12 @@ def test_nothing_to_separate_is_a_result(
 
 
 def test_sliders_redraw_the_last_unedited_labels(
-    viewer: Any, session: TrainingSession, layer: Any, quick: Settings, wait: Wait
+    viewer: Any,
+    session: TrainingSession,
+    layer: Any,
+    quick: Settings,
+    wait: Wait,
+    sentences: list[str],
 ) -> None:
     session.start(source_of(viewer, layer), quick, make_labels=True)
     wait(lambda: not session.is_busy)
@@ -405,6 +410,10 @@ def test_sliders_redraw_the_last_unedited_labels(
     session.presenter.take_objects({"threshold": 0.3})
     wait(lambda: not session.presenter.is_drawing)
     np.testing.assert_array_equal(labels.data, edited)
+    session.presenter.take_objects({"threshold": 0.4})
+    assert [text for text in sentences if "edited" in text] == [
+        "'slide nuclei' was edited and stays as it is; Make labels makes a new layer."
+    ]
     session.make_labels()
     wait(lambda: "slide nuclei [1]" in viewer.layers)
     np.testing.assert_array_equal(labels.data, edited)

@@ -138,6 +138,12 @@ class Settings(BaseModel):
         "cores, which adds to the height (0.12 in fluorescence), else 0.06.",
     )
 
+    @field_validator("diameter_unit", mode="before")
+    @classmethod
+    def _micrometres(cls, value: object) -> object:
+        """However the Greek letter is typed."""
+        return "µm" if value in ("um", "\N{GREEK SMALL LETTER MU}m") else value
+
     @field_validator("magnification", mode="before")
     @classmethod
     def _written(cls, value: object) -> object:
@@ -202,6 +208,8 @@ class Settings(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"][:1])
+            if first["type"] == "extra_forbidden":
+                raise SettingsError(f"There is no setting {name!r}.") from error
             text = first["msg"].removeprefix("Value error, ")
             raise SettingsError(f"Setting {name or 'combination'}: {text}.") from error
 

@@ -179,7 +179,7 @@ def _stopped_within(last: Snapshot, model: Model) -> Snapshot:
     return replace(
         last,
         state="stopped",
-        message=f"stopped after {last.step} steps",
+        message=f"stopped after {_steps(last.step)}",
         remaining=0.0,
         patches=None,
         confidence=None,
@@ -220,9 +220,13 @@ def _message(state: State, step: int, kept: int, settings: Settings, recoveries:
         return f"collapsed; {recoveries[-1].split(': ', 1)[1]}"
     if state == "converged" and settings.stop_at_convergence:
         best = f", the best at {kept}" if kept != step else ""
-        return f"converged after {step} steps{best}"
+        return f"converged after {_steps(step)}{best}"
     if state == "stopped":
-        return f"stopped after {step} steps"
+        return f"stopped after {_steps(step)}"
     if state == "step limit":
-        return f"reached the limit of {step} steps"
+        return f"reached the limit of {_steps(step)}"
     return "separating"
+
+
+def _steps(count: int) -> str:
+    return "1 step" if count == 1 else f"{count} steps"

@@ -34,7 +34,7 @@ from .objects_panel import ObjectsPanel
 from .preload import preload
 from .question import ask_to_stop
 from .run_panel import RunPanel
-from .script import script_of
+from .script import notice, script_of
 from .session import TrainingSession
 from .settings_form import SettingsForm
 
@@ -110,8 +110,8 @@ class PatchSegWidget(QWidget):
         self._begin(self.image.layer, self._region(), make_labels=False)
 
     def segment(self, layer: Layer) -> None:
-        """Train on a layer until convergence and add its labels."""
-        self._begin(layer, Region.WHOLE, make_labels=True)
+        """Train on the chosen region of a layer until convergence and add its labels."""
+        self._begin(layer, self._region(), make_labels=True)
 
     def segment_with_model(self) -> None:
         """Segment the chosen image with the model at hand."""
@@ -142,16 +142,9 @@ class PatchSegWidget(QWidget):
 
     def script(self) -> str:
         """Python that reproduces the last labels, or would make those of the run so far."""
-        record = self.session.record
-        if record is None:
-            raise PatchSegError("There is nothing to copy yet; train on an image first.")
         layer = self.session.labels
-        report = record.report if layer is None else layer.metadata.get(METADATA_KEY, {})
-        if record.model is None or record.history:
-            return script_of(record, report)
-        if self.models.path is None:
-            raise PatchSegError("Save the model first: the script has to load it.")
-        return script_of(record, report, self.models.path)
+        report = None if layer is None else layer.metadata.get(METADATA_KEY, {})
+        return script_of(self.session.record, report, self.models.path)
 
     # -- building
 
@@ -300,8 +293,9 @@ class PatchSegWidget(QWidget):
         def copy() -> None:
             clipboard = QApplication.clipboard()
             assert clipboard is not None
-            clipboard.setText(self.script())
-            show_info("Copied a script that makes these labels.")
+            script = self.script()
+            clipboard.setText(script)
+            show_info(notice(script))
 
         self._guarded(copy)
 

@@ -334,7 +334,17 @@ class _OwnLabels:
 
     def write(self, data: NDArray) -> None:
         self.layer.data = data
+        self._forget_strokes()
         self._written = _checksum(data)
+
+    def _forget_strokes(self) -> None:
+        """Undo and redo would put pieces of the earlier labels into these."""
+        layer = self.layer
+        if layer.editable:
+            mode = layer.mode
+            layer.editable = False  # with it goes the history
+            layer.editable = True
+            layer.mode = mode
 
     def is_edited(self) -> bool:
         return _checksum(self.layer.data) != self._written

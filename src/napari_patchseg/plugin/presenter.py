@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from .overlays import ShownMap, show_patches
 from .run import RunRecord
 
 if TYPE_CHECKING:
+    from napari.layers import Labels
     from napari.viewer import Viewer
 
 #: Least seconds between two drawings of a run's windows: sixty shapes cost more than a map.
@@ -73,6 +75,8 @@ class Presenter(QObject):
         self._tidy.setInterval(_TIDY_MS)
         self._tidy.timeout.connect(self._remove_outline)
         self._shown_of: ConfidenceMap | None = None
+        #: The edited labels of which the user knows that they stay.
+        self._told_of: Callable[[], Labels | None] = lambda: None
 
     @property
     def live(self) -> LiveLayers | None:
@@ -213,10 +217,23 @@ class Presenter(QObject):
         record.settings = record.chosen.settings = changed
         if not redraw or live is None:
             return
-        if record.whole is not None and live.has_unedited_labels:
+        unedited = live.has_unedited_labels
+        if not unedited:
+            self._tell_of_edits(live)
+        if record.whole is not None and unedited:
             self.draw(record.whole, labels=True)
         elif record.made is not None:
             self.draw(record.made, labels=False)
+
+    def _tell_of_edits(self, live: LiveLayers) -> None:
+        """Say, once for a layer, why it does not follow the controls."""
+        edited = live.last_labels
+        if edited is not None and self._told_of() is not edited:
+            self._told_of = weakref.ref(edited)
+            self.told.emit(
+                f"{edited.name!r} was edited and stays as it is; Make labels makes a new layer.",
+                False,
+            )
 
     def write_result(self, labels: NDArray, report: dict[str, Any]) -> None:
         """Add or renew the labels (h, w) of the region; those still being drawn come too late."""

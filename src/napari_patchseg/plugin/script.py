@@ -4,26 +4,48 @@ from __future__ import annotations
 
 from typing import Any
 
+from napari_patchseg.errors import PatchSegError
 from napari_patchseg.method.settings import Settings
 
 from .run import RunRecord
 
+#: In scripts that take the image from the open viewer.
+_VIEWER = "napari.current_viewer()"
 _MACHINE = ("device", "precision", "memory_format", "threads")
 
 
-def script_of(record: RunRecord, report: dict[str, Any], model_path: str | None = None) -> str:
-    """Python that reproduces the labels of a report.
+def script_of(
+    record: RunRecord | None, report: dict[str, Any] | None, model_path: str | None = None
+) -> str:
+    """Python that reproduces labels.
 
     Parameters
     ----------
-    record : RunRecord
-        The run.
-    report : dict
-        Of the labels: ``layer.metadata["napari_patchseg"]``, or the run's.
+    record : RunRecord or None
+        The run; None where there was none.
+    report : dict or None
+        Of its labels: ``layer.metadata["napari_patchseg"]``; None where none were made yet.
     model_path : str or None
-        Where the model lies, if the labels were made with a loaded one.
+        Where the model lies, should the labels have been made with a loaded one.
+
+    Raises
+    ------
+    PatchSegError
+        If there is nothing that a script could make again, or the model is in no file.
     """
-    settings = _settings(record, report, trained=model_path is None)
+    if record is None:
+        raise PatchSegError("There is nothing to copy yet; train on an image first.")
+    if report is None and record.model is None and not record.history:
+        raise PatchSegError(
+            f"The last run, on {record.source.name!r}, brought nothing to make again; "
+            "segment an image first."
+        )
+    trained = record.model is None or bool(record.history)
+    if trained:
+        model_path = None
+    elif model_path is None:
+        raise PatchSegError("Save the model first: the script has to load it.")
+    settings = _settings(record, record.report if report is None else report, trained=trained)
     base = Settings.create(settings.preset).to_dict()
     changes = {
         name: value
@@ -50,6 +72,12 @@ def script_of(record: RunRecord, report: dict[str, Any], model_path: str | None 
         options.append("model=model")
     lines += [f"labels = ps.segment({', '.join(options)})", ""]
     return "\n".join(lines)
+
+
+def notice(script: str) -> str:
+    """What to say when a script has been copied."""
+    where = "; run it in napari's console" if _VIEWER in script else ""
+    return f"Copied a script that makes these labels{where}."
 
 
 def _settings(record: RunRecord, report: dict[str, Any], *, trained: bool) -> Settings:
@@ -92,7 +120,8 @@ def _image(record: RunRecord) -> list[str]:
     return [
         "import napari",
         "",
-        f"image = napari.current_viewer().layers[{source.name!r}].data{level}{index}",
+        "# From the open viewer: run this in napari's console.",
+        f"image = {_VIEWER}.layers[{source.name!r}].data{level}{index}",
     ]
 
 

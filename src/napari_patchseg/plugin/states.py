@@ -36,11 +36,12 @@ CAN_PAUSE = frozenset({RunState.TRAINING, RunState.PREDICTING})
 
 def final_state(report: Mapping[str, Any], *, trained: bool) -> tuple[RunState, str]:
     """State and words that a run with this report ends with."""
-    steps, reason = report["steps"], str(report["stop_reason"])
+    reason = str(report["stop_reason"])
+    steps = "1 step" if report["steps"] == 1 else f"{report['steps']} steps"
     if not trained and reason != "nothing separated":
         return RunState.FINISHED, "segmented with the model"
     return {
-        "converged": (RunState.CONVERGED, f"converged after {steps} steps"),
-        "stopped": (RunState.STOPPED, f"stopped after {steps} steps"),
-        "step limit": (RunState.FINISHED, f"reached the limit of {steps} steps"),
+        "converged": (RunState.CONVERGED, f"converged after {steps}"),
+        "stopped": (RunState.STOPPED, f"stopped after {steps}"),
+        "step limit": (RunState.FINISHED, f"reached the limit of {steps}"),
     }.get(reason, (RunState.FINISHED, reason))
