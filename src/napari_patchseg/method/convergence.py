@@ -41,7 +41,7 @@ class ConvergenceRule:
     """
 
     first: int = 20
-    smoothing: float = 0.1
+    smoothing: float = 0.15
     drop: float = 0.05
     growth: float = 0.0
     patience: int = 10
