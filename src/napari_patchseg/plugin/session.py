@@ -329,7 +329,8 @@ class TrainingSession(QObject):
         wanted, self._labels_wanted = self._labels_wanted, False
         result = record.result
         if self._error is not None:
-            self._set_state(RunState.FAILED, "failed")
+            # The notification goes away after a while: why stays to be read.
+            self._set_state(RunState.FAILED, f"failed. {self._error}")
             self.told.emit(str(self._error), True)
             return
         if self._ended_because is not None or result is None:
