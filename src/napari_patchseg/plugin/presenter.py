@@ -230,10 +230,7 @@ class Presenter(QObject):
         edited = live.last_labels
         if edited is not None and self._told_of() is not edited:
             self._told_of = weakref.ref(edited)
-            self.told.emit(
-                f"{edited.name!r} was edited and stays as it is; Make labels makes a new layer.",
-                False,
-            )
+            self.told.emit("Edited labels stay; Make labels adds a new layer.", False)
 
     def write_result(self, labels: NDArray, report: dict[str, Any]) -> None:
         """Add or renew the labels (h, w) of the region; those still being drawn come too late."""
