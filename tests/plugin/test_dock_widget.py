@@ -318,6 +318,7 @@ def test_copy_after_a_run_that_failed_says_that_there_is_nothing(
     viewer: Any, panel: PatchSegWidget, layer: Any, wait: Wait, told: list[str]
 ) -> None:
     panel.segment(layer)
+    assert "labels = ps.segment(" in panel.script()  # no step was taken yet
     wait(lambda: not panel.session.is_busy)
     white = viewer.add_image(np.full((96, 96, 3), 255, np.uint8), rgb=True, name="white")
     panel.segment(white)

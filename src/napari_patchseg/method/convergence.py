@@ -31,8 +31,8 @@ class ConvergenceRule:
     patience : int
         Steps that must have gone by since the peak.
     apart : float
-        How many times the positive-positive separation the positive-negative one must at least be;
-        a little below 1, since on some images neither ever rises above the other.
+        How many times the positive-positive separation the positive-negative one must exceed; a
+        little below 1, since on some images the two stay level.
 
     Attributes
     ----------

@@ -86,7 +86,7 @@ def _on_enablement(enabled: set[str], _disabled: set[str]) -> None:
 
 
 def segment_nuclei(viewer: napari.viewer.Viewer) -> None:
-    """Train on the selected image until convergence and add its labels.
+    """Train on the panel's region of the selected image until convergence and add its labels.
 
     Parameters
     ----------

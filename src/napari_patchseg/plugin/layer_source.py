@@ -346,7 +346,9 @@ def _selected_shape(viewer: Viewer) -> tuple[Shapes, int]:
         return chosen[0], next(iter(chosen[0].selected_data))
     if not chosen and len(layers) == 1 and layers[0].nshapes == 1:
         return layers[0], 0
-    raise PatchSegError("Select one rectangle of a Shapes layer as the region to segment.")
+    raise PatchSegError(
+        "Select one rectangle of a Shapes layer as the region, or set region to 'whole image'."
+    )
 
 
 def _fingerprint(data: Any, index: tuple[int | slice, ...]) -> int | None:

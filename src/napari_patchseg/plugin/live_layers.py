@@ -331,20 +331,25 @@ class _OwnLabels:
     def __init__(self, layer: Labels) -> None:
         self.layer = layer
         self._written = _checksum(layer.data)
+        self._has_strokes = False
+        layer.events.paint.connect(self._on_paint)
 
     def write(self, data: NDArray) -> None:
         self.layer.data = data
-        self._forget_strokes()
+        if self._has_strokes:
+            self._forget_strokes()
         self._written = _checksum(data)
+
+    def _on_paint(self) -> None:
+        self._has_strokes = True
 
     def _forget_strokes(self) -> None:
         """Undo and redo would put pieces of the earlier labels into these."""
-        layer = self.layer
-        if layer.editable:
-            mode = layer.mode
-            layer.editable = False  # with it goes the history
-            layer.editable = True
-            layer.mode = mode
+        mode = self.layer.mode
+        self.layer.editable = False  # with it goes the history
+        self.layer.editable = True
+        self.layer.mode = mode
+        self._has_strokes = False
 
     def is_edited(self) -> bool:
         return _checksum(self.layer.data) != self._written

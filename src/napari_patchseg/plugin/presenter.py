@@ -218,7 +218,7 @@ class Presenter(QObject):
         if not redraw or live is None:
             return
         unedited = live.has_unedited_labels
-        if not unedited:
+        if not unedited and record.whole is not None and not record.is_stale:
             self._tell_of_edits(live)
         if record.whole is not None and unedited:
             self.draw(record.whole, labels=True)

@@ -65,8 +65,8 @@ class RunRecord:
         What the pipeline ended with.
     model : Model or None
         The weights reached, or used.
-    is_stale : bool
-        Whether the image changed since.
+    is_stale, has_failed : bool
+        Whether the image changed since; whether it ended with an error.
     """
 
     source: LayerSource
@@ -83,6 +83,7 @@ class RunRecord:
     result: Segmentation | None = None
     model: Model | None = None
     is_stale: bool = False
+    has_failed: bool = False
 
     def take(self, mail: Mail) -> None:
         """Enter what came."""

@@ -31,14 +31,13 @@ def script_of(
     Raises
     ------
     PatchSegError
-        If there is nothing that a script could make again, or the model is in no file.
+        If there was no run or it failed, or the model is in no file.
     """
     if record is None:
         raise PatchSegError("There is nothing to copy yet; train on an image first.")
-    if report is None and record.model is None and not record.history:
+    if report is None and record.has_failed:
         raise PatchSegError(
-            f"The last run, on {record.source.name!r}, brought nothing to make again; "
-            "segment an image first."
+            f"The last run, on {record.source.name!r}, failed; segment an image first."
         )
     trained = record.model is None or bool(record.history)
     if trained:
@@ -77,7 +76,7 @@ def script_of(
 def notice(script: str) -> str:
     """What to say when a script has been copied."""
     where = "; run it in napari's console" if _VIEWER in script else ""
-    return f"Copied a script that makes these labels{where}."
+    return f"Copied a script that makes the labels of this run{where}."
 
 
 def _settings(record: RunRecord, report: dict[str, Any], *, trained: bool) -> Settings:

@@ -329,6 +329,7 @@ class TrainingSession(QObject):
         wanted, self._labels_wanted = self._labels_wanted, False
         result = record.result
         if self._error is not None:
+            record.has_failed = True
             # The notification goes away after a while: why stays to be read.
             self._set_state(RunState.FAILED, f"failed. {self._error}")
             self.told.emit(str(self._error), True)
