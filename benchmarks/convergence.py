@@ -41,6 +41,9 @@ from napari_patchseg.pipeline import resolve, run
 #: Steps at which labels are scored, as far as the run goes.
 SCORED = (1, 2, 3, *range(4, 31, 2), *range(35, 61, 5), *range(80, 141, 20), *range(150, 1001, 50))
 
+#: Few enough numbers of steps for a run's best one to be more than chance.
+COARSE = (1, 8, 14, 24)
+
 #: Rules that the search tries for a start: every combination.
 TRIED: dict[str, dict[str, tuple[float, ...]]] = {
     "synthetic": {
@@ -174,7 +177,30 @@ def search(runs: Mapping[str, dict[str, Any]], start: str, cap: int) -> str:
         f"Best rule less best fixed number of a random half, tried on the other: "
         f"{np.mean(gains):.4f} on average, above 0 in {np.mean(np.array(gains) > 0):.0%} of 500."
     )
+    if len(names) > len(images):
+        lines.append(_ceiling(runs, images, [step for step in COARSE if step <= cap]))
     return "\n".join(lines)
+
+
+def _ceiling(
+    runs: Mapping[str, dict[str, Any]], images: Sequence[str], steps: Sequence[int]
+) -> str:
+    """What knowing each image's own number of steps would bring, were it known from other seeds."""
+    by_seed: dict[str, dict[str, list[float]]] = {}
+    for name, row in runs.items():
+        seed = name.partition(" seed ")[2]
+        by_seed.setdefault(seed, {})[_image(name)] = [dice_at(row, step) for step in steps]
+    images = [image for image in images if all(image in found for found in by_seed.values())]
+    dice = np.array([[found[image] for image in images] for found in by_seed.values()])
+    own, fixed = [], []
+    for left_out in range(len(dice)):
+        others = np.delete(dice, left_out, 0).mean(0)
+        own.append(dice[left_out, np.arange(len(images)), others.argmax(1)].mean())
+        fixed.append(dice[left_out, :, others.mean(0).argmax()].mean())
+    return (
+        f"Of {', '.join(map(str, steps))} steps the one that is best by the other seeds: "
+        f"for each image {np.mean(own):.4f}, for all {np.mean(fixed):.4f}."
+    )
 
 
 def _image(run: str) -> str:
