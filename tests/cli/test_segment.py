@@ -278,7 +278,7 @@ def test_disk_full(cli, tissue, small_disk, quickly):
         (["--seed", "one"], "argument --seed: invalid int value: 'one'"),
         (["--threshold", "2"], "Setting threshold: "),
         (["--max-steps", "0"], "Setting max_steps: "),
-        (["--set", "depth=3"], "Setting depth: "),
+        (["--set", "depth=3"], "Setting depth: there is no such setting."),
         (["--set", "depth"], "argument --set: 'depth' is not NAME=VALUE"),
         (["--diameter", "big"], "argument --diameter: 'big' is no length"),
         (["--diameter", "0"], "argument --diameter: '0' is no length"),

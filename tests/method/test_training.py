@@ -181,7 +181,8 @@ def test_a_cancelled_run_ends_with_the_weights_of_its_last_whole_step(disks, qui
     end = shots[-1]
     assert end.stop_reason == end.state == end.model.stop_reason == "stopped"
     assert end.step == end.model.steps == len(whole) >= 1
-    assert end.message == f"stopped after {end.step} steps"
+    steps = "1 step" if end.step == 1 else f"{end.step} steps"
+    assert end.message == f"stopped after {steps}"
     shorter = quick.replace(max_steps=end.step, stop_at_convergence=False)
     *_, reference = train(disks, shorter, start=weights)
     for name, expected in reference.model.weights.items():

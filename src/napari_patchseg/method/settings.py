@@ -208,9 +208,9 @@ class Settings(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"][:1])
-            if first["type"] == "extra_forbidden":
-                raise SettingsError(f"There is no setting {name!r}.") from error
             text = first["msg"].removeprefix("Value error, ")
+            if first["type"] == "extra_forbidden":
+                text = "there is no such setting"
             raise SettingsError(f"Setting {name or 'combination'}: {text}.") from error
 
     def replace(self, **changes: Any) -> Settings:
