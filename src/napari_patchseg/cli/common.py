@@ -13,6 +13,7 @@ from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.settings import Settings
 from napari_patchseg.pipeline import resolve, run
 from napari_patchseg.results import Segmentation
+from napari_patchseg.words import counted
 
 from .console import Console
 from .interrupt import Interrupt
@@ -78,11 +79,9 @@ def summary(report: dict[str, Any]) -> str:
     """Objects, steps, why they ended, and seconds, in a line."""
     parts = []
     if "count" in report["objects"]:
-        count = report["objects"]["count"]
-        parts.append("1 nucleus" if count == 1 else f"{count} nuclei")
+        parts.append(counted(report["objects"]["count"], "nucleus", "nuclei"))
     if "diameter" in report["objects"]:
         parts[-1] += f" of about {report['objects']['diameter']:.0f} px"
-    steps = "1 step" if report["steps"] == 1 else f"{report['steps']} steps"
-    parts.append(f"{steps} ({report['stop_reason']})")
+    parts.append(f"{counted(report['steps'], 'step')} ({report['stop_reason']})")
     parts.append(f"{report['seconds']['total']:.1f} s")
     return ", ".join(parts)

@@ -7,6 +7,7 @@ import time
 
 from napari_patchseg.errors import ImageError, PatchSegError
 from napari_patchseg.files.models import save_model
+from napari_patchseg.words import counted
 
 from .common import check_image, follow, read_pixels, sentence, settings_from, summary
 from .console import Console
@@ -69,5 +70,5 @@ def train(args: argparse.Namespace, console: Console, interrupt: Interrupt) -> i
     if args.report is not None:
         write_json(args.report, report, overwrite=args.overwrite)
     count = len(images)
-    console.result(f"{count} image{'' if count == 1 else 's'}: {summary(report)} -> {args.output}")
+    console.result(f"{counted(count, 'image')}: {summary(report)} -> {args.output}")
     return 0

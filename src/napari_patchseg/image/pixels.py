@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_patchseg.errors import ImageError
+from napari_patchseg.words import counted
 
 from .ink import ink
 from .regions import Box as Box
@@ -375,5 +376,4 @@ def _channels_last(array: Any, rgb: bool | None, channel_axis: int | None) -> tu
             "give one plane of it, or say channel_axis."
         )
     order = [axis for axis in range(3) if axis != channel_axis % 3] + [channel_axis % 3]
-    label = "1 channel" if channels == 1 else f"{channels} channels"
-    return array.transpose(order), False, label
+    return array.transpose(order), False, counted(channels, "channel")

@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_patchseg.words import counted
+
 from .convergence import CollapseRule, ConvergenceRule
 from .hardware import MACHINE_FIELDS
 from .model import Model, weights_of
@@ -179,7 +181,7 @@ def _stopped_within(last: Snapshot, model: Model) -> Snapshot:
     return replace(
         last,
         state="stopped",
-        message=f"stopped after {_steps(last.step)}",
+        message=f"stopped after {counted(last.step, 'step')}",
         remaining=0.0,
         patches=None,
         confidence=None,
@@ -220,13 +222,9 @@ def _message(state: State, step: int, kept: int, settings: Settings, recoveries:
         return f"collapsed; {recoveries[-1].split(': ', 1)[1]}"
     if state == "converged" and settings.stop_at_convergence:
         best = f", the best at {kept}" if kept != step else ""
-        return f"converged after {_steps(step)}{best}"
+        return f"converged after {counted(step, 'step')}{best}"
     if state == "stopped":
-        return f"stopped after {_steps(step)}"
+        return f"stopped after {counted(step, 'step')}"
     if state == "step limit":
-        return f"reached the limit of {_steps(step)}"
+        return f"reached the limit of {counted(step, 'step')}"
     return "separating"
-
-
-def _steps(count: int) -> str:
-    return "1 step" if count == 1 else f"{count} steps"

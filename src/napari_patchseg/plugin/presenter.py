@@ -76,7 +76,7 @@ class Presenter(QObject):
         self._tidy.timeout.connect(self._remove_outline)
         self._shown_of: ConfidenceMap | None = None
         #: The edited labels of which the user knows that they stay.
-        self._told_of: Callable[[], Labels | None] = lambda: None
+        self._told_of: weakref.WeakSet[Labels] = weakref.WeakSet()
 
     @property
     def live(self) -> LiveLayers | None:
@@ -228,8 +228,8 @@ class Presenter(QObject):
     def _tell_of_edits(self, live: LiveLayers) -> None:
         """Say, once for a layer, why it does not follow the controls."""
         edited = live.last_labels
-        if edited is not None and self._told_of() is not edited:
-            self._told_of = weakref.ref(edited)
+        if edited is not None and edited not in self._told_of:
+            self._told_of.add(edited)
             self.told.emit("Edited labels stay; Make labels adds a new layer.", False)
 
     def write_result(self, labels: NDArray, report: dict[str, Any]) -> None:

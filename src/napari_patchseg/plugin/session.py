@@ -13,6 +13,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_patchseg.errors import PatchSegError
 from napari_patchseg.method.settings import Settings
+from napari_patchseg.words import counted
 
 from .activity import Activity
 from .layer_source import LayerSource, unwrap
@@ -328,8 +329,8 @@ class TrainingSession(QObject):
         assert record is not None
         wanted, self._labels_wanted = self._labels_wanted, False
         result = record.result
+        record.has_failed = self._error is not None
         if self._error is not None:
-            record.has_failed = True
             # The notification goes away after a while: why stays to be read.
             self._set_state(RunState.FAILED, f"failed. {self._error}")
             self.told.emit(str(self._error), True)
@@ -371,7 +372,7 @@ class TrainingSession(QObject):
         count = objects.get("count", 0) if isinstance(objects, dict) else 0
         if not self.is_busy:
             state, words = self._final
-            self._set_state(state, f"{words} · {count} nuclei")
+            self._set_state(state, f"{words} · {counted(count, 'nucleus', 'nuclei')}")
         self.results_changed.emit()
 
     def _set_state(self, state: RunState, message: str) -> None:

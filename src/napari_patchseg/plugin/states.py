@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
+from napari_patchseg.words import counted
+
 
 class RunState(StrEnum):
     """What a session is doing."""
@@ -37,7 +39,7 @@ CAN_PAUSE = frozenset({RunState.TRAINING, RunState.PREDICTING})
 def final_state(report: Mapping[str, Any], *, trained: bool) -> tuple[RunState, str]:
     """State and words that a run with this report ends with."""
     reason = str(report["stop_reason"])
-    steps = "1 step" if report["steps"] == 1 else f"{report['steps']} steps"
+    steps = counted(report["steps"], "step")
     if not trained and reason != "nothing separated":
         return RunState.FINISHED, "segmented with the model"
     return {
