@@ -24,17 +24,23 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from quality import code_version
+from scipy import ndimage as ndi
 from skimage.transform import rescale, resize
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate, pad
 
 from napari_patchseg.files.images import read_image
 from napari_patchseg.files.start import start_weights
 from napari_patchseg.image.metrics import agreement
 from napari_patchseg.image.pixels import Pixels
+from napari_patchseg.method.inference import autocast
 from napari_patchseg.method.model import Model
 from napari_patchseg.method.settings import Settings
 from napari_patchseg.method.snapshot import ConfidenceMap
+from napari_patchseg.method.trainer import Trainer
 from napari_patchseg.objects import make_labels
 from napari_patchseg.pipeline import run
 from napari_patchseg.results import Segmentation
@@ -53,7 +59,7 @@ class Idea:
     objects : dict
         Settings of the way from the map to objects.
     constants : dict
-        Constants of that way, by "module.NAME" within the package.
+        Constants (or classes) of both, by "module.NAME" within the package.
     maps : callable, optional
         From image, the default's result and its settings to another map (K, H, W).
     """
@@ -113,6 +119,76 @@ def three_sizes(image: Image, result: Segmentation, settings: Settings) -> NDArr
     return total / 3
 
 
+def local_contrast(image: Image, result: Segmentation, settings: Settings) -> NDArray[Any]:
+    """The prior against half-way between nuclei and surroundings, added to logits at outlines."""
+    pixels = Pixels.from_array(image)
+    _, objects = make_labels(result.confidence, pixels, settings)
+    data = _data(result).copy()
+    nuclei = data[0] > objects["threshold"]
+    prior = pixels.prior()
+
+    def mean(where: NDArray[np.bool_]) -> NDArray[np.float32]:
+        share = ndi.gaussian_filter(where.astype(np.float32), objects["diameter"])
+        total = ndi.gaussian_filter(where * prior, objects["diameter"])
+        return total / np.maximum(share, 1e-6)
+
+    inside = mean(ndi.binary_erosion(nuclei))
+    around = mean(~ndi.binary_dilation(nuclei, iterations=2))
+    contrast = ndi.gaussian_filter(prior, 1) - (inside + around) / 2
+    contrast = np.clip(4 * contrast / np.maximum(inside - around, 1e-3), -2, 2)
+    band = ndi.binary_dilation(nuclei, iterations=4) & ~ndi.binary_erosion(nuclei, iterations=4)
+    odds = np.clip(data[0], 1e-4, 1 - 1e-4)
+    logits = np.log(odds / (1 - odds)) + 0.7 * contrast * band
+    data[0] = 1 / (1 + np.exp(-logits))
+    return data
+
+
+class HeldToViews(Trainer):
+    """Agrees with what the start sees in three views: the crop, and it at 5/6 and 2/3, turned."""
+
+    def _seen_by_start(self, inputs: Tensor, number: int) -> Tensor:
+        height, width = inputs.shape[2:]
+        total = torch.zeros(())
+        with torch.no_grad(), autocast(self.settings):
+            for extra, size in enumerate((1, 5 / 6, 2 / 3)):
+                turns = (number + extra) % 4
+                turned = torch.rot90(inputs, turns, (2, 3))
+                if size != 1:
+                    to = (round(height * size), round(width * size))
+                    turned = interpolate(turned, to, mode="bilinear", antialias=True)
+                seen = self.teacher.logits(turned, magnification=self.magnification).float()
+                if size != 1:
+                    seen = interpolate(seen, (height, width), mode="bilinear")
+                total = total + torch.rot90(seen, -turns, (2, 3))
+        return (total / 3).sigmoid()
+
+
+class HeldThroughChanges(Trainer):
+    """Sees crops of other colour, brightness, sharpness and noise, the start the plain ones."""
+
+    def restart(self, seed: int) -> None:
+        super().restart(seed)
+        plain, draws = self.learner.logits, torch.Generator().manual_seed(1)
+
+        def between(low: float, high: float, *shape: int) -> Tensor:
+            return low + (high - low) * torch.rand(shape, generator=draws)
+
+        def logits(inputs: Tensor, **options: Any) -> Tensor:
+            count, channels = inputs.shape[:2]
+            made = inputs * between(0.75, 1.25, count, channels, 1, 1)
+            made = made + between(-0.1, 0.1, count, channels, 1, 1)
+            smooth = avg_pool2d(pad(made, (1, 1, 1, 1), mode="reflect"), 3, 1)
+            made = made + between(-1, 1, count, 1, 1, 1) * (smooth - made)
+            noise = torch.randn(inputs.shape, generator=draws)
+            return plain(made + between(0, 0.05, count, 1, 1, 1) * noise, **options)
+
+        self.learner.logits = logits
+
+
+def _fixed(steps: int) -> dict[str, Any]:
+    return {"max_steps": steps, "stop_at_convergence": False}
+
+
 IDEAS = {
     "no training on the image": Idea(maps=of_the_start),
     "mean of the maps before and after training": Idea(maps=start_and_trained),
@@ -126,6 +202,13 @@ IDEAS = {
     "learning rate 3e-4 instead of 2e-3": Idea(training={"learning_rate": 3e-4}),
     "8 crops a step instead of 3": Idea(training={"batch_size": 8}),
     "60 steps, whatever the rule": Idea(training={"stop_at_convergence": False}),
+    "held to three views of the start, 12 steps": Idea(
+        training=_fixed(12), constants={"method.training.Trainer": HeldToViews}
+    ),
+    "held through changes of the crops, 48 steps": Idea(
+        training=_fixed(48), constants={"method.training.Trainer": HeldThroughChanges}
+    ),
+    "local contrast added at outlines": Idea(maps=local_contrast),
     "patches of 30 px every 12 px": Idea(training={"patch_size": 30, "stride": 12}),
     "similarity cross-entropy": Idea(training={"similarity": "cross-entropy"}),
     "stain prior beside the confidence, 0.5": Idea(objects={"prior_weight": 0.5}),
@@ -169,6 +252,10 @@ class Bench:
 
     def score(self, idea: Idea) -> tuple[float, float]:
         """Dice and AJI."""
+        with changed(idea.constants):
+            return self._score(idea)
+
+    def _score(self, idea: Idea) -> tuple[float, float]:
         settings = self.settings.replace(**idea.training)
         result = segmented(self.image, settings) if idea.training else self.plain
         made = result.confidence
@@ -177,8 +264,7 @@ class Bench:
         if idea.maps is not None:
             made = replace(made, data=idea.maps(self.image, result, settings).astype(np.float32))
         assert isinstance(made, ConfidenceMap)
-        with changed(idea.constants):
-            labels, _ = make_labels(made, self.pixels, settings.replace(**idea.objects))
+        labels, _ = make_labels(made, self.pixels, settings.replace(**idea.objects))
         found = agreement(self.truth, labels)
         return found.dice, found.aji
 
