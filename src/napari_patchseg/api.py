@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from napari_patchseg.errors import ImageError
+from napari_patchseg.errors import ImageError, ModelError, SettingsError
 from napari_patchseg.image.instances import Labels
 from napari_patchseg.image.pixels import Box, Pixels
 from napari_patchseg.method.model import Model
@@ -19,7 +20,7 @@ from napari_patchseg.results import Segmentation
 def segment(
     image: Any,
     *,
-    preset: str = "default",
+    preset: str | None = None,
     settings: Settings | None = None,
     pixel_size: float | None = None,
     rgb: bool | None = None,
@@ -34,10 +35,10 @@ def segment(
     ----------
     image : array
         (H, W), (H, W, 3 | 4) or with a channel axis; see `Pixels.from_array`.
-    preset : str
-        "default" or "paper".
+    preset : str, optional
+        "default", which it is without any, or "paper".
     settings : Settings, optional
-        All settings, instead of a preset.
+        All settings, instead of a preset; not both.
     pixel_size : float, optional
         µm per pixel.
     rgb, channel_axis, box
@@ -62,9 +63,16 @@ def segment(
     --------
     >>> labels = napari_patchseg.segment(image)  # doctest: +SKIP
     """
+    chosen = _settings(preset, settings, changes)
+    if pixel_size is not None and not 0 < pixel_size < math.inf:
+        raise SettingsError(f"pixel_size should be a number of µm above 0, not {pixel_size}.")
+    if model is not None and not isinstance(model, Model):
+        raise ModelError(
+            f"model should be a Model, not {type(model).__name__}; "
+            "files.models.load_model reads one from its file."
+        )
     pixels = Pixels.from_array(image, rgb=rgb, channel_axis=channel_axis, box=box)
-    base = settings or Settings.create(preset)
-    *_, result = run(pixels, base.replace(**changes), model=model, pixel_size=pixel_size)
+    *_, result = run(pixels, chosen, model=model, pixel_size=pixel_size)
     assert isinstance(result, Segmentation)
     assert result.labels is not None
     if box is None:
@@ -77,7 +85,7 @@ def segment(
 def train_model(
     images: Sequence[Any],
     *,
-    preset: str = "default",
+    preset: str | None = None,
     settings: Settings | None = None,
     rgb: bool | None = None,
     channel_axis: int | None = None,
@@ -88,10 +96,25 @@ def train_model(
     Parameters are those of `segment`. Raises `PatchSegError`, also where nothing could be
     separated.
     """
+    chosen = _settings(preset, settings, changes)
     pixels = [Pixels.from_array(image, rgb=rgb, channel_axis=channel_axis) for image in images]
-    base = (settings or Settings.create(preset)).replace(**changes)
-    *_, result = run(pixels, base, make_labels=False)
+    *_, result = run(pixels, chosen, make_labels=False)
     assert isinstance(result, Segmentation)
     if result.model is None:
         raise ImageError(NOTHING_SEPARATED)
     return result.model
+
+
+def _settings(
+    preset: str | None, settings: Settings | None, changes: Mapping[str, Any]
+) -> Settings:
+    if settings is None:
+        return Settings.create("default" if preset is None else preset, **changes)
+    if preset is not None:
+        raise SettingsError("Give a preset or settings, not both: settings hold their preset.")
+    if not isinstance(settings, Settings):
+        raise SettingsError(
+            f"settings should be Settings, not {type(settings).__name__}; "
+            "Settings.create(**values) makes them."
+        )
+    return settings.replace(**changes)

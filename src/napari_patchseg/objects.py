@@ -26,14 +26,16 @@ from napari_patchseg.image.instances import (
 from napari_patchseg.image.pixels import Box, Pixels
 from napari_patchseg.image.regions import every
 from napari_patchseg.image.stain import choose_class, with_prior
-from napari_patchseg.method.settings import Settings
+from napari_patchseg.method.settings import (
+    FLUORESCENCE_SPLIT_DEPTH,
+    FLUORESCENCE_THRESHOLD,
+    SPLIT_DEPTH,
+    SPLIT_DEPTH_WITH_CORES,
+    THRESHOLD,
+    Settings,
+)
 from napari_patchseg.method.snapshot import ConfidenceMap, NucleusClass
 
-#: Defaults of the depth between two nuclei's peaks. Nuclei that glow are smooth: a shallow saddle
-#: between them is one; in stained ones it may be chromatin.
-SPLIT_DEPTH, SPLIT_DEPTH_WITH_CORES, FLUORESCENCE_SPLIT_DEPTH = 0.06, 0.2, 0.12
-#: Blurred edges belong to a nucleus that glows; elsewhere it is a half, as the start was taught.
-FLUORESCENCE_THRESHOLD = 0.35
 #: Pixels of an outline; larger images are outlined at reduced size.
 OUTLINE_PIXELS = 2**20
 #: Class of the synthetic starts that is the nuclei's inner parts.
@@ -136,7 +138,7 @@ def _default_threshold(
 ) -> float:
     if confidence.start == "random":
         return otsu(shown, pixels.valid)
-    return FLUORESCENCE_THRESHOLD if pixels.kind == "bright on dark" else 0.5
+    return FLUORESCENCE_THRESHOLD if pixels.kind == "bright on dark" else THRESHOLD
 
 
 def _default_split_depth(confidence: ConfidenceMap, pixels: Pixels) -> float:

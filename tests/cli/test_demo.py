@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +19,9 @@ from napari_patchseg.cli.demo import FILES
 from napari_patchseg.files.images import read_image
 from napari_patchseg.files.labels import read_provenance
 
-#: The demo, with a look at the window, which is closed once the first steps are trained.
+#: The demo, with a look at the window at a moment, after which it ends.
 WATCHED = """
-import sys
+import os, signal, sys
 from qtpy.QtCore import QTimer
 import napari
 from napari_patchseg.cli import main
@@ -27,13 +29,16 @@ from napari_patchseg.cli import main
 def look():
     viewer = napari.current_viewer()
     (dock,) = [w for w in viewer.window.dock_widgets.values()]
-    session = getattr(dock, "session", None) or dock.widget().session
-    names = [layer.name for layer in viewer.layers]
-    if session.record is None or len(session.record.history) < 2:
+    panel = dock if hasattr(dock, "session") else dock.widget()
+    session, record = panel.session, panel.session.record
+    if not ({moment}):
         return
     timer.stop()
-    print(names, session.state, viewer.layers.selection.active.name, flush=True)
-    {end}
+    print([layer.name for layer in viewer.layers], session.state, flush=True)
+    if session.labels is not None:
+        print(viewer.layers[0].data.shape, int(session.labels.data.max()), session.message)
+        print(sorted((record.settings.changes() | panel.settings().changes()).items()), flush=True)
+    QTimer.singleShot(1000, lambda: {end})  # later than settings are remembered
 
 run = napari.run
 def run_watched():
@@ -43,7 +48,7 @@ def run_watched():
     timer.start(50)
     run()
 napari.run = run_watched
-sys.exit(main(["demo"]))
+sys.exit(main(sys.argv[1:]))
 """
 
 
@@ -110,9 +115,10 @@ def test_files_that_are_not_the_demos_stay(cli, quickly, tmp_path, name):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--output", "missing/folder"], "Folder missing/folder cannot be made"),
         (["--output", "file"], "file is a file, not a folder"),
-        (["--size", "32"], "A synthetic field needs sides of 64 px or more"),
+        (["--output", "file/deep"], "file is a file, not a folder"),
+        (["--size", "32"], "--size: it should be a number from 64 to 4096, not '32'."),
+        (["--size", "big"], "--size: it should be a number from 64 to 4096, not 'big'."),
         (["--max-steps", "0"], "Setting max_steps"),
     ],
 )
@@ -120,7 +126,9 @@ def test_what_cannot_be(cli, quickly, tmp_path, arguments, sentence):
     (tmp_path / "file").touch()
     done = cli("demo", "--headless", *quickly, *arguments)
     assert (done.code, done.out) == (2, "")
-    assert done.err.splitlines()[-1].startswith(f"napari-patchseg: {sentence}")
+    (line,) = done.err.splitlines()
+    assert line.startswith(f"napari-patchseg: {sentence}")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_read_only_folder(cli, quickly, read_only):
@@ -168,25 +176,73 @@ def test_display_that_is_none(tmp_path, quickly, environment, sentence):
     assert (tmp_path / "patchseg-demo" / "labels.ome.tif").exists()
 
 
-@pytest.mark.parametrize(
-    ("end", "code"),
-    [("viewer.close()", 0), ("import os, signal; os.kill(os.getpid(), signal.SIGINT)", 130)],
-)
-def test_with_a_window(tmp_path, end, code):
-    """napari itself, the panel from the manifest, training under way; closing ends it."""
+@pytest.fixture
+def watched(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
         pytest.skip("no X server")
-    done = subprocess.run(
-        [sys.executable, "-c", WATCHED.replace("{end}", end)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+
+    def call(moment: str, end: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        code = WATCHED.replace("{moment}", moment).replace("{end}", end)
+        return subprocess.run(
+            [sys.executable, "-c", code, "demo", *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+
+    return call
+
+
+def test_the_window_ends_with_nuclei(watched, quickly, tmp_path):
+    """napari itself, the panel from the manifest, the options in it; no file is written."""
+    done = watched(
+        "not session.is_busy and session.labels is not None", "viewer.close()",
+        "--size", "128", "--seed", "3", "--threshold", "0,45", "--output", "folder",
+        *quickly, "--set", "nucleus_diameter=20", "--set", "nucleus-polarity=direct",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "--output is for the demo without a window" in done.stderr
+    layers, result, settings = done.stdout.splitlines()
+    assert "synthetic H&E" in layers
+    assert "nuclei" in layers
+    assert re.fullmatch(r"\(128, 128, 3\) [1-9]\d* .* nuclei", result)
+    expected = dict(part.split("=") for part in quickly if "=" in part) | {
+        "seed": "3", "threshold": "0.45", "nucleus_diameter": "20.0", "crop_size": "96",
+    }  # fmt: skip
+    for name, value in expected.items():
+        assert f"('{name}', {value})" in settings or f"('{name}', '{value}')" in settings
+    assert not list(tmp_path.iterdir())
+    remembered = Path(os.environ["XDG_CONFIG_HOME"], "napari-patchseg", "settings.json")
+    assert not remembered.exists()  # the demo's settings are nobody's wishes
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [("viewer.close()", 0), ("os.kill(os.getpid(), signal.SIGINT)", 130)],
+)
+def test_ending_the_window_ends_the_run(watched, tmp_path, end, code):
+    moment = "record is not None and len(record.history) >= 2"
+    done = watched(moment, end, "--max-steps", "100000", "--preset", "paper")
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     assert "synthetic H&E" in done.stdout
-    assert "synthetic H&E confidence" in done.stdout
     assert "training" in done.stdout
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--preset", "best"], "There is no preset 'best'"),
+        (["--size", "1"], "--size: it should be a number"),
+        (["--seed", "x"], "Setting seed"),
+    ],
+)
+def test_mistakes_open_no_window(watched, arguments, sentence):
+    done = watched("True", "print('window')", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"napari-patchseg: {sentence}")

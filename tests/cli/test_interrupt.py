@@ -100,6 +100,12 @@ def test_while_working(slide, endless, phase, command):
     assert [path.name for path in slide.parent.iterdir()] == ["slide.tif"]
 
 
+def test_a_new_folder_is_not_left_behind(interrupted, slide, endless):
+    made = "Path('new/deep').is_dir()"
+    assert_stopped(interrupted(made, "segment", slide, "-o", "new/deep/", *endless))
+    assert [path.name for path in slide.parent.iterdir()] == ["slide.tif"]
+
+
 def test_while_predicting(interrupted, tmp_path, tissue, quickly):
     tifffile.imwrite(tmp_path / "large.tif", np.tile(tissue, (12, 12, 1)), photometric="rgb")
     moment = (

@@ -70,7 +70,12 @@ def test_model_is_not_overwritten_unasked(cli, model, slide, quickly):
     [
         ("missing/m.safetensors", "does not exist; create it or choose another."),
         (".", "is a folder; give a file name."),
-        ("slide.tif", "slide.tif is read and written at once; choose another output."),
+        ("models/", "--output: models/ is a folder; give a file name."),
+        ("m.png", "m.png is an image's name; train writes a model: end it in .safetensors."),
+        (
+            "slide.tif",
+            "slide.tif is an image's name; train writes a model: end it in .safetensors.",
+        ),
     ],
 )
 def test_output_that_cannot_be(cli, slide, quickly, output, sentence):
@@ -93,6 +98,31 @@ def test_every_image_must_be_good(cli, slide, quickly, tmp_path):
         (line,) = done.err.splitlines()
         assert line.startswith(f"napari-patchseg: {sentence}")
     assert not Path("m.safetensors").exists()
+
+
+def test_every_bad_image_is_named(cli, slide, quickly, tmp_path):
+    for name in ("a.tif", "b.tif"):
+        (tmp_path / name).write_text("text")
+    done = cli("train", slide, "a.tif", "b.tif", "-o", "m.safetensors", "--quiet", *quickly)
+    assert (done.code, done.out) == (2, "")
+    assert [line.split()[1] for line in done.err.splitlines()] == ["a.tif", "b.tif"]
+
+
+def test_all_mistakes_of_a_call_at_once(cli, quickly, tmp_path):
+    done = cli("train", "none.tif", "--report", "no/r.json", *quickly, "--seed", "x")
+    assert (done.code, done.out) == (2, "")
+    lines = done.err.splitlines()
+    assert len(lines) == 4
+    for part in ("no file none.tif", "add -o with one", "Setting seed", "no does not exist"):
+        assert part in done.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_it_does_not_say_that_it_predicts(cli, slide, quickly):
+    done = cli("train", slide, "-o", "m.safetensors", *quickly)
+    assert done.code == 0
+    assert "predicting" not in done.err
+    assert "m.safetensors: trying the model on slide.tif" in done.err
 
 
 def test_images_of_different_channels(cli, slide, tissue, quickly):

@@ -63,6 +63,21 @@ def test_a_wrong_setting_is_one_sentence(changes, says):
     assert "\n" not in str(error.value)
 
 
+def test_every_wrong_setting_is_said():
+    with pytest.raises(SettingsError) as error:
+        Settings.create("best", sed=1, seed="one", threads="two", threshold=float("nan"))
+    assert str(error.value).splitlines() == [
+        "There is no preset 'best'; choose one of 'default', 'paper'.",
+        "Setting sed: there is no such setting; did you mean seed?",
+        "Setting seed: it should be a valid integer, not 'one'.",
+        "Setting threads: it should be a valid integer or 'auto', not 'two'.",
+        "Setting threshold: it should be a finite number, not nan.",
+    ]
+    with pytest.raises(SettingsError) as error:
+        Settings.create(crop_size=64, patch_size=100, classes=4)
+    assert len(str(error.value).splitlines()) == 2
+
+
 def test_replace_validates_and_leaves_the_original():
     settings = Settings.create()
     with pytest.raises(SettingsError):

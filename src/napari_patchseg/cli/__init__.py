@@ -7,11 +7,12 @@ that ``--help`` answers at once, and after Ctrl-C is listened for.
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Sequence
 
 from napari_patchseg.errors import PatchSegError
 
-from .arguments import parser
+from .arguments import parse
 from .console import Console
 from .interrupt import Interrupt
 
@@ -35,10 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises
     ------
     SystemExit
-        For ``--help``, ``--version`` and arguments that are wrong.
+        For ``--help``, ``--version``, no arguments, and a command that is none.
     """
-    args = parser().parse_args(argv)
-    console = Console(quiet=getattr(args, "quiet", False))
+    args = parse(sys.argv[1:] if argv is None else argv)
+    console = Console(quiet=args.quiet)
     interrupt = Interrupt()
     with interrupt.installed():
         try:
@@ -49,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not interrupt.signal:  # an interrupted library may raise anything
                 if not isinstance(error, PatchSegError):
                     raise
-                console.error(str(error))
+                for line in str(error).splitlines():  # several mistakes have a line each
+                    console.error(line)
                 return MISTAKE
     written = ", ".join(str(path) for path in interrupt.written())
     console.error(

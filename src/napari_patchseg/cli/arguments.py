@@ -1,168 +1,239 @@
-"""The command line's arguments."""
+"""The command line's arguments, as texts: what they stand for is seen later, all at once."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import re
+import shutil
+import textwrap
+from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_origin
 
 from napari_patchseg import __version__
 
 from .console import PROGRAM
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
-_LENGTH = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(px|[uµμ]m)?\s*", re.IGNORECASE)
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+#: Options that are settings, by the setting's name: its description is their help.
+SETTINGS = {"seed": "N", "device": "D", "max_steps": "N", "threshold": "T"}
 
 
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one sentence, without the usage before it."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+        # "-5um" is a value that is wrong, not an option that is unknown.
+        self._negative_number_matcher = re.compile(r"-[.,]?\d|-inf|-nan", re.IGNORECASE)
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{PROGRAM}: {message}; see {self.prog} --help\n")
 
+    def format_help(self) -> str:
+        """With what the settings say about themselves."""
+        if "--set" not in self._option_string_actions:
+            return super().format_help()
+        from napari_patchseg.method.settings import Settings  # not for a call that asks no help
 
-def parser() -> argparse.ArgumentParser:
-    """Parse into a namespace whose ``command`` is the module and function that do the work."""
+        fields = dict(Settings.model_fields)
+        for action in self._actions:
+            field = fields.pop(action.dest, None)
+            if field is not None and action.help is None:
+                action.help = _described(field).replace("%", "%%")
+        width = max(40, shutil.get_terminal_size().columns - 2)
+        lines = ["", "settings for --set:"]
+        for name, field in fields.items():
+            lines += textwrap.wrap(
+                f"{name}: {_described(field)}",
+                width,
+                initial_indent="  ",
+                subsequent_indent=" " * 24,
+            )
+        return super().format_help() + "\n".join([*lines, ""])
+
+
+def _described(field: FieldInfo) -> str:
+    """A setting's description, words that it may be, and default."""
+    words = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    default = "" if field.default is None else f"default: {field.default}"
+    notes = "; ".join(filter(None, (", ".join(words), default)))
+    return f"{field.description} ({notes})" if notes else str(field.description)
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse into a namespace of texts.
+
+    Its ``command`` is the module and function that do the work, its ``mistakes`` are sentences
+    about arguments that have no place.
+
+    Raises
+    ------
+    SystemExit
+        For ``--help``, ``--version``, no arguments, and what leaves nothing to go on with.
+    """
+    top, commands = _parsers()
+    if not argv:
+        top.print_help()
+        top.exit()
+    if argv[0] not in commands:
+        if argv[0].startswith("-"):
+            top.parse_args(argv[:1])
+        top.exit(2, f"{PROGRAM}: {_no_command(argv[0], list(commands))}\n")
+    parser = commands[argv[0]]
+    rest = list(argv[1:])
+    # Options and images in any order; what follows "--" is images, also where Python forgets it.
+    end = rest.index("--") if "--" in rest else len(rest)
+    args, unknown = parser.parse_known_intermixed_args(rest[:end])
+    if rest[end + 1 :]:
+        args.images = [*getattr(args, "images", []), *rest[end + 1 :]]
+    args.mistakes = _unknown(unknown, parser)
+    return args
+
+
+def _no_command(text: str, commands: Sequence[str]) -> str:
+    words = f"{text!r} is no command; choose {', '.join(commands[:-1])} or {commands[-1]}"
+    close = get_close_matches(text, commands, 1)
+    if close:
+        return f"{words}; did you mean {close[0]}?"
+    if Path(text).suffix:
+        return f"{words}, such as {PROGRAM} segment {text}"
+    return f"{words}; see {PROGRAM} --help"
+
+
+def _unknown(texts: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
+    sentences = []
+    after_option = False
+    for text in texts:
+        if text.startswith("-"):
+            name = text.split("=")[0]
+            close = get_close_matches(name, parser._option_string_actions, 1)  # noqa: SLF001
+            hint = f"did you mean {close[0]}?" if close else f"see {parser.prog} --help"
+            sentences.append(f"There is no option {name}; {hint}")
+        elif not after_option:
+            sentences.append(f"{text!r} has no place here; see {parser.prog} --help")
+        after_option = text.startswith("-")
+    return sentences
+
+
+def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     top = _Parser(
         prog=PROGRAM,
         description="Label the nuclei of microscope images, learnt from each image without labels.",
-        allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    commands = top.add_subparsers(required=True, metavar="COMMAND", title="commands")
-    _add_segment(commands)
-    _add_train(commands)
-    _add_demo(commands)
-    return top
+    commands = top.add_subparsers(metavar="COMMAND", title="commands")
+    return top, {
+        "segment": _add_segment(commands),
+        "train": _add_train(commands),
+        "demo": _add_demo(commands),
+    }
 
 
-def _add_segment(commands: Any) -> None:
-    segment = commands.add_parser(
+def _add_segment(commands: Any) -> _Parser:
+    segment: _Parser = commands.add_parser(
         "segment",
+        usage="%(prog)s [options] IMAGE [IMAGE ...]",
         help="label the nuclei of images",
         description="Train on each image, or use a model, and write its labels as OME-TIFF.",
-        allow_abbrev=False,
     )
     _add_images(segment)
     segment.add_argument(
         "-o",
         "--output",
         metavar="OUT",
-        help="labels file (.ome.tif, .tif, or .png for 16-bit PNG), or the folder for them; "
-        "without it: IMAGE_nuclei.ome.tif beside each image",
+        help="labels file (.ome.tif, .tif, or .png for 16-bit PNG), or the folder for them, which "
+        "is made if need be; without it: IMAGE_nuclei.ome.tif beside each image",
     )
     segment.add_argument(
-        "--model", type=Path, metavar="M", help="use this model (see train) instead of training"
+        "--model", metavar="M", help="use this model (see train) instead of training"
     )
     segment.add_argument(
         "--diameter",
-        type=length,
         metavar="D",
         help="expected nucleus diameter: 8um, 24px, or a bare number, which is µm where the file "
         "states its pixel size, else px; without it: estimated from the image",
     )
     segment.add_argument(
-        "--pixel-size",
-        type=_above_zero,
-        metavar="UM",
-        help="µm per pixel, instead of what the file says",
-    )
-    segment.add_argument(
-        "--threshold",
-        type=float,
-        metavar="T",
-        help="confidence between 0 and 1 from which a pixel is nucleus; without it: 0.5, 0.4 for "
-        "fluorescence, or Otsu's with preset paper",
+        "--pixel-size", metavar="UM", help="µm per pixel, instead of what the file says"
     )
     _add_settings(segment)
     _add_files(segment)
     segment.set_defaults(command=("segment", "segment"))
+    return segment
 
 
-def _add_train(commands: Any) -> None:
-    train = commands.add_parser(
+def _add_train(commands: Any) -> _Parser:
+    train: _Parser = commands.add_parser(
         "train",
+        usage="%(prog)s [options] -o MODEL IMAGE [IMAGE ...]",
         help="train one model on images",
         description="Train one model on all the images, to be used by segment --model.",
-        allow_abbrev=False,
     )
     _add_images(train)
     train.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        required=True,
-        metavar="MODEL",
-        help="model file to write, such as liver.safetensors",
+        "-o", "--output", metavar="MODEL", help="model file to write, such as liver.safetensors"
     )
     _add_settings(train)
     _add_files(train)
     train.set_defaults(command=("train", "train"))
+    return train
 
 
-def _add_demo(commands: Any) -> None:
-    demo = commands.add_parser(
+def _add_demo(commands: Any) -> _Parser:
+    demo: _Parser = commands.add_parser(
         "demo",
+        usage="%(prog)s [options]",
         help="see it work on a synthetic sample",
-        description="Open napari with a synthetic sample and train on it. Without a display, do "
-        "the same work and write labels, confidence, overlay, curves and a report.",
-        allow_abbrev=False,
+        description="Open napari with a synthetic sample and segment its nuclei. Without a "
+        "display, do the same work and write labels, confidence, overlay, curves and a report.",
     )
     demo.add_argument("--headless", action="store_true", help="open no window")
-    headless = demo.add_argument_group("without a window")
-    headless.add_argument(
+    demo.add_argument(
+        "-o",
         "--output",
-        type=Path,
-        default=Path("patchseg-demo"),
         metavar="DIR",
-        help="folder for the results (default: %(default)s)",
+        help="folder for the results where there is no window (default: patchseg-demo)",
     )
-    headless.add_argument(
-        "--size",
-        type=int,
-        default=512,
-        metavar="PX",
-        help="side of the sample (default: %(default)s)",
+    demo.add_argument(
+        "--size", default="512", metavar="PX", help="side of the sample (default: %(default)s)"
     )
-    _add_settings(headless)
-    demo.set_defaults(command=("demo", "demo"))
+    _add_settings(demo)
+    demo.set_defaults(command=("demo", "demo"), quiet=False)
+    return demo
 
 
-def _add_images(command: Any) -> None:
+def _add_images(command: _Parser) -> None:
+    # Not "+": that there are some is seen with everything else.
+    command.add_argument("images", nargs="*", metavar="IMAGE", help="TIFF, PNG, JPEG and others")
+
+
+def _add_settings(command: _Parser) -> None:
     command.add_argument(
-        "images", nargs="+", type=Path, metavar="IMAGE", help="TIFF, PNG, JPEG and others"
+        "--preset",
+        metavar="P",
+        help="settings to start from: default, or paper (as published; slower)",
     )
-
-
-def _add_settings(command: Any) -> None:
-    command.add_argument("--preset", default="default", metavar="P", help="default or paper")
-    command.add_argument("--seed", type=int, metavar="N", help="of every random draw (default: 0)")
-    command.add_argument(
-        "--device", choices=DEVICES, help="where to compute (default: auto, the fastest)"
-    )
-    command.add_argument(
-        "--max-steps",
-        type=int,
-        metavar="N",
-        help="end training after this many steps at the latest",
-    )
+    for name, metavar in SETTINGS.items():
+        if name == "threshold" and command.prog.endswith("train"):
+            continue  # of labels, which it doesn't make
+        command.add_argument(f"--{name.replace('_', '-')}", metavar=metavar)
     command.add_argument(
         "--set",
         action="append",
         default=[],
-        type=_assignment,
         metavar="NAME=VALUE",
-        help="any other setting, such as similarity=cross-entropy; may be repeated",
+        help="any other setting, such as similarity=cross-entropy; may be repeated; they are "
+        "listed below",
     )
 
 
-def _add_files(command: Any) -> None:
+def _add_files(command: _Parser) -> None:
     command.add_argument(
         "--report",
-        type=Path,
         metavar="R.json",
         help="write steps, stop reason, separations, seconds, objects, settings and versions",
     )
@@ -170,33 +241,3 @@ def _add_files(command: Any) -> None:
     command.add_argument(
         "-q", "--quiet", action="store_true", help="say only results, warnings and errors"
     )
-
-
-def length(text: str) -> tuple[float, str | None]:
-    """A length above 0, and "px", "µm" or, where no unit is given, None."""
-    match = _LENGTH.fullmatch(text)
-    if match is None or not 0 < float(match[1]) < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no length; write for example 8um or 24px")
-    unit = (match[2] or "").lower()
-    return float(match[1]), {"": None, "px": "px"}.get(unit, "µm")
-
-
-def _above_zero(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
-    return value
-
-
-def _assignment(text: str) -> tuple[str, Any]:
-    """A setting's name and value: JSON where it is some, else text."""
-    name, sign, value = text.partition("=")
-    if not sign:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
-    try:
-        return name.strip(), json.loads(value)
-    except ValueError:
-        return name.strip(), value.strip()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +16,44 @@ from napari_patchseg.pipeline import resolve, run
 from napari_patchseg.results import Segmentation
 from napari_patchseg.words import counted
 
+from .arguments import SETTINGS
 from .console import Console
 from .interrupt import Interrupt
+from .mistakes import Mistakes
+from .outputs import is_folder
+from .values import assignment, setting
+
+_WORDS = ("preset", "device")
 
 
-def settings_from(args: argparse.Namespace) -> Settings:
-    """The settings asked for, nothing left "auto" about the machine.
+def settings_from(args: argparse.Namespace, mistakes: Mistakes) -> Settings | None:
+    """The settings asked for, "auto" included; None where they are mistaken.
 
-    Raises
-    ------
-    SettingsError, DeviceError
-        If one is unknown, out of range or not to be had here.
+    An option of its own, such as ``--seed 3``, goes before ``--set seed=4``.
     """
-    changes = dict(args.set)
-    for name in ("seed", "device", "max_steps", "threshold"):
-        value = getattr(args, name, None)
-        if value is not None:
-            changes[name] = value
-    changes.pop("preset", None)  # Settings.create takes it by itself
-    return resolve(Settings.create(dict(args.set).get("preset", args.preset), **changes))
+    given = [mistakes.of(assignment, text) for text in args.set]
+    changes = dict(pair for pair in given if pair is not None)
+    for name in ("preset", *SETTINGS):
+        text = getattr(args, name, None)
+        if text is not None:
+            changes[name] = text if name in _WORDS else setting(name, text)
+    settings = mistakes.of(Settings.create, str(changes.pop("preset", "default")), **changes)
+    if settings is not None:
+        mistakes.of(resolve, settings, timed=False)  # whether the device is there
+    return settings
 
 
-def check_image(path: Path) -> None:
-    """Raise `FileError` where there is no such file, without reading one that is there."""
-    if not path.is_file():
-        read_image(path)
+def file_of(text: str | None, option: str, mistakes: Mistakes) -> Path | None:
+    """The file that an option names, if it was given."""
+    if text is None:
+        return None
+    if not text.strip():
+        mistakes.add(f"{option} is empty; name a file.")
+        return None
+    if is_folder(text):
+        mistakes.add(f"{option}: {text} is a folder; give a file name.")
+        return None
+    return Path(os.path.expanduser(text))
 
 
 def read_pixels(path: Path) -> tuple[ImageFile, Pixels]:
@@ -63,11 +77,24 @@ def follow(
     name: str,
     pixels: Pixels | Sequence[Pixels],
     settings: Settings,
+    words: Mapping[str, str] | None = None,
     **options: Any,
 ) -> Segmentation:
-    """Run the pipeline to its end; options are those of `pipeline.run`."""
+    """Run the pipeline to its end.
+
+    Parameters
+    ----------
+    console, interrupt : Console, Interrupt
+        Shown to, and asked.
+    name : str
+        Of what is made.
+    pixels, settings, **options
+        See `pipeline.run`.
+    words : mapping of str to str, optional
+        For phases, by their names, that this command has other words for.
+    """
     done: Segmentation | None = None
-    for item in console.follow(run(pixels, settings, **options), name):
+    for item in console.follow(run(pixels, settings, **options), name, words or {}):
         interrupt.check()
         if isinstance(item, Segmentation):
             done = item

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PROGRAM = "napari-patchseg"
 #: Seconds between two lines of progress where there is no terminal to draw a bar on.
 _LINE_INTERVAL = 10.0
-_BAR = "{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt}, at most {remaining} left"
+_BAR = "{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt}{postfix}"
 
 
 class Console:
@@ -53,15 +53,18 @@ class Console:
         """Why there is no result."""
         _say(f"{PROGRAM}: {text}", sys.stderr)
 
-    def follow(self, items: Iterable[Item], name: str) -> Iterator[Item]:
-        """Hand on the items of `pipeline.run`, showing progress under a name."""
+    def follow(self, items: Iterable[Item], name: str, words: Mapping[str, str]) -> Iterator[Item]:
+        """Hand on the items of `pipeline.run`, showing progress under a name.
+
+        ``words`` has other words for some phases.
+        """
         if self.quiet:
             yield from items
             return
         display = _Bar(name) if _columns() else _Lines(name)
         try:
             for item in items:
-                state = _state(item)
+                state = _state(item, words)
                 if state is not None:
                     display.show(state)
                 yield item
@@ -99,18 +102,24 @@ class _State:
     words: str
     done: int
     total: int
-    left: float | None  # seconds, at most: training may converge earlier
+    left: float | None  # seconds; None where nobody knows
+
+    @property
+    def time_left(self) -> str:
+        left = round(self.left or 0)
+        return f"at most {_time_left(left)} left" if left else ""
 
 
-def _state(item: Item) -> _State | None:
+def _state(item: Item, words: Mapping[str, str]) -> _State | None:
     from napari_patchseg.method.snapshot import Snapshot
     from napari_patchseg.results import Progress
 
     if isinstance(item, Snapshot):
-        words = "training" if item.state == "separating" else item.message
-        return _State("training", words, item.step, item.max_steps, item.remaining)
+        text = "training" if item.state == "separating" else item.message
+        return _State("training", text, item.step, item.max_steps, item.remaining)
     if isinstance(item, Progress):
-        return _State(item.phase, item.message, item.done, item.total, None)
+        text = words.get(item.phase, item.message)
+        return _State(item.phase, text, item.done, item.total, None)
     return None
 
 
@@ -132,6 +141,7 @@ class _Bar:
         if state.phase != self._phase:
             self._phase = state.phase
             bar.reset(state.total)
+        bar.set_postfix_str(state.time_left, refresh=False)
         bar.update(state.done - bar.n)
         if state.done == state.total:  # the last step may come too soon after the one before
             bar.refresh()
@@ -156,16 +166,14 @@ class _Lines:
         text = f"{self._name}: {state.words}"
         if state.total > 1:
             text += f", {state.done} of {state.total}"
-        if state.left:
-            text += f", at most {_time_left(state.left)} left"
-        _say(text, sys.stderr)
+        _say(", ".join(filter(None, (text, state.time_left))), sys.stderr)
 
     def close(self) -> None:
         pass
 
 
-def _time_left(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
+def _time_left(seconds: int) -> str:
+    minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
         return f"{hours} h {minutes} min"

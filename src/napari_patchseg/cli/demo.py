@@ -13,35 +13,73 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_patchseg.errors import FileError
+from napari_patchseg.errors import SettingsError
 from napari_patchseg.files.atomic import atomic_write
 from napari_patchseg.files.curves import require_matplotlib, write_curves_png
 from napari_patchseg.files.labels import write_confidence_tiff, write_labels_ome_tiff
 from napari_patchseg.image.overlay import outlined
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.image.synthetic import synthetic_field
+from napari_patchseg.method.settings import Settings
+from napari_patchseg.pipeline import resolve
 
 from .common import follow, settings_from, summary
 from .console import Console
 from .interrupt import Interrupt
-from .outputs import prepare, write_json
+from .mistakes import Mistakes
+from .outputs import Outputs, write_json
 
 #: The demo's files; the report comes first and marks the folder as the demo's.
 FILES = ("report.json", "labels.ome.tif", "confidence.tif", "overlay.png", "curves.png")
 #: µm per pixel of the sample.
 _PIXEL_SIZE = 0.25
+#: Sides in pixels that the sample may have.
+_SIDES = (64, 4096)
 _PROBE = "from qtpy.QtWidgets import QApplication; QApplication([])"
 
 
 def demo(args: argparse.Namespace, console: Console, interrupt: Interrupt) -> int:
-    """Show the plugin at work. Returns the exit code."""
+    """Show the plugin at work.
+
+    Returns
+    -------
+    int
+        The exit code.
+
+    Raises
+    ------
+    PatchSegError
+        With a line for each mistake.
+    """
+    mistakes = Mistakes(args.mistakes)
+    settings = settings_from(args, mistakes)
+    size = mistakes.of(_side, args.size)
     obstacle = "as asked" if args.headless else no_window()
     if obstacle is None:
-        _window()
+        mistakes.end()
+        assert settings is not None
+        assert size is not None
+        if args.output is not None:
+            console.note("--output is for the demo without a window; save from the panel here.")
+        _window(settings, size)
         return 0
-    console.note(f"No window: {obstacle}. The results go to {args.output}.")
-    _headless(args, console, interrupt)
+    folder = Path(os.path.expanduser("patchseg-demo" if args.output is None else args.output))
+    with Outputs(interrupt, mistakes, overwrite=True) as outputs:
+        mistakes.of(require_matplotlib)
+        _prepare(folder, outputs, mistakes)
+        mistakes.end()
+        assert settings is not None
+        assert size is not None
+        console.note(f"No window: {obstacle}. The results go to {folder}.")
+        _headless(folder, resolve(settings), size, console, interrupt)
     return 0
+
+
+def _side(text: str) -> int:
+    if not text.isdecimal() or not _SIDES[0] <= int(text) <= _SIDES[1]:
+        low, high = _SIDES
+        raise SettingsError(f"--size: it should be a number from {low} to {high}, not {text!r}.")
+    return int(text)
 
 
 def no_window() -> str | None:
@@ -67,14 +105,15 @@ def no_window() -> str | None:
     return f"Qt does not start ({reason.strip().rstrip('.')})"
 
 
-def _window() -> None:
+def _window(settings: Settings, size: int) -> None:
     # By name: this side of the house does not know the plugin, napari does.
     napari = importlib.import_module("napari")
     viewer = napari.Viewer()
-    image, *_ = viewer.open_sample("napari-patchseg", "synthetic")
+    image, *_ = viewer.open_sample("napari-patchseg", "synthetic", size=size)
     viewer.layers.selection.active = image
-    _, widget = viewer.window.add_plugin_dock_widget("napari-patchseg", "PatchSeg")
-    widget.train()
+    _, panel = viewer.window.add_plugin_dock_widget("napari-patchseg", "PatchSeg")
+    panel.show_settings(settings)
+    panel.segment(image)
     try:
         napari.run()
     except KeyboardInterrupt:
@@ -82,13 +121,11 @@ def _window() -> None:
         raise
 
 
-def _headless(args: argparse.Namespace, console: Console, interrupt: Interrupt) -> None:
-    require_matplotlib()
-    folder: Path = args.output
-    _prepare_folder(folder, interrupt)
-    settings = settings_from(args)
+def _headless(
+    folder: Path, settings: Settings, size: int, console: Console, interrupt: Interrupt
+) -> None:
     start = time.perf_counter()
-    image, truth = synthetic_field((args.size, args.size), seed=0, pixel_size=_PIXEL_SIZE)
+    image, truth = synthetic_field((size, size), seed=0, pixel_size=_PIXEL_SIZE)
     pixels = Pixels.from_array(image)
     console.note(f"synthetic sample: {pixels.description}; {_PIXEL_SIZE} µm per pixel")
     done = follow(console, interrupt, "synthetic sample", pixels, settings, pixel_size=_PIXEL_SIZE)
@@ -100,18 +137,22 @@ def _headless(args: argparse.Namespace, console: Console, interrupt: Interrupt) 
     report = {"demo": True, "dice_against_truth": round(dice, 4), **done.report}
     report["image"]["file"] = "synthetic sample"
     report["seconds"]["total"] = round(time.perf_counter() - start, 3)
-    size = (_PIXEL_SIZE, _PIXEL_SIZE)
+    pixel_size = (_PIXEL_SIZE, _PIXEL_SIZE)
     written = [folder / FILES[0]]
     write_json(written[0], report, overwrite=True)
     written.append(
         write_labels_ome_tiff(
-            folder / FILES[1], labels, pixel_size=size, provenance=report, name="synthetic nuclei"
+            folder / FILES[1],
+            labels,
+            pixel_size=pixel_size,
+            provenance=report,
+            name="synthetic nuclei",
         )
     )
     if done.confidence is not None:
         written.append(
             write_confidence_tiff(
-                folder / FILES[2], done.confidence.nuclei, size, provenance=report
+                folder / FILES[2], done.confidence.nuclei, pixel_size, provenance=report
             )
         )
     _write_png(folder / FILES[3], outlined(pixels, labels))
@@ -123,22 +164,17 @@ def _headless(args: argparse.Namespace, console: Console, interrupt: Interrupt) 
         console.result(f"wrote {path}")
 
 
-def _prepare_folder(folder: Path, interrupt: Interrupt) -> None:
+def _prepare(folder: Path, outputs: Outputs, mistakes: Mistakes) -> None:
     """Make the folder, and see that what is in it under our names is an earlier demo's."""
-    try:
-        folder.mkdir(exist_ok=True)
-    except FileExistsError as error:
-        raise FileError(f"{folder} is a file, not a folder; choose another folder.") from error
-    except OSError as error:
-        raise FileError(f"Folder {folder} cannot be made: {error.strerror}.") from error
+    if not outputs.make_folder(folder):
+        return
     targets = [folder / name for name in FILES]
     there = [path for path in targets if path.exists() or path.is_symlink()]
     if there and not _is_demo_report(targets[0]):
-        raise FileError(
-            f"{there[0]} is not of an earlier demo; choose another folder with --output."
-        )
+        mistakes.add(f"{there[0]} is not of an earlier demo; choose another folder with --output.")
+        return
     for path in targets:
-        prepare(path, interrupt, overwrite=True)
+        outputs.add(path, path.name)
 
 
 def _is_demo_report(path: Path) -> bool:

@@ -7,17 +7,20 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from napari_patchseg.errors import FileError
 from napari_patchseg.files.atomic import atomic_write
 
+from .inputs import IMAGES
 from .interrupt import Interrupt
+from .mistakes import Mistakes
 
 _LABELS = (".tif", ".tiff", ".png")
 
 
-def labels_files(images: Sequence[Path], output: str | None) -> list[Path]:
+def labels_files(images: Sequence[Path], output: str | None, *, several: bool) -> list[Path]:
     """Where each image's labels go.
 
     Parameters
@@ -26,52 +29,137 @@ def labels_files(images: Sequence[Path], output: str | None) -> list[Path]:
         The images.
     output : str or None
         A file (for one image), a folder, or None for beside each image.
+    several : bool
+        Whether more than one image was asked for.
 
     Raises
     ------
     FileError
-        If the folder is missing, or several images have one file name to go to.
+        If it can be neither.
     """
     names = [f"{image.stem.removesuffix('.ome')}_nuclei.ome.tif" for image in images]
     if output is None:
         return [image.with_name(name) for image, name in zip(images, names, strict=True)]
-    folder = Path(output)
-    if folder.is_dir():
-        return [folder / name for name in names]
-    separators = tuple(filter(None, (os.sep, os.altsep)))
-    if not output.endswith(separators) and len(images) == 1:
-        if folder.suffix.lower() not in _LABELS:
-            raise FileError(
-                f"{output} is neither a folder nor a name that ends in .ome.tif, .tif or .png; "
-                "choose another output."
-            )
-        return [folder]
-    if folder.exists():
+    if not output.strip():
+        raise FileError("--output is empty; name a file or a folder.")
+    path = Path(os.path.expanduser(output))
+    if path.is_dir() or is_folder(output):
+        return [path / name for name in names]
+    is_labels = path.suffix.lower() in _LABELS
+    if not several:
+        if is_labels:
+            return [path] * len(images)
+        raise FileError(
+            f"{output} is neither a folder nor a name that ends in .ome.tif, .tif or .png; "
+            f"choose another output, or write {output}{os.sep} for a new folder."
+        )
+    if path.exists():
         raise FileError(f"{output} is a file; with several images the output must be a folder.")
-    raise FileError(f"Folder {output} does not exist; create it or choose another.")
+    if path.suffix.lower() in IMAGES:
+        raise FileError(
+            f"{output} is one file's name; with several images give a folder, such as "
+            f"{path.with_name(path.name.split('.')[0])}{os.sep}"
+        )
+    return [path / name for name in names]
+
+
+def is_folder(output: str) -> bool:
+    """Whether a text names a folder, there or not, by the sign at its end."""
+    return output.endswith(tuple(filter(None, (os.sep, os.altsep))))
+
+
+class Outputs:
+    """The files that a call is going to write, and the folders that are made for them.
+
+    At the end of the ``with`` block, folders that were made and are still empty are removed.
+
+    Parameters
+    ----------
+    interrupt : Interrupt
+        Is told of every file.
+    mistakes : Mistakes
+        Takes what is wrong.
+    inputs : iterable of Path
+        Files that are read, and must not be written.
+    overwrite : bool
+        Whether existing files may be replaced.
+    """
+
+    def __init__(
+        self,
+        interrupt: Interrupt,
+        mistakes: Mistakes,
+        *,
+        inputs: Iterable[Path] = (),
+        overwrite: bool,
+    ) -> None:
+        self._interrupt = interrupt
+        self._mistakes = mistakes
+        self._overwrite = overwrite
+        self._inputs = {_key(path) for path in inputs}
+        self._taken: dict[object, str] = {}
+        self._made: list[Path] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for folder in reversed(self._made):
+            with contextlib.suppress(OSError):  # there is something in it, as it should be
+                folder.rmdir()
+
+    def add(self, target: Path, what: str) -> None:
+        """Check that a file can be written, and watch it.
+
+        Parameters
+        ----------
+        target : Path
+            The file.
+        what : str
+            What is written there, for the sentence about two outputs in one file.
+        """
+        key = _key(target)
+        if key in self._inputs:
+            self._mistakes.add(f"{target} is read and written at once; choose another output.")
+        elif key in self._taken:
+            self._mistakes.add(
+                f"{self._taken[key]} and {what} would both be written to {target}; "
+                "choose separate outputs."
+            )
+        else:
+            self._taken[key] = what
+            self._mistakes.of(self._prepare, target)
+
+    def make_folder(self, folder: Path) -> bool:
+        """Make a folder that is missing, with those above it. Returns whether it is there."""
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            there = next((p for p in (folder, *folder.parents) if p.exists()), folder)
+            self._mistakes.add(f"{there} is a file, not a folder; choose another folder.")
+        except OSError as error:
+            self._mistakes.add(f"Folder {folder} cannot be made: {error.strerror}.")
+        finally:
+            self._made += [path for path in reversed(missing) if path.is_dir()]
+        return folder.is_dir()
+
+    def _prepare(self, target: Path) -> None:
+        if not self._overwrite and target.is_file():
+            raise FileError(f"{target} exists already; choose another name or add --overwrite.")
+        # The real thing, ended early: whatever would stop it later stops it now.
+        with contextlib.suppress(_Enough), atomic_write(target, overwrite=self._overwrite):
+            raise _Enough
+        self._interrupt.watch(target)
 
 
 class _Enough(Exception):
     """Ends a write before it has begun."""
-
-
-def prepare(
-    target: Path, interrupt: Interrupt, *, overwrite: bool, inputs: Iterable[Path] = ()
-) -> None:
-    """Check that a file can be written, and watch it.
-
-    Raises
-    ------
-    FileError
-        If its folder is missing or read-only, it exists (with ``overwrite=False``), or it is one of
-        the inputs.
-    """
-    if any(_same(target, path) for path in inputs):
-        raise FileError(f"{target} is read and written at once; choose another output.")
-    # The real thing, ended early: whatever would stop it later stops it now.
-    with contextlib.suppress(_Enough), atomic_write(target, overwrite=overwrite):
-        raise _Enough
-    interrupt.watch(target)
 
 
 def write_json(path: Path, content: Any, *, overwrite: bool) -> None:
@@ -81,7 +169,9 @@ def write_json(path: Path, content: Any, *, overwrite: bool) -> None:
         temporary.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
 
 
-def _same(one: Path, other: Path) -> bool:
-    with contextlib.suppress(OSError):  # one of them does not exist
-        return os.path.samefile(one, other)
-    return os.path.realpath(one) == os.path.realpath(other)
+def _key(path: Path) -> object:
+    """Equal for the same file, however it is named."""
+    with contextlib.suppress(OSError):  # it does not exist
+        status = path.stat()
+        return status.st_dev, status.st_ino
+    return os.path.normcase(os.path.realpath(path))

@@ -4,88 +4,130 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_patchseg.errors import FileError, PatchSegError
+from napari_patchseg.errors import ImageError, PatchSegError
 from napari_patchseg.files.labels import write_labels_ome_tiff, write_labels_png
 from napari_patchseg.files.models import load_model
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.model import Model
 from napari_patchseg.method.settings import Settings
+from napari_patchseg.pipeline import resolve
 
-from .common import check_image, follow, read_pixels, sentence, settings_from, summary
+from .common import file_of, follow, read_pixels, sentence, settings_from, summary
 from .console import Console
+from .inputs import image_files
 from .interrupt import Interrupt
-from .outputs import labels_files, prepare, write_json
+from .mistakes import Mistakes
+from .outputs import Outputs, is_folder, labels_files, write_json
+from .values import length, pixel_size
 
 
 def segment(args: argparse.Namespace, console: Console, interrupt: Interrupt) -> int:
-    """Segment every image; one that fails does not stop the others. Returns the exit code."""
-    targets = labels_files(args.images, args.output)
-    inputs = args.images if args.model is None else [*args.images, args.model]
-    if args.report is not None:
-        prepare(args.report, interrupt, overwrite=args.overwrite, inputs=[*inputs, *targets])
-    run = _Run(args, console, interrupt)
-    for index, target in enumerate(targets):
-        try:
-            check_image(args.images[index])
-            if target in targets[:index]:
-                raise FileError(f"{target} would be written twice; write into separate folders.")
-            prepare(target, interrupt, overwrite=args.overwrite, inputs=inputs)
-        except PatchSegError as error:
-            run.failed(index, error)
-    if len(run.failures) < len(targets):
-        settings = settings_from(args)
-        model = None if args.model is None else load_model(args.model)
-        for index, target in enumerate(targets):
-            if index in run.failures:
-                continue
-            try:
-                run.reports[index] = run.one(args.images[index], target, settings, model)
-            except PatchSegError as error:
-                run.failed(index, error)
-            run.write_report()  # after each: the next may take hours
-    run.write_report()
-    return 2 if run.failures else 0
+    """Segment every image; one that cannot be read does not stop the others.
+
+    Whatever is wrong with the call itself is said before any work is done.
+
+    Returns
+    -------
+    int
+        The exit code.
+
+    Raises
+    ------
+    PatchSegError
+        With a line for each mistake.
+    """
+    mistakes = Mistakes(args.mistakes)
+    images = image_files(args.images, mistakes, console)
+    settings = settings_from(args, mistakes)
+    diameter = None if args.diameter is None else mistakes.of(length, args.diameter)
+    if settings is not None and diameter is not None:
+        mistakes.of(settings.replace, nucleus_diameter=diameter[0])
+    size = None if args.pixel_size is None else mistakes.of(pixel_size, args.pixel_size)
+    model_file = file_of(args.model, "--model", mistakes)
+    model = None if model_file is None else mistakes.of(load_model, model_file)
+    report_file = file_of(args.report, "--report", mistakes)
+    inputs = images if model_file is None else [*images, model_file]
+    several = len(args.images) > 1 or len(images) > 1
+    with Outputs(interrupt, mistakes, inputs=inputs, overwrite=args.overwrite) as outputs:
+        targets = mistakes.of(labels_files, images, args.output, several=several) or []
+        in_folder = args.output is not None and (several or is_folder(args.output))
+        if targets and in_folder and not outputs.make_folder(targets[0].parent):
+            targets = []
+        for image, target in zip(images, targets, strict=False):
+            outputs.add(target, str(image))
+        if report_file is not None:
+            outputs.add(report_file, "the report")
+        mistakes.end()
+        assert settings is not None
+        if model is not None and args.max_steps is not None:
+            console.note("Nothing is trained with --model: --max-steps is not used.")
+        asked = _Asked(
+            settings=resolve(settings),
+            diameter=diameter,
+            pixel_size=size,
+            model=model,
+            model_file=model_file,
+            report_file=report_file,
+            overwrite=args.overwrite,
+        )
+        return _Run(asked, console, interrupt).all(images, targets)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the options say."""
+
+    settings: Settings
+    diameter: tuple[float, str | None] | None
+    pixel_size: float | None
+    model: Model | None
+    model_file: Path | None
+    report_file: Path | None
+    overwrite: bool
 
 
 class _Run:
-    """One call of the command: its images, by their place in the command line."""
+    """One call of the command."""
 
-    def __init__(self, args: argparse.Namespace, console: Console, interrupt: Interrupt) -> None:
-        self.args = args
+    def __init__(self, asked: _Asked, console: Console, interrupt: Interrupt) -> None:
+        self.asked = asked
         self.console = console
         self.interrupt = interrupt
-        self.reports: dict[int, dict[str, Any]] = {}
-        self.failures: dict[int, dict[str, Any]] = {}
-        self._overwrite: bool = args.overwrite
+        self._entries: list[dict[str, Any]] = []
 
-    def failed(self, index: int, error: PatchSegError) -> None:
-        self.interrupt.check()
-        image = self.args.images[index]
-        text = sentence(image, error)
-        self.console.error(text)
-        self.failures[index] = {"image_file": str(image), "error": text}
+    def all(self, images: Sequence[Path], targets: Sequence[Path]) -> int:
+        """One after the other. Returns the exit code."""
+        for path, target in zip(images, targets, strict=True):
+            try:
+                entry = self.one(path, target)
+            except PatchSegError as error:
+                self.interrupt.check()
+                entry = {"image_file": str(path), "error": sentence(path, error)}
+                self.console.error(entry["error"])
+            self._entries.append(entry)
+            self._write_report(len(images))  # after each: the next may take hours
+        return 2 if any("error" in entry for entry in self._entries) else 0
 
-    def write_report(self) -> None:
-        several = len(self.args.images) > 1
-        if self.args.report is None or not (several or self.reports):
+    def _write_report(self, count: int) -> None:
+        path, entries = self.asked.report_file, self._entries
+        if path is None or (count == 1 and "error" in entries[0]):
             return
-        entries = [entry for _, entry in sorted({**self.reports, **self.failures}.items())]
-        write_json(self.args.report, entries if several else entries[0], overwrite=self._overwrite)
-        self._overwrite = True  # it is ours now
+        overwrite = self.asked.overwrite or len(entries) > 1  # it is ours now
+        write_json(path, entries if count > 1 else entries[0], overwrite=overwrite)
 
-    def one(
-        self, path: Path, target: Path, settings: Settings, model: Model | None
-    ) -> dict[str, Any]:
-        console, overwrite = self.console, self.args.overwrite
+    def one(self, path: Path, target: Path) -> dict[str, Any]:
+        """Segment an image and write its labels. Returns its entry in the report."""
+        console, model, overwrite = self.console, self.asked.model, self.asked.overwrite
         start = time.perf_counter()
-        image = _Image.read(path, self.args.pixel_size)
+        image = _Image.read(path, self.asked.pixel_size)
         reading = time.perf_counter() - start
         console.note(f"{path}: {image.pixels.description}; {image.scale}")
-        settings = self._with_diameter(settings, image)
+        settings = self._with_diameter(image)
         done = follow(
             console,
             self.interrupt,
@@ -99,8 +141,8 @@ class _Run:
         report = done.report
         report["image"]["file"] = path.name  # no folders: labels are passed on
         report["seconds"]["reading"] = round(reading, 3)
-        if model is not None:
-            report["model_file"] = self.args.model.name
+        if self.asked.model_file is not None:
+            report["model_file"] = self.asked.model_file.name
         writing = time.perf_counter()
         if target.suffix.lower() == ".png":
             write_labels_png(target, done.labels, provenance=report, overwrite=overwrite)
@@ -114,19 +156,28 @@ class _Run:
                 overwrite=overwrite,
             )
         end = time.perf_counter()
-        report["seconds"] |= {"writing": round(end - writing, 3), "total": round(end - start, 3)}
+        report["seconds"] |= {
+            "writing": round(end - writing, 3),
+            "total": round(end - start, 3),
+        }
         for text in done.warnings:
             console.warn(f"{path}: {text}")
         console.result(f"{path}: {summary(report)} -> {target}")
         return {"image_file": str(path), "labels_file": str(target), **report}
 
-    def _with_diameter(self, settings: Settings, image: _Image) -> Settings:
-        if self.args.diameter is None:
+    def _with_diameter(self, image: _Image) -> Settings:
+        settings, diameter = self.asked.settings, self.asked.diameter
+        if diameter is None:
             return settings
-        number, unit = self.args.diameter
+        number, unit = diameter
         if unit is None:
             unit = "px" if image.pixel_size is None else "µm"
             self.console.note(f"{image.path}: diameter {number:g} taken as {unit}; {image.scale}")
+        elif unit == "µm" and image.pixel_size is None:
+            raise ImageError(
+                "A diameter in µm needs the pixel size, which the file does not say; add "
+                "--pixel-size, or give the diameter in px."
+            )
         return settings.replace(nucleus_diameter=number, diameter_unit=unit)
 
 

@@ -4,62 +4,110 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from napari_patchseg.errors import ImageError, PatchSegError
 from napari_patchseg.files.models import save_model
+from napari_patchseg.method.settings import Settings
+from napari_patchseg.pipeline import resolve
 from napari_patchseg.words import counted
 
-from .common import check_image, follow, read_pixels, sentence, settings_from, summary
+from .common import file_of, follow, read_pixels, sentence, settings_from, summary
 from .console import Console
+from .inputs import IMAGES, image_files
 from .interrupt import Interrupt
-from .outputs import prepare, write_json
+from .mistakes import Mistakes
+from .outputs import Outputs, write_json
 
 
 def train(args: argparse.Namespace, console: Console, interrupt: Interrupt) -> int:
-    """Train on all the images together. Returns the exit code."""
-    prepare(args.output, interrupt, overwrite=args.overwrite, inputs=args.images)
-    if args.report is not None:
-        inputs = [*args.images, args.output]
-        prepare(args.report, interrupt, overwrite=args.overwrite, inputs=inputs)
-    for path in args.images:
-        check_image(path)
-    settings = settings_from(args)
+    """Train on all the images together.
+
+    Returns
+    -------
+    int
+        The exit code.
+
+    Raises
+    ------
+    PatchSegError
+        With a line for each mistake; before any work is done if it is in the call itself.
+    """
+    mistakes = Mistakes(args.mistakes)
+    images = image_files(args.images, mistakes, console)
+    settings = settings_from(args, mistakes)
+    target = file_of(args.output, "--output", mistakes)
+    if args.output is None:
+        mistakes.add("No model file is named; add -o with one, such as -o liver.safetensors.")
+    elif target is not None and target.suffix.lower() in IMAGES:
+        mistakes.add(f"{target} is an image's name; train writes a model: end it in .safetensors.")
+        target = None
+    report_file = file_of(args.report, "--report", mistakes)
+    with Outputs(interrupt, mistakes, inputs=images, overwrite=args.overwrite) as outputs:
+        if target is not None:
+            outputs.add(target, "the model")
+        if report_file is not None:
+            outputs.add(report_file, "the report")
+        mistakes.end()
+    assert settings is not None
+    assert target is not None
+    report = _train(images, target, resolve(settings), args.overwrite, console, interrupt)
+    if report_file is not None:
+        write_json(report_file, report, overwrite=args.overwrite)
+    console.result(f"{counted(len(images), 'image')}: {summary(report)} -> {target}")
+    return 0
+
+
+def _train(
+    files: Sequence[Path],
+    target: Path,
+    settings: Settings,
+    overwrite: bool,
+    console: Console,
+    interrupt: Interrupt,
+) -> dict[str, Any]:
+    """Write the model; returns the report."""
     start = time.perf_counter()
     images, sizes, said = [], [], set()
-    for path in args.images:
+    mistakes = Mistakes()
+    for path in files:
         try:
             file, pixels = read_pixels(path)
         except PatchSegError as error:
-            raise type(error)(sentence(path, error)) from error
+            mistakes.add(sentence(path, error))
+            continue
         console.note(f"{path}: {pixels.description}")
         for text in pixels.warnings:
             console.warn(f"{path}: {text}")
         images.append(pixels)
         sizes.append(file.pixel_size)
         said.update(pixels.warnings)
+    mistakes.end()
     reading = time.perf_counter() - start
     done = follow(
         console,
         interrupt,
-        args.output.name,
+        target.name,
         images,
         settings,
+        # What is predicted there only tells which of the model's maps is nuclei.
+        words={"predicting": f"trying the model on {files[0].name}"},
         make_labels=False,
         pixel_size=sizes[0],
     )
     if done.model is None:
-        raise ImageError(
-            f"{args.output} was not written: nothing could be separated in what was given."
-        )
+        raise ImageError(f"{target} was not written: nothing could be separated in what was given.")
     for text in done.warnings:
         if text not in said:
             console.warn(text)
     writing = time.perf_counter()
-    save_model(args.output, done.model, overwrite=args.overwrite)
+    save_model(target, done.model, overwrite=overwrite)
     end = time.perf_counter()
     report = {
-        "image_files": [str(path) for path in args.images],
-        "model_file": str(args.output),
+        "image_files": [str(path) for path in files],
+        "model_file": str(target),
         **done.report,
     }
     report["seconds"] |= {
@@ -67,8 +115,4 @@ def train(args: argparse.Namespace, console: Console, interrupt: Interrupt) -> i
         "writing": round(end - writing, 3),
         "total": round(end - start, 3),
     }
-    if args.report is not None:
-        write_json(args.report, report, overwrite=args.overwrite)
-    count = len(images)
-    console.result(f"{counted(count, 'image')}: {summary(report)} -> {args.output}")
-    return 0
+    return report

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from fractions import Fraction
 from typing import Any, Literal, Self
 
@@ -19,6 +20,14 @@ Start = Literal["synthetic", "random"]
 Magnification = Literal["auto", "1/4", "1/2", "2/3", "1", "3/2", "2"]
 Split = Literal["distance", "none"]
 LengthUnit = Literal["px", "µm"]
+
+#: What None stands for; here, so that the descriptions below can say it.
+THRESHOLD = 0.5
+#: Blurred edges belong to a nucleus that glows; elsewhere it is a half, as the start was taught.
+FLUORESCENCE_THRESHOLD = 0.35
+#: Depth between two nuclei's peaks. Nuclei that glow are smooth: a shallow saddle between them is
+#: one; in stained ones it may be chromatin.
+SPLIT_DEPTH, SPLIT_DEPTH_WITH_CORES, FLUORESCENCE_SPLIT_DEPTH = 0.06, 0.2, 0.12
 
 
 class Settings(BaseModel):
@@ -120,8 +129,9 @@ class Settings(BaseModel):
         None,
         gt=0,
         lt=1,
-        description="Confidence from which a pixel is nucleus; None: 0.5, 0.35 for fluorescence, "
-        "or Otsu's from a random start. With a map of cores every nucleus must have a surer one.",
+        description="Confidence from which a pixel is nucleus; None: "
+        f"{THRESHOLD}, {FLUORESCENCE_THRESHOLD} for fluorescence, or Otsu's from a random start. "
+        "With a map of cores every nucleus must have a surer one.",
     )
     min_area: float | None = Field(
         None,
@@ -134,8 +144,9 @@ class Settings(BaseModel):
         None,
         gt=0,
         le=2,
-        description="Depth between two nuclei's peaks, in expected radii; None: 0.2 with a map of "
-        "cores, which adds to the height (0.12 in fluorescence), else 0.06.",
+        description="Depth between two nuclei's peaks, in expected radii; None: "
+        f"{SPLIT_DEPTH_WITH_CORES} with a map of cores, which adds to the height "
+        f"({FLUORESCENCE_SPLIT_DEPTH} in fluorescence), else {SPLIT_DEPTH}.",
     )
 
     @field_validator("diameter_unit", mode="before")
@@ -161,22 +172,25 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        wrong = []
         if self.crop_size < self.patch_size:
-            raise ValueError(
+            wrong.append(
                 f"crop_size ({self.crop_size}) must not be smaller than "
                 f"patch_size ({self.patch_size})"
             )
         if self.start == "synthetic" and self.classes != 2:
-            raise ValueError(
+            wrong.append(
                 f"the synthetic start has 2 classes, not {self.classes}; "
                 "choose start 'random' for another number"
             )
         if isinstance(self.threads, int) and not 1 <= self.threads <= 1024:
-            raise ValueError(f"threads must be between 1 and 1024, or 'auto', not {self.threads}")
+            wrong.append(f"threads must be between 1 and 1024, or 'auto', not {self.threads}")
         if self.nucleus_class is not None and self.nucleus_class >= self.classes:
-            raise ValueError(
+            wrong.append(
                 f"nucleus_class ({self.nucleus_class}) must be below classes ({self.classes})"
             )
+        if wrong:
+            raise ValueError("\n".join(wrong))
         return self
 
     @classmethod
@@ -193,25 +207,31 @@ class Settings(BaseModel):
         Raises
         ------
         SettingsError
-            For an unknown preset, an unknown field or a value out of range.
+            For an unknown preset, unknown fields and values out of range: a line for each.
         """
-        if preset not in PRESETS:
-            known = ", ".join(repr(name) for name in PRESETS)
-            raise SettingsError(f"There is no preset {preset!r}; choose one of {known}.")
-        return cls.from_dict({**PRESETS[preset], "preset": preset, **changes})
+        if preset in PRESETS:
+            return cls.from_dict({**PRESETS[preset], "preset": preset, **changes})
+        known = ", ".join(repr(name) for name in PRESETS)
+        wrong = [f"There is no preset {preset!r}; choose one of {known}."]
+        try:
+            cls.from_dict(changes)
+        except SettingsError as error:
+            wrong.append(str(error))
+        raise SettingsError("\n".join(wrong))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:
-        """Validate a mapping such as `to_dict` makes; raises `SettingsError`."""
+        """Validate a mapping such as `to_dict` makes.
+
+        Raises
+        ------
+        SettingsError
+            With a line for each setting that is wrong.
+        """
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(str(part) for part in first["loc"][:1])
-            text = first["msg"].removeprefix("Value error, ")
-            if first["type"] == "extra_forbidden":
-                text = "there is no such setting"
-            raise SettingsError(f"Setting {name or 'combination'}: {text}.") from error
+            raise SettingsError("\n".join(_sentences(error))) from error
 
     def replace(self, **changes: Any) -> Settings:
         """Return a copy with some fields changed, validated anew; raises `SettingsError`."""
@@ -227,6 +247,32 @@ class Settings(BaseModel):
             return self.to_dict()
         base = Settings.create(self.preset).to_dict()
         return {key: value for key, value in self.to_dict().items() if value != base[key]}
+
+
+def _sentences(error: ValidationError) -> list[str]:
+    """One for each setting that is wrong."""
+    wrong: dict[str, list[str]] = {}  # one that may be of several types has an error for each
+    given: dict[str, Any] = {}
+    sentences = []
+    for item in error.errors():
+        text = item["msg"].removeprefix("Value error, ")
+        if not item["loc"]:
+            sentences += [f"Setting combination: {line}." for line in text.splitlines()]
+            continue
+        name = str(item["loc"][0])
+        if item["type"] == "extra_forbidden":
+            close = get_close_matches(name, Settings.model_fields, 1)
+            end = f"; did you mean {close[0]}?" if close else "."
+            sentences.append(f"Setting {name}: there is no such setting{end}")
+            continue
+        text = text.removeprefix("Input should be ").split(", unable")[0].split(", got")[0]
+        wrong.setdefault(name, []).append(text)
+        given[name] = item["input"]
+    for name, wanted in wrong.items():
+        value = repr(given[name])
+        value = value if len(value) <= 40 else value[:37] + "..."
+        sentences.append(f"Setting {name}: it should be {' or '.join(wanted)}, not {value}.")
+    return sentences
 
 
 #: Named starting points. "paper": section 4 of the paper. "default": see docs/method.md for what

@@ -99,11 +99,14 @@ class PatchSegWidget(QWidget):
         }
 
     def show_settings(self, settings: Settings) -> None:
-        """Show settings, as if the user had entered them."""
+        """Show settings, and use them from now on; only what the user changes is remembered."""
+        to_be_saved = self._save_timer.isActive()
         self.form.show_settings(settings)
         self.objects.show_settings(settings)
         self.diameter.setValue(settings.nucleus_diameter or 0)
         self.unit.setCurrentText(settings.diameter_unit)
+        if not to_be_saved:
+            self._save_timer.stop()
 
     def train(self) -> None:
         """Train on the chosen image and region."""

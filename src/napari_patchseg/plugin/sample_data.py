@@ -17,9 +17,9 @@ PIXEL_SIZE = 0.25
 _PATIENCE = 60.0
 
 
-def synthetic() -> list[LayerDataTuple]:
-    """A synthetic H&E field, and its true nuclei as a hidden Labels layer."""
-    image, labels = synthetic_field((512, 512), seed=0, pixel_size=PIXEL_SIZE)
+def synthetic(size: int = 512) -> list[LayerDataTuple]:
+    """A synthetic H&E field, `size` pixels a side, and its true nuclei as a hidden Labels layer."""
+    image, labels = synthetic_field((size, size), seed=0, pixel_size=PIXEL_SIZE)
     place = {"scale": (PIXEL_SIZE, PIXEL_SIZE), "units": ("µm", "µm")}
     return [
         (image, {"name": "synthetic H&E", "rgb": True, **place}, "image"),
