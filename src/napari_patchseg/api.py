@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -64,13 +65,14 @@ def segment(
     >>> labels = napari_patchseg.segment(image)  # doctest: +SKIP
     """
     chosen = _settings(preset, settings, changes)
-    if pixel_size is not None and not 0 < pixel_size < math.inf:
-        raise SettingsError(f"pixel_size should be a number of µm above 0, not {pixel_size}.")
+    if pixel_size is not None and not _is_size(pixel_size):
+        raise SettingsError(f"pixel_size should be a number of µm above 0, not {pixel_size!r}.")
     if model is not None and not isinstance(model, Model):
         raise ModelError(
             f"model should be a Model, not {type(model).__name__}; "
             "files.models.load_model reads one from its file."
         )
+    _check_image(image)
     pixels = Pixels.from_array(image, rgb=rgb, channel_axis=channel_axis, box=box)
     *_, result = run(pixels, chosen, model=model, pixel_size=pixel_size)
     assert isinstance(result, Segmentation)
@@ -97,12 +99,38 @@ def train_model(
     separated.
     """
     chosen = _settings(preset, settings, changes)
+    if not isinstance(images, Iterable) or _is_one_image(images):
+        raise ImageError("images should be a list of images, also if there is only one: [image].")
+    images = list(images)
+    for image in images:
+        _check_image(image)
     pixels = [Pixels.from_array(image, rgb=rgb, channel_axis=channel_axis) for image in images]
     *_, result = run(pixels, chosen, make_labels=False)
     assert isinstance(result, Segmentation)
     if result.model is None:
         raise ImageError(NOTHING_SEPARATED)
     return result.model
+
+
+def _check_image(image: Any) -> None:
+    if isinstance(image, str | PurePath):
+        raise ImageError(
+            f"{image} is a path, not pixels; files.images.read_image(path).array reads them."
+        )
+
+
+def _is_one_image(images: Any) -> bool:
+    shape = getattr(images, "shape", None)
+    if shape is None:
+        return isinstance(images, str | PurePath | Mapping)
+    return len(shape) < 3 or (len(shape) == 3 and shape[-1] in (3, 4))
+
+
+def _is_size(value: object) -> bool:
+    try:
+        return 0 < float(value) < math.inf  # type: ignore[arg-type] # that is the question
+    except (TypeError, ValueError):
+        return False
 
 
 def _settings(

@@ -552,6 +552,7 @@ def test_bar_on_a_terminal(slide, quickly, tmp_path):
     assert running.returncode == 0
     assert "training" in said.decode()
     assert "3/3" in said.decode()
+    assert "/?" not in said.decode()
     assert "nuclei" in result
 
 
@@ -580,3 +581,6 @@ def test_terminal_without_micro_sign(process, slide, quickly):
     done = process("segment", slide, "-o", "µ.tif", *quickly, env={"PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0
     assert "\\xb5.tif" in done.stdout
+    done = process("segment", "--help", env={"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0
+    assert "\\xb5m per pixel" in done.stdout

@@ -38,8 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     SystemExit
         For ``--help``, ``--version``, no arguments, and a command that is none.
     """
+    console = Console()  # before the help: it sees to what a terminal cannot show
     args = parse(sys.argv[1:] if argv is None else argv)
-    console = Console(quiet=args.quiet)
+    console.quiet = args.quiet
     interrupt = Interrupt()
     with interrupt.installed():
         try:

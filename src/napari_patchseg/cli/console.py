@@ -19,20 +19,22 @@ if TYPE_CHECKING:
 PROGRAM = "napari-patchseg"
 #: Seconds between two lines of progress where there is no terminal to draw a bar on.
 _LINE_INTERVAL = 10.0
+#: Characters of a name before a bar.
+_NAME = 24
 _BAR = "{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt}{postfix}"
 
 
 class Console:
     """The user's terminal, log file or pipe; one that was closed is no reason to lose work.
 
-    Parameters
+    Attributes
     ----------
     quiet : bool
         Whether only results, warnings and errors are said.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self.quiet = quiet
+    def __init__(self) -> None:
+        self.quiet = False
         with contextlib.suppress(AttributeError, ValueError):  # a "µ" on a terminal without one
             sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
@@ -129,10 +131,16 @@ class _Bar:
     def __init__(self, name: str) -> None:
         from tqdm import tqdm
 
-        self._name = name
+        # The bar and its words have the line's end.
+        self._name = name if len(name) <= _NAME else f"{name[: _NAME // 2]}..{name[-_NAME // 2 :]}"
         self._phase = ""
         self._bar = tqdm(
-            total=1, file=sys.stderr, leave=False, dynamic_ncols=True, bar_format=_BAR, desc=name
+            total=1,
+            file=sys.stderr,
+            leave=False,
+            dynamic_ncols=True,
+            bar_format=_BAR,
+            desc=self._name,
         )
 
     def show(self, state: _State) -> None:
@@ -141,6 +149,7 @@ class _Bar:
         if state.phase != self._phase:
             self._phase = state.phase
             bar.reset(state.total)
+        bar.total = state.total  # what there is to do may turn out on the way
         bar.set_postfix_str(state.time_left, refresh=False)
         bar.update(state.done - bar.n)
         if state.done == state.total:  # the last step may come too soon after the one before

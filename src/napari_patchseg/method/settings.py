@@ -209,7 +209,7 @@ class Settings(BaseModel):
         SettingsError
             For an unknown preset, unknown fields and values out of range: a line for each.
         """
-        if preset in PRESETS:
+        if isinstance(preset, str) and preset in PRESETS:
             return cls.from_dict({**PRESETS[preset], "preset": preset, **changes})
         known = ", ".join(repr(name) for name in PRESETS)
         wrong = [f"There is no preset {preset!r}; choose one of {known}."]
