@@ -83,6 +83,7 @@ def test_help_says_the_thresholds_that_are_used(cli):
         (["train", "a.tif", "-o"], "expected one argument; see napari-patchseg train --help"),
         (["segment", "a.tif", "--preset"], "expected one argument; see .*segment --help"),
         (["demo", "--headless", "x"], "'x' has no place here; see napari-patchseg demo --help"),
+        (["demo", "--headless", "--", "x"], "There is no option --;"),
         (["demo", "--headless", "--siz", "3"], "There is no option --siz; did you mean --size"),
         (["segment", "--overwrite=yes"], "ignored explicit argument 'yes'"),
     ],

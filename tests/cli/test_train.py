@@ -38,6 +38,8 @@ def test_model_used_on_another_image(cli, model, picture, quickly):
     done = cli("segment", picture, "--model", model, "--report", "r.json", *quickly)
     assert done.code == 0, done.err
     assert "training" not in done.err
+    assert " nuclei of about " in done.out
+    assert ", model of 3 steps (step limit), " in done.out
     labels = tifffile.imread("picture_nuclei.ome.tif")
     assert labels.any()
     provenance = read_provenance("picture_nuclei.ome.tif")

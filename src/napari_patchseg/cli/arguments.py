@@ -88,8 +88,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     # Options and images in any order; what follows "--" is images, also where Python forgets it.
     end = rest.index("--") if "--" in rest else len(rest)
     args, unknown = parser.parse_known_intermixed_args(rest[:end])
-    if rest[end + 1 :]:
-        args.images = [*getattr(args, "images", []), *rest[end + 1 :]]
+    if "images" in args:
+        args.images += rest[end + 1 :]
+    else:
+        unknown += rest[end:]
     args.mistakes = _unknown(unknown, parser)
     return args
 

@@ -109,6 +109,8 @@ def summary(report: dict[str, Any]) -> str:
         parts.append(counted(report["objects"]["count"], "nucleus", "nuclei"))
     if "diameter" in report["objects"]:
         parts[-1] += f" of about {report['objects']['diameter']:.0f} px"
-    parts.append(f"{counted(report['steps'], 'step')} ({report['stop_reason']})")
+    steps = f"{counted(report['steps'], 'step')} ({report['stop_reason']})"
+    of_model = report["steps"] and "training" not in report["seconds"]
+    parts.append(f"model of {steps}" if of_model else steps)
     parts.append(f"{report['seconds']['total']:.1f} s")
     return ", ".join(parts)
