@@ -102,9 +102,10 @@ class _Run:
 
     def all(self, images: Sequence[Path], targets: Sequence[Path]) -> int:
         """One after the other. Returns the exit code."""
-        for path, target in zip(images, targets, strict=True):
+        for number, (path, target) in enumerate(zip(images, targets, strict=True), 1):
+            place = f" ({number} of {len(images)})" if len(images) > 1 else ""
             try:
-                entry = self.one(path, target)
+                entry = self.one(path, target, f"{path.name}{place}")
             except PatchSegError as error:
                 self.interrupt.check()
                 entry = {"image_file": str(path), "error": sentence(path, error)}
@@ -120,8 +121,8 @@ class _Run:
         overwrite = self.asked.overwrite or len(entries) > 1  # it is ours now
         write_json(path, entries if count > 1 else entries[0], overwrite=overwrite)
 
-    def one(self, path: Path, target: Path) -> dict[str, Any]:
-        """Segment an image and write its labels. Returns its entry in the report."""
+    def one(self, path: Path, target: Path, name: str) -> dict[str, Any]:
+        """Segment an image, shown under a name, and write its labels. Returns its report."""
         console, model, overwrite = self.console, self.asked.model, self.asked.overwrite
         start = time.perf_counter()
         image = _Image.read(path, self.asked.pixel_size)
@@ -131,7 +132,7 @@ class _Run:
         done = follow(
             console,
             self.interrupt,
-            path.name,
+            name,
             image.pixels,
             settings,
             model=model,
