@@ -115,6 +115,7 @@ def test_files_that_are_not_the_demos_stay(cli, quickly, tmp_path, name):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (["--output", ""], "--output is empty; name a folder."),
         (["--output", "file"], "file is a file, not a folder"),
         (["--output", "file/deep"], "file is a file, not a folder"),
         (["--size", "32"], "--size: it should be a number from 64 to 4096, not '32'."),

@@ -54,6 +54,8 @@ def demo(args: argparse.Namespace, console: Console, interrupt: Interrupt) -> in
     mistakes = Mistakes(args.mistakes)
     settings = settings_from(args, mistakes)
     size = mistakes.of(_side, args.size)
+    if args.output is not None and not args.output.strip():
+        mistakes.add("--output is empty; name a folder.")
     obstacle = "as asked" if args.headless else no_window()
     if obstacle is None:
         mistakes.end()
