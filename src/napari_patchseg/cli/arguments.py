@@ -89,7 +89,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     end = rest.index("--") if "--" in rest else len(rest)
     args, unknown = parser.parse_known_intermixed_args(rest[:end])
     if "images" in args:
-        args.images += rest[end + 1 :]
+        args.images = [*(args.images or []), *rest[end + 1 :]]
     else:
         unknown += rest[end:]
     args.mistakes = _unknown(unknown, parser)
