@@ -247,3 +247,30 @@ def test_mistakes_open_no_window(watched, arguments, sentence):
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"napari-patchseg: {sentence}")
+
+
+DISABLED = """
+import sys
+from napari.settings import get_settings
+get_settings().plugins.disabled_plugins = {"napari-patchseg"}
+from napari_patchseg.cli import main
+sys.exit(main(["demo"]))
+"""
+
+
+def test_a_disabled_plugin_is_said(tmp_path):
+    if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
+        pytest.skip("no X server")
+    done = subprocess.run(
+        [sys.executable, "-c", DISABLED],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1].startswith(
+        "napari-patchseg: napari does not have the plugin napari-patchseg; enable it"
+    )
+    assert "Traceback" not in done.stderr

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_patchseg.errors import SettingsError
+from napari_patchseg.errors import PatchSegError, SettingsError
 from napari_patchseg.files.atomic import atomic_write
 from napari_patchseg.files.curves import require_matplotlib, write_curves_png
 from napari_patchseg.files.labels import write_confidence_tiff, write_labels_ome_tiff
@@ -111,7 +111,14 @@ def _window(settings: Settings, size: int) -> None:
     # By name: this side of the house does not know the plugin, napari does.
     napari = importlib.import_module("napari")
     viewer = napari.Viewer()
-    image, *_ = viewer.open_sample("napari-patchseg", "synthetic", size=size)
+    try:
+        image, *_ = viewer.open_sample("napari-patchseg", "synthetic", size=size)
+    except KeyError as error:
+        viewer.close()
+        raise PatchSegError(
+            "napari does not have the plugin napari-patchseg; enable it in Plugins > "
+            "Install/Uninstall Plugins."
+        ) from error
     viewer.layers.selection.active = image
     _, panel = viewer.window.add_plugin_dock_widget("napari-patchseg", "PatchSeg")
     panel.show_settings(settings)
