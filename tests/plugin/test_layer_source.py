@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import dask.array as da
@@ -14,7 +15,6 @@ from napari_patchseg.plugin.layer_source import (
     image_layer_of,
     pixel_size_of,
     source_of,
-    transform_of,
 )
 
 
@@ -38,6 +38,45 @@ def test_current_plane_of_a_stack(model: ViewerModel) -> None:
     source = source_of(model, layer)
     assert source.index[0] == 3
     assert source.data[source.index][0, 0] == 3
+
+
+@pytest.mark.parametrize("display", [2, 3])
+@pytest.mark.parametrize("kind", ["flat", "stack", "colour stack", "movie", "pyramid"])
+def test_the_plane_on_the_canvas_is_taken(model: ViewerModel, kind: str, display: int) -> None:
+    """Whichever axes are displayed; a transposed display is a sentence."""
+    random = np.random.default_rng(0)
+    shape = {"flat": (90, 80), "movie": (66, 68, 70, 72)}.get(kind, (66, 68, 70))
+    if kind == "colour stack":
+        shape = (*shape, 3)
+    pixels = random.integers(0, 255, shape, np.uint8)
+    if kind == "pyramid":
+        layer = model.add_image([pixels, pixels[::2, ::2, ::2]], multiscale=True, rgb=False)
+    else:
+        layer = model.add_image(pixels, rgb=kind == "colour stack", scale=[2] * layer_ndim(shape))
+    for order in itertools.permutations(range(layer.ndim)):
+        model.dims.order = order
+        for axis in range(layer.ndim):
+            model.dims.set_point(axis, 20 + 7 * axis)
+        model.dims.ndisplay = 2
+        seen = np.asarray(layer._slice.image.raw)
+        if order[-2] > order[-1]:
+            with pytest.raises(PatchSegError, match="transpose"):
+                source_of(model, layer)
+            continue
+        expected = pixels[plane_of(order, model, layer)] if kind == "pyramid" else seen
+        source = source_of(model, layer)
+        np.testing.assert_array_equal(source.data[source.index], expected)
+        model.dims.ndisplay = display
+        assert source_of(model, layer).index == source.index
+
+
+def layer_ndim(shape: tuple[int, ...]) -> int:
+    return len(shape) - (shape[-1] == 3)
+
+
+def plane_of(order: tuple[int, ...], model: ViewerModel, layer: Any) -> tuple[Any, ...]:
+    place = [round(number) for number in layer.world_to_data(model.dims.point)]
+    return tuple(slice(None) if axis in order[-2:] else place[axis] for axis in range(layer.ndim))
 
 
 def test_channels_are_taken_together(model: ViewerModel) -> None:
@@ -81,6 +120,35 @@ def test_rectangle_is_mapped_through_the_world_and_clipped(
     shapes.selected_data = {0}
     # 4.75 / 0.5 = 9.5: the border between pixels 9 and 10
     assert source_of(model, layer, Region.RECTANGLE).box == (10, 20, 100, 128)
+
+
+@pytest.mark.parametrize("display", [2, 3])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 0, 2)])
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_rectangle_of_a_stack(
+    model: ViewerModel, order: tuple[int, ...], display: int, ndim: int
+) -> None:
+    """As drawn on the canvas, in whichever plane; napari draws it axis by axis if it is 2-D."""
+    layer = model.add_image(np.random.default_rng(0).random((70, 80, 90)), scale=(4, 2, 1))
+    model.dims.order = order
+    rows, columns = order[-2:]
+    corners = np.array([[9.5, 29.5], [9.5, 59.5], [49.5, 59.5], [49.5, 29.5]])
+    world = corners * np.array(layer.scale)[[rows, columns]]
+    if ndim == 3:
+        full = np.zeros((4, 3))
+        full[:, [rows, columns]] = world
+    else:
+        full = world[:, np.argsort(np.argsort([a - 1 for a in order if a]))]
+    model.add_shapes([full])
+    model.dims.ndisplay = display
+    assert source_of(model, layer, Region.RECTANGLE).box == (10, 30, 50, 60)
+
+
+def test_the_visible_field_needs_a_display_of_two_dimensions(model: ViewerModel) -> None:
+    layer = model.add_image(np.random.default_rng(0).random((70, 80)))
+    model.dims.ndisplay = 3
+    with pytest.raises(PatchSegError, match="3-D display"):
+        source_of(model, layer, Region.VISIBLE)
 
 
 def test_rectangle_under_rotation(model: ViewerModel, image: np.ndarray) -> None:
@@ -153,38 +221,6 @@ def test_pixel_size_is_in_micrometres(model: ViewerModel, image: np.ndarray) -> 
     assert pixel_size_of(layer) == pytest.approx(0.25)
     layer = model.add_image(image, rgb=True, scale=(0.5, 2), units="um", rotate=20)
     assert pixel_size_of(layer) == pytest.approx(1)
-
-
-@pytest.mark.parametrize("place", [(0, 0), (17, 80), (3.5, 9.25)])
-@pytest.mark.parametrize(("origin", "reduction"), [((0, 0), 1), ((12, 40), 1), ((12, 40), 3)])
-def test_derived_layers_lie_on_their_image(
-    model: ViewerModel,
-    image: np.ndarray,
-    transform: dict[str, Any],
-    place: tuple[float, float],
-    origin: tuple[int, int],
-    reduction: int,
-) -> None:
-    layer = model.add_image(image, rgb=True, **transform)
-    derived = model.add_image(np.zeros((20, 20)), **transform_of(layer, origin, reduction))
-    # pixel i of a coarser grid covers the pixels i * r to i * r + r - 1
-    pixel = np.array(origin) + np.array(place) * reduction + (reduction - 1) / 2
-    np.testing.assert_allclose(derived.data_to_world(place), layer.data_to_world(pixel))
-    assert derived.units == layer.units
-    assert derived.axis_labels == layer.axis_labels
-
-
-def test_derived_layers_of_a_stack_take_its_last_dimensions(model: ViewerModel) -> None:
-    layer = model.add_image(
-        np.zeros((3, 70, 80)),
-        scale=(5, 0.5, 0.25),
-        translate=(1, 2, 3),
-        axis_labels=("z", "y", "x"),
-        units=("um",) * 3,
-    )
-    derived = model.add_labels(np.zeros((70, 80), int), **transform_of(layer))
-    np.testing.assert_allclose(derived.data_to_world((7, 9)), layer.data_to_world((0, 7, 9))[1:])
-    assert derived.axis_labels == ("y", "x")
 
 
 def test_changes_are_noticed(model: ViewerModel, image: np.ndarray) -> None:

@@ -10,8 +10,10 @@ from napari.components import ViewerModel
 from napari_patchseg.method.snapshot import ConfidenceMap, NucleusClass
 from napari_patchseg.plugin.live_layers import LiveLayers
 from napari_patchseg.plugin.overlays import Canvas, ShownPatches, show_map
+from napari_patchseg.plugin.plane import Plane
 
 CANVAS = Canvas.of((128, 128), (0, 0, 128, 128))
+PLANE = Plane((128, 128), 0, 1, (0, 0))
 
 
 @pytest.fixture
@@ -27,7 +29,7 @@ def source(model: ViewerModel, image: np.ndarray, transform: dict[str, Any]) -> 
 @pytest.fixture
 def live(model: ViewerModel, source: Any) -> LiveLayers:
     live = LiveLayers(model, source)
-    live.begin(CANVAS)
+    live.begin(CANVAS, PLANE)
     return live
 
 
@@ -118,7 +120,7 @@ def test_a_deleted_layer_stays_away_until_the_next_run(
     del model.layers["slide confidence"]
     live.write_map(a_map(2))
     assert "slide confidence" not in model.layers
-    live.begin(CANVAS)
+    live.begin(CANVAS, PLANE)
     live.write_map(a_map(3))
     assert "slide confidence" in model.layers
 
@@ -133,7 +135,7 @@ def test_layers_belong_to_the_image_and_not_to_its_name(
     assert model.layers[-1] is first
     twin = model.add_image(image, rgb=True, name="slide")
     second = LiveLayers(model, twin)
-    second.begin(CANVAS)
+    second.begin(CANVAS, PLANE)
     second.write_map(a_map(5))
     assert first.metadata["napari_patchseg"]["step"] == 2
 
@@ -206,7 +208,7 @@ def test_labels_with_other_data_count_as_edited(live: LiveLayers) -> None:
 
 def test_labels_of_an_earlier_run_are_never_rewritten(model: ViewerModel, live: LiveLayers) -> None:
     first = live.write_labels(ones(1), {})
-    live.begin(CANVAS)
+    live.begin(CANVAS, PLANE)
     assert not live.rewrite_labels(ones(2), {})
     second = live.write_labels(ones(2), {})
     assert second is not first
@@ -216,7 +218,7 @@ def test_labels_of_an_earlier_run_are_never_rewritten(model: ViewerModel, live: 
 
 def test_labels_of_a_region_lie_in_the_whole_image(model: ViewerModel, source: Any) -> None:
     live = LiveLayers(model, source)
-    live.begin(Canvas.of((128, 128), (20, 30, 100, 110)))
+    live.begin(Canvas.of((128, 128), (20, 30, 100, 110)), PLANE)
     layer = live.write_labels(np.ones((80, 80), np.uint16), {})
     assert layer is not None
     assert layer.data.shape == (128, 128)
@@ -242,10 +244,12 @@ def test_hidden_patches_can_be_removed(fresh_python):
 import napari, numpy as np
 from qtpy.QtWidgets import QApplication
 from napari_patchseg.plugin.live_layers import LiveLayers
-from napari_patchseg.plugin.overlays import ShownPatches
+from napari_patchseg.plugin.overlays import Canvas, ShownPatches
+from napari_patchseg.plugin.plane import Plane
 viewer = napari.Viewer()
 image = viewer.add_image(np.random.default_rng(0).random((128, 128, 3)), rgb=True)
 live = LiveLayers.of(viewer, image)
+live.begin(Canvas.of((128, 128), (0, 0, 128, 128)), Plane((128, 128), 0, 1, (0, 0)))
 corners = np.array([[0, 0], [0, 50], [50, 50], [50, 0]])
 FIELDS
 for _ in range(5):

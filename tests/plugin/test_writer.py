@@ -117,6 +117,24 @@ def test_stack(tmp_path, viewer):
 # and in a folder either may write, and what is written must be right.
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("name", ["a.ome.tif", "a.png"])
+def test_labels_of_a_stack_s_plane_are_a_plain_file(tmp_path, viewer, axis, name):
+    sizes = [4.0, 0.5, 0.25]
+    layer = viewer.add_labels(
+        np.expand_dims(labels(), axis),
+        scale=sizes,
+        units="µm",
+        metadata={"napari_patchseg": {"role": "nuclei"}},
+    )
+    path = tmp_path / name
+    layer.save(str(path))
+    np.testing.assert_array_equal(read_image(path).array, labels())
+    if not name.endswith("png"):
+        del sizes[axis]
+        assert read_image(path).pixel_size_yx == tuple(sizes)
+
+
 def test_bare_name(tmp_path, viewer):
     (written,) = viewer.add_labels(labels()).save(str(tmp_path / "a"))
     assert names(tmp_path) == [Path(written).name]

@@ -13,6 +13,8 @@ import numpy as np
 
 from napari_patchseg.errors import ImageError, PatchSegError
 
+from .plane import Plane, displayed_axes
+
 if TYPE_CHECKING:
     from napari.layers import Image, Layer, Shapes
     from napari.viewer import Viewer
@@ -104,14 +106,10 @@ class LayerSource:
         Its name when the run began.
     data : array
         The layer's, at full resolution; possibly lazy.
-    index : tuple
-        What to index in `data` for the plane: (H, W), (H, W, 3 | 4) or with a channel axis.
+    plane : Plane
+        Which plane of them.
     rgb : bool
-        Whether the last axis of the plane is colour.
-    channel_axis : int or None
-        Axis of the plane that holds channels, where it is not RGB.
-    shape : tuple of int
-        (H, W).
+        Whether the last axis of the data is colour.
     box : Box
         The region to be segmented, in pixels of the plane.
     pixel_size : float or None
@@ -123,10 +121,8 @@ class LayerSource:
     layer_ref: weakref.ref[Any]
     name: str
     data: Any
-    index: tuple[int | slice, ...]
+    plane: Plane
     rgb: bool
-    channel_axis: int | None
-    shape: tuple[int, int]
     box: Box
     pixel_size: float | None
     fingerprint: int | None
@@ -137,6 +133,21 @@ class LayerSource:
         return self.layer_ref()
 
     @property
+    def index(self) -> tuple[int | slice, ...]:
+        """What to index in `data` for the plane: (H, W), (H, W, 3 | 4) or with channels."""
+        return self.plane.index
+
+    @property
+    def channel_axis(self) -> int | None:
+        """Axis of the indexed plane that holds channels, where it is not RGB."""
+        return self.plane.channel_axis
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.plane.size
+
+    @property
     def is_whole(self) -> bool:
         """Whether the region is all of the plane."""
         return self.box == (0, 0, *self.shape)
@@ -145,10 +156,10 @@ class LayerSource:
         """Read the region; may take long, so not for the GUI's thread. Raises `ImageError`."""
         from napari_patchseg.image.pixels import Pixels
 
-        row0, column0, row1, column1 = self.box
-        region = (*self.index[:-2], slice(row0, row1), slice(column0, column1))
         return Pixels.from_array(
-            np.asarray(self.data[region]), rgb=self.rgb, channel_axis=self.channel_axis
+            np.asarray(self.data[self.plane.region(self.box)]),
+            rgb=self.rgb,
+            channel_axis=self.channel_axis,
         )
 
     def has_changed(self) -> bool:
@@ -187,62 +198,17 @@ def source_of(viewer: Viewer, layer: Layer | None, region: Region = Region.WHOLE
             f"'{image.name}' has {image.ndim} dimension{'s' if image.ndim != 1 else ''}; "
             "PatchSeg segments one plane of an image with 2 to 4."
         )
-    channels = _channel_dimension(image)
-    index = _plane_index(viewer, image, data.shape, channels)
-    height, width = (int(n) for n in data.shape[image.ndim - 2 : image.ndim])
+    plane = _plane_of(viewer, image, data.shape)
     return LayerSource(
         layer_ref=weakref.ref(image),
         name=image.name,
         data=data,
-        index=index,
+        plane=plane,
         rgb=bool(image.rgb),
-        channel_axis=None if channels is None else 0,
-        shape=(height, width),
-        box=_box(viewer, image, region, (height, width)),
+        box=_box(viewer, image, region, plane),
         pixel_size=pixel_size_of(image),
-        fingerprint=_fingerprint(data, index),
+        fingerprint=_fingerprint(data, plane.index),
     )
-
-
-def transform_of(
-    layer: Layer, origin: tuple[float, float] = (0, 0), reduction: int = 1
-) -> dict[str, Any]:
-    """Transform, units and axis labels for a 2-D layer derived from an image layer.
-
-    Parameters
-    ----------
-    layer : Layer
-        The image; of more than two dimensions the last two count.
-    origin : tuple of float
-        Row and column in the image of the derived layer's first pixel.
-    reduction : int
-        Image pixels per pixel of the derived layer.
-
-    Returns
-    -------
-    dict
-        scale, translate, rotate, shear, affine, units and axis_labels.
-    """
-    from napari.utils.transforms import Affine
-
-    scale = np.asarray(layer.scale, float)[-2:]
-    translate = np.asarray(layer.translate, float)[-2:]
-    rotate = np.asarray(layer.rotate, float)[-2:, -2:]
-    shear = _last_two(np.asarray(layer.shear, float))
-    if tuple(origin) != (0, 0) or reduction != 1:
-        # A pixel's coordinate is its centre, hence the half pixel of a coarser grid.
-        linear = Affine(scale=scale, rotate=rotate, shear=shear, ndim=2).linear_matrix
-        translate = translate + linear @ (np.asarray(origin, float) + (reduction - 1) / 2)
-        scale = scale * reduction
-    return {
-        "scale": scale,
-        "translate": translate,
-        "rotate": rotate,
-        "shear": shear,
-        "affine": np.asarray(layer.affine.affine_matrix, float)[-3:, -3:],
-        "units": tuple(layer.units)[-2:],
-        "axis_labels": tuple(layer.axis_labels)[-2:],
-    }
 
 
 def pixel_size_of(layer: Layer) -> float | None:
@@ -272,62 +238,76 @@ def _full_resolution(layer: Image) -> Any:
     return layer.data[0] if layer.multiscale else layer.data
 
 
-def _last_two(shear: np.ndarray) -> np.ndarray:
-    """The last two dimensions' shear, of a matrix or of the upper triangle's values."""
-    return shear[-2:, -2:] if shear.ndim == 2 else shear[-1:]
+def _plane_of(viewer: Viewer, layer: Image, shape: tuple[int, ...]) -> Plane:
+    """The plane on the canvas; in 3-D display the one that would be there in 2-D."""
+    rows, columns = displayed_axes(viewer.dims.order, layer.ndim)
+    if rows > columns and viewer.dims.ndisplay == 2:
+        raise ImageError(
+            f"'{layer.name}' is shown transposed; press the transpose button below the layer list, "
+            "then segment again."
+        )
+    rows, columns = sorted((rows, columns))
+    shape = tuple(int(length) for length in shape[: layer.ndim])
+    place = np.clip(np.round(layer.world_to_data(viewer.dims.point)), 0, np.array(shape) - 1)
+    position = tuple(int(number) for number in place)
+    channels = _channel_axis(layer)
+    if channels in (rows, columns):
+        channels = None
+    return Plane(shape, rows, columns, position, channels)
 
 
-def _channel_dimension(layer: Image) -> int | None:
+def _channel_axis(layer: Image) -> int | None:
     if layer.rgb:
         return None
-    for axis, name in enumerate(layer.axis_labels[: layer.ndim - 2]):
+    for axis, name in enumerate(layer.axis_labels):
         if str(name).lower() in _CHANNEL_LABELS:
             return axis
     return None
 
 
-def _plane_index(
-    viewer: Viewer, layer: Image, shape: tuple[int, ...], channels: int | None
-) -> tuple[int | slice, ...]:
-    position = layer.world_to_data(viewer.dims.point)
-    index: list[int | slice] = [
-        slice(None) if axis == channels else int(np.clip(round(position[axis]), 0, shape[axis] - 1))
-        for axis in range(layer.ndim - 2)
-    ]
-    return (*index, slice(None), slice(None))
-
-
-def _box(viewer: Viewer, layer: Image, region: Region, shape: tuple[int, int]) -> Box:
-    height, width = shape
+def _box(viewer: Viewer, layer: Image, region: Region, plane: Plane) -> Box:
+    height, width = plane.size
+    axes = [plane.rows, plane.columns]
     if region is Region.WHOLE:
         return 0, 0, height, width
     if region is Region.VISIBLE:
-        corners = np.asarray(layer.corner_pixels, float)[:, -2:]
+        if viewer.dims.ndisplay == 3:
+            raise PatchSegError(
+                "There is no visible field in 3-D display; switch to 2-D, or set region to "
+                "'whole image'."
+            )
+        corners = np.asarray(layer.corner_pixels, float)[:, axes]
         if layer.multiscale:
-            factor = np.divide(layer.level_shapes[0], layer.level_shapes[layer.data_level])
-            corners = corners * factor[layer.ndim - 2 : layer.ndim]
+            shapes = np.asarray(layer.level_shapes, float)
+            corners = corners * (shapes[0] / shapes[layer.data_level])[axes]
         low, high = np.floor(corners[0]), np.ceil(corners[1]) + 1
         name = "The visible field"
     else:
-        vertices = _rectangle_in(viewer, layer)
+        vertices = _rectangle_in(viewer, layer, plane)
         # A pixel reaches half a unit to either side of its coordinate.
         low = np.floor(vertices.min(0) + 0.5 + 1e-6)
         high = np.ceil(vertices.max(0) + 0.5 - 1e-6)
         name = "The selected rectangle"
-    row0, column0 = (int(v) for v in np.clip(low, 0, shape))
-    row1, column1 = (int(v) for v in np.clip(high, 0, shape))
+    row0, column0 = (int(v) for v in np.clip(low, 0, plane.size))
+    row1, column1 = (int(v) for v in np.clip(high, 0, plane.size))
     if row1 <= row0 or column1 <= column0:
         raise PatchSegError(f"{name} does not touch '{layer.name}'; move it over the image.")
     return row0, column0, row1, column1
 
 
-def _rectangle_in(viewer: Viewer, layer: Image) -> np.ndarray:
-    """Vertices (n, 2) of the selected shape, in pixels of the layer."""
+def _rectangle_in(viewer: Viewer, layer: Image, plane: Plane) -> np.ndarray:
+    """Vertices (n, 2) of the selected shape, in pixels of the plane."""
     shapes, number = _selected_shape(viewer)
-    corners = [
-        np.asarray(layer.world_to_data(shapes.data_to_world(vertex)), float)[-2:]
-        for vertex in shapes.data[number]
-    ]
+    order = viewer.dims.order
+    # napari draws a layer of fewer dimensions over the image, axis by axis on the canvas
+    seen = list(displayed_axes(order, layer.ndim)), list(displayed_axes(order, shapes.ndim))
+    axes = [plane.rows, plane.columns]
+    here = np.asarray(layer.data_to_world(plane.position), float)
+    corners = []
+    for vertex in shapes.data[number]:
+        place = here.copy()  # a shape lies on the plane, whichever it was drawn on
+        place[seen[0]] = np.asarray(shapes.data_to_world(vertex), float)[seen[1]]
+        corners.append(np.asarray(layer.world_to_data(place), float)[axes])
     return np.array(corners)
 
 

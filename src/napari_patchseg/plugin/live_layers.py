@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .layer_source import METADATA_KEY, transform_of, unwrap
+from .layer_source import METADATA_KEY, unwrap
 from .overlays import Canvas, ShownMap, ShownPatches
+from .plane import Plane
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer, Shapes
@@ -57,6 +58,7 @@ class LiveLayers:
         self._gone: set[str] = set()
         self._labels: list[_OwnLabels] = []
         self._canvas: Canvas | None = None
+        self._plane: Plane | None = None
         unwrap(viewer).layers.events.removing.connect(self._draw_before_removal)
 
     @property
@@ -64,9 +66,11 @@ class LiveLayers:
         """Where the layers are, while it exists."""
         return self._viewer()
 
-    def begin(self, canvas: Canvas) -> None:
+    def begin(self, canvas: Canvas, plane: Plane) -> None:
         """A run begins: deleted layers may come back, labels of earlier runs are the user's."""
-        self._canvas = canvas
+        if self._plane is not None and plane.axes != self._plane.axes:
+            self._remove_all()  # a layer's dimensions cannot change
+        self._canvas, self._plane = canvas, plane
         self._gone.clear()
         self._labels.clear()
         for role in [role for role, layer in self._layers.items() if not self._is_there(layer)]:
@@ -79,8 +83,7 @@ class LiveLayers:
         layer = self._layer("confidence", lambda: self._new_confidence(shown))
         if layer is None:
             return
-        if layer.data is not shown.data:
-            layer.data = shown.data
+        layer.data = self._expand(shown.data)
         self._follow(layer, shown.origin, shown.reduction)
         layer.metadata[METADATA_KEY].update(
             step=shown.step,
@@ -102,6 +105,11 @@ class LiveLayers:
         self.write_negative(negative)
 
     def _write_patches(self, role: str, colour: str, shown: ShownPatches) -> None:
+        viewer, plane = self.viewer, self._plane
+        if viewer is None or plane is None:
+            return
+        if len(plane.axes) == 2 and viewer.dims.ndisplay == 3:
+            return  # napari 0.9.2 cannot put shapes of two dimensions into its 3-D display
         layer = self._layer(role, partial(self._new_patches, role, colour))
         if layer is None:
             return
@@ -110,7 +118,7 @@ class LiveLayers:
         count = len(shown.rectangles)
         # Without a type the first shapes would become polygons.
         with layer.block_thumbnail_update():  # napari would draw three, of bare outlines all black
-            layer.data = (list(shown.rectangles), ["rectangle"] * count)
+            layer.data = (list(plane.vertices(shown.rectangles)), ["rectangle"] * count)
             if any(now != width for now in layer.edge_width):
                 layer.edge_width = [width] * count
         layer.features = shown.features
@@ -128,18 +136,18 @@ class LiveLayers:
         layer = self._layers.get("outline")
         if layer is not None and self._is_there(layer):
             self._follow(layer, origin, reduction)
-            layer.data = border.view(np.uint8)
+            layer.data = self._expand(border.view(np.uint8))
             layer.visible = True
             return
         from napari.layers import Labels
 
         self._layers["outline"] = layer = Labels(
-            border.view(np.uint8),
+            self._expand(border.view(np.uint8)),
             name=f"{source.name} outline",
             opacity=1,
             colormap={0: "transparent", 1: OUTLINE_COLOUR, None: "transparent"},
             metadata=self._metadata("outline", source),
-            **transform_of(source, origin, reduction),
+            **self._transform(source, origin, reduction),
         )
         self._add(layer)
 
@@ -164,7 +172,7 @@ class LiveLayers:
         source, canvas = self._source(), self._canvas
         if source is None or canvas is None or not self._is_there(source):
             return None
-        data = canvas.place(labels)
+        data = self._expand(canvas.place(labels))
         own = self._unedited()
         if own is not None:
             self.rewrite_labels(labels, report)
@@ -176,10 +184,10 @@ class LiveLayers:
             name=f"{source.name} nuclei",
             opacity=0.6,
             metadata={METADATA_KEY: {"role": "nuclei", **report}},
-            **transform_of(source, canvas.origin),
+            **self._transform(source, canvas.origin),
         )
+        self._labels.append(_OwnLabels(layer))  # first: what listens to the viewer may raise
         self._add(layer, select=source in self._selection())
-        self._labels.append(_OwnLabels(layer))
         return layer
 
     def rewrite_labels(self, labels: NDArray, report: dict[str, Any]) -> bool:
@@ -187,8 +195,8 @@ class LiveLayers:
         own = self._unedited()
         if own is None or self._canvas is None:
             return False
-        own.write(self._canvas.place(labels))
         own.layer.metadata[METADATA_KEY] = {"role": "nuclei", **report}
+        own.write(self._expand(self._canvas.place(labels)))
         return True
 
     @property
@@ -222,6 +230,13 @@ class LiveLayers:
         if any(layer is ours for ours in patches) and not layer.visible:
             layer.visible = True
             viewer.screenshot(canvas_only=True, flash=False)
+
+    def _remove_all(self) -> None:
+        viewer = self.viewer
+        for layer in self._layers.values():
+            if viewer is not None and self._is_there(layer):
+                viewer.layers.remove(layer)
+        self._layers.clear()
 
     def _is_there(self, layer: Layer) -> bool:
         viewer = self.viewer
@@ -261,23 +276,35 @@ class LiveLayers:
         viewer = self.viewer
         assert viewer is not None
         selected, active = set(viewer.layers.selection), viewer.layers.selection.active
-        yield
-        if keep and selected:
-            viewer.layers.selection = selected
-            viewer.layers.selection.active = active if len(selected) == 1 else None
+        try:
+            yield
+        finally:
+            if keep and selected:
+                viewer.layers.selection = selected
+                viewer.layers.selection.active = active if len(selected) == 1 else None
 
     def _follow(self, layer: Layer, origin: tuple[int, int] = (0, 0), reduction: int = 1) -> None:
         """Put the layer where the image is, should that have moved, or the grid have changed."""
         source = self._source()
         if source is None:
             return
-        for name, value in transform_of(source, origin, reduction).items():
+        for name, value in self._transform(source, origin, reduction).items():
             now = getattr(layer, name)
             if name == "affine":
                 now = now.affine_matrix
             same = now == value if name in ("units", "axis_labels") else _equal(now, value)
             if not same:
                 setattr(layer, name, value)
+
+    def _transform(
+        self, source: Image, origin: tuple[int, int] = (0, 0), reduction: int = 1
+    ) -> dict[str, Any]:
+        assert self._plane is not None
+        return self._plane.transform(source, origin, reduction)
+
+    def _expand(self, array: NDArray[Any]) -> NDArray[Any]:
+        assert self._plane is not None
+        return self._plane.expand(array)
 
     def _metadata(self, role: str, source: Image) -> dict[str, Any]:
         return {METADATA_KEY: {"role": role, "image": source.name}}
@@ -288,7 +315,7 @@ class LiveLayers:
         source = self._source()
         assert source is not None
         return Image(
-            shown.data,
+            self._expand(shown.data),
             rgb=False,
             name=f"{source.name} confidence",
             colormap="magma",
@@ -296,7 +323,7 @@ class LiveLayers:
             blending="translucent_no_depth",
             opacity=0.6,
             metadata=self._metadata("confidence", source),
-            **transform_of(source, shown.origin, shown.reduction),
+            **self._transform(source, shown.origin, shown.reduction),
         )
 
     def _new_patches(self, role: str, colour: str) -> Shapes:
@@ -304,9 +331,10 @@ class LiveLayers:
 
         source = self._source()
         assert source is not None
+        assert self._plane is not None
         return Shapes(
             None,
-            ndim=2,
+            ndim=len(self._plane.axes),
             name=f"{source.name} {role}",
             edge_color=colour,
             face_color="transparent",
@@ -314,7 +342,7 @@ class LiveLayers:
             opacity=0.9,
             blending="translucent_no_depth",
             metadata=self._metadata(role, source),
-            **transform_of(source),
+            **self._transform(source),
         )
 
     def _edge_width(self, shown: ShownPatches) -> float:
@@ -335,10 +363,10 @@ class _OwnLabels:
         layer.events.paint.connect(self._on_paint)
 
     def write(self, data: NDArray) -> None:
+        self._written = _checksum(data)  # first: what listens to the layer may raise
         self.layer.data = data
         if self._has_strokes:
             self._forget_strokes()
-        self._written = _checksum(data)
 
     def _on_paint(self) -> None:
         self._has_strokes = True

@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_patchseg.method.snapshot import ConfidenceMap, NucleusClass
 
+from .guard import Guard
 from .label_maker import Drawing, DrawRequest, LabelMaker, Outline
 from .layer_source import unwrap
 from .live_layers import LiveLayers
@@ -55,6 +56,8 @@ class Presenter(QObject):
     def __init__(self, viewer: Viewer, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._viewer = unwrap(viewer)
+        #: Everything that writes into the viewer goes through it.
+        self.guard = Guard(lambda sentence: self.told.emit(sentence, False))
         self._record: RunRecord | None = None
         self._nucleus = NucleusClass(0, False, float("nan"))
         self._patches_shown: tuple[int, NucleusClass] | None = None
@@ -96,11 +99,13 @@ class Presenter(QObject):
 
     def begin(self, record: RunRecord) -> None:
         """A new run begins."""
+        self.guard.begin()
         self.clear()
         self._record = record
         self._patches_shown, self._patches_time = None, -math.inf
-        assert self.live is not None
-        self.live.begin(record.canvas)
+        live = self.live
+        assert live is not None
+        self.guard(lambda: live.begin(record.canvas, record.source.plane))
 
     def clear(self) -> None:
         """Forget what is still to be drawn."""
@@ -124,8 +129,9 @@ class Presenter(QObject):
 
     def _show_map(self, shown: ShownMap) -> None:
         self._nucleus = shown.nucleus
-        if self.live is not None:
-            self.live.write_map(shown)
+        live = self.live
+        if live is not None:
+            self.guard(lambda: live.write_map(shown))
 
     def _show_patches(self, *, last: bool = False) -> None:
         """Show the newest windows if it is their turn.
@@ -163,7 +169,7 @@ class Presenter(QObject):
 
     def _write_next(self) -> None:
         if self._to_write and self.streaming:
-            self._to_write.pop(0)()
+            self.guard(self._to_write.pop(0))
         if not self.streaming:
             self._to_write.clear()
         if not self._to_write:
@@ -242,7 +248,11 @@ class Presenter(QObject):
         self._write_labels(labels, report)
 
     def _write_labels(self, labels: NDArray, report: dict[str, Any]) -> None:
-        if self.live is not None and self.live.write_labels(labels, report) is not None:
+        live = self.live
+        if live is None:
+            return
+        self.guard(lambda: live.write_labels(labels, report))
+        if live.last_labels is not None:
             self.labelled.emit(report)
 
     def write_nothing(self, report: dict[str, Any]) -> None:
@@ -258,18 +268,18 @@ class Presenter(QObject):
         if outline.request.number == self._asked and self._maker.is_busy:
             self._outlined = live
             self._tidy.stop()
-            live.write_outline(outline.border, outline.reduction)
+            self.guard(lambda: live.write_outline(outline.border, outline.reduction))
 
     def _hide_outline(self) -> None:
         if self._outlined is not None:
-            self._outlined.hide_outline()
+            self.guard(self._outlined.hide_outline)
             self._tidy.start()
 
     def _remove_outline(self) -> None:
         self._tidy.stop()
         if self._outlined is not None:
-            self._outlined.remove_outline()
-            self._outlined = None
+            outlined, self._outlined = self._outlined, None
+            self.guard(outlined.remove_outline)
 
     def _on_drawn(self, drawing: Drawing) -> None:
         self._show_drawing(drawing)
@@ -298,8 +308,10 @@ class Presenter(QObject):
             return  # the run has ended meanwhile, and left its own
         if drawing.request.new:
             self._write_labels(drawing.labels, drawing.report)
-        elif live.rewrite_labels(drawing.labels, drawing.report):
-            self.labelled.emit(drawing.report)
+        elif live.has_unedited_labels:
+            labels, report = drawing.labels, drawing.report
+            self.guard(lambda: live.rewrite_labels(labels, report))
+            self.labelled.emit(report)
 
 
 def _same_class(one: NucleusClass, other: NucleusClass) -> bool:

@@ -246,13 +246,15 @@ class TrainingSession(QObject):
         self._run.ended.connect(self._on_ended)
         TrainingSession._latest = weakref.ref(self)
         self._watch = SourceWatch(self._viewer, request.source, self.stop)
-        activity = Activity(request.source.name, self.stop)
+        self.presenter.guard(lambda: self._open_activity(request.source.name))
         if self._run is None:  # napari processes events meanwhile: the panel was closed
-            activity.close()
+            self._let_go()
             return
-        self._activity = activity
         self._set_state(RunState.STARTING, "getting ready")
         self._run.start()
+
+    def _open_activity(self, name: str) -> None:
+        self._activity = Activity(name, self.stop)
 
     def _on_news(self, mail: Mail) -> None:
         record = self.record
@@ -262,14 +264,14 @@ class TrainingSession(QObject):
         self._error = mail.error or self._error
         self._enter_state(mail)
         if self._ended_because is None:
-            self.presenter.show(mail)
+            self.presenter.guard(lambda: self.presenter.show(mail))
         if mail.whole is not None and self._labels_wanted:
             self._labels_wanted = False
             self.presenter.draw(mail.whole, labels=True, new=True)
         self.progressed.emit()
         if mail.made is not None or mail.result is not None:
             self.results_changed.emit()
-        self._report_activity(mail)
+        self.presenter.guard(lambda: self._report_activity(mail))
 
     def _enter_state(self, mail: Mail) -> None:
         if mail.paused and self._state is RunState.PAUSING:
@@ -298,27 +300,32 @@ class TrainingSession(QObject):
         run, self._run = self._run, None
         if run is None:  # it was shut down
             return
-        if self._watch is not None and self._error is None and self._ended_because is None:
-            self._watch.tell = self._note_end
-            self._watch.check()  # changes in place may have come without an event
+        # Whatever one of these meets in the viewer, the next ones follow: a run always ends.
+        guard = self.presenter.guard
+        guard(self._look_once_more)
         self._let_go()
         if self._ended_because is None:
-            self.presenter.finish()
+            guard(self.presenter.finish)
         else:  # what is still to be drawn may not fit the image any more
-            self.presenter.drop()
+            guard(self.presenter.drop)
         run.deleteLater()
-        self._finish(run.request)
+        guard(lambda: self._finish(run.request))
         self.results_changed.emit()
         self.progressed.emit()
         self.ended.emit()
 
+    def _look_once_more(self) -> None:
+        if self._watch is not None and self._error is None and self._ended_because is None:
+            self._watch.tell = self._note_end
+            self._watch.check()  # changes in place may have come without an event
+
     def _let_go(self) -> None:
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
-        if self._activity is not None:
-            self._activity.close()
-            self._activity = None
+        watch, self._watch = self._watch, None
+        activity, self._activity = self._activity, None
+        if watch is not None:
+            self.presenter.guard(watch.close)
+        if activity is not None:
+            self.presenter.guard(activity.close)
 
     def _note_end(self, sentence: str) -> None:
         self._ended_because = sentence

@@ -35,9 +35,10 @@ def write_ome_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
         If the file cannot be written; napari shows the sentence.
     """
     target, overwrite = _target(path, (".tif", ".tiff"), ".ome.tif")
+    labels, meta = _plane(full_resolution(data, meta), meta)
     written = write_labels_ome_tiff(
         target,
-        full_resolution(data, meta),
+        labels,
         pixel_size=pixel_size(meta),
         provenance=_provenance(meta),
         name=meta.get("name"),
@@ -49,7 +50,7 @@ def write_ome_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
 def write_png(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Write a Labels layer as 16-bit PNG; parameters, result and errors as in `write_ome_tiff`."""
     target, overwrite = _target(path, (".png",), ".png")
-    labels = full_resolution(data, meta)
+    labels, meta = _plane(full_resolution(data, meta), meta)
     written = write_labels_png(target, labels, provenance=_provenance(meta), overwrite=overwrite)
     return [str(written)]
 
@@ -58,6 +59,22 @@ def full_resolution(data: Any, meta: Mapping[str, Any]) -> NDArray[Any]:
     """A layer's data as one array, the first level of a multiscale layer."""
     # np.asarray of napari's MultiScaleData would be the coarsest level.
     return np.asarray(data[0] if meta.get("multiscale") else data)
+
+
+def _plane(labels: NDArray[Any], meta: Mapping[str, Any]) -> tuple[NDArray[Any], dict[str, Any]]:
+    """Labels of ours without the axes that only say to which plane of a stack they belong."""
+    meta = dict(meta)
+    kept = [axis for axis, length in enumerate(labels.shape) if length > 1]
+    if labels.ndim == 2 or len(kept) != 2 or (_provenance(meta) or {}).get("role") != "nuclei":
+        return labels, meta
+    for name in ("scale", "units"):
+        values = meta.get(name)
+        if values is not None and not isinstance(values, str):
+            meta[name] = [values[axis] for axis in kept]
+    if meta.get("affine") is not None:
+        rows = [*kept, labels.ndim]
+        meta["affine"] = np.asarray(meta["affine"], dtype=float)[np.ix_(rows, rows)]
+    return labels.reshape([labels.shape[axis] for axis in kept]), meta
 
 
 def pixel_size(meta: Mapping[str, Any]) -> tuple[float, ...] | None:
