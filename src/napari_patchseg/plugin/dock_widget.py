@@ -147,7 +147,8 @@ class PatchSegWidget(QWidget):
         """Python that reproduces the last labels, or would make those of the run so far."""
         layer = self.session.labels
         report = None if layer is None else layer.metadata.get(METADATA_KEY, {})
-        return script_of(self.session.record, report, self.models.path)
+        is_open = self.session.presenter.has_image
+        return script_of(self.session.record, report, self.models.path, is_open=is_open)
 
     # -- building
 

@@ -28,7 +28,7 @@ _CHANNEL_LABELS = frozenset({"c", "channel", "channels"})
 #: Dimensions beyond this are refused: which two are the image is a guess.
 _MOST_DIMENSIONS = 4
 #: Values that the fingerprint of an array looks at.
-_FINGERPRINT_VALUES = 65_536
+_FINGERPRINT_VALUES = 2**20
 
 
 class Region(StrEnum):
@@ -104,6 +104,8 @@ class LayerSource:
         The layer.
     name : str
         Its name when the run began.
+    path : str or None
+        The file that it was opened from.
     data : array
         The layer's, at full resolution; possibly lazy.
     plane : Plane
@@ -120,6 +122,7 @@ class LayerSource:
 
     layer_ref: weakref.ref[Any]
     name: str
+    path: str | None
     data: Any
     plane: Plane
     rgb: bool
@@ -162,6 +165,11 @@ class LayerSource:
             channel_axis=self.channel_axis,
         )
 
+    @property
+    def is_intact(self) -> bool:
+        """Whether the run's pixels are still what they were, and not written over."""
+        return _fingerprint(self.data, self.index) == self.fingerprint
+
     def has_changed(self) -> bool:
         """Whether the layer's pixels are no longer those that the run began with."""
         layer = self.layer
@@ -202,6 +210,7 @@ def source_of(viewer: Viewer, layer: Layer | None, region: Region = Region.WHOLE
     return LayerSource(
         layer_ref=weakref.ref(image),
         name=image.name,
+        path=image.source.path,
         data=data,
         plane=plane,
         rgb=bool(image.rgb),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from napari_patchseg.errors import PatchSegError
 from napari_patchseg.method.settings import Settings
 
+from .layer_source import LayerSource
 from .run import RunRecord
 
 #: In scripts that take the image from the open viewer.
@@ -15,7 +18,11 @@ _MACHINE = ("device", "precision", "memory_format", "threads")
 
 
 def script_of(
-    record: RunRecord | None, report: dict[str, Any] | None, model_path: str | None = None
+    record: RunRecord | None,
+    report: dict[str, Any] | None,
+    model_path: str | None = None,
+    *,
+    is_open: bool = True,
 ) -> str:
     """Python that reproduces labels.
 
@@ -27,11 +34,14 @@ def script_of(
         Of its labels: ``layer.metadata["napari_patchseg"]``; None where none were made yet.
     model_path : str or None
         Where the model lies, should the labels have been made with a loaded one.
+    is_open : bool
+        Whether the image is still in the viewer.
 
     Raises
     ------
     PatchSegError
-        If there was no run or it failed, or the model is in no file.
+        If there was no run or it failed, the model is in no file, or the pixels of the run are
+        neither in a file nor in the viewer any more.
     """
     if record is None:
         raise PatchSegError("There is nothing to copy yet; train on an image first.")
@@ -55,7 +65,7 @@ def script_of(
     lines = ["import napari_patchseg as ps"]
     if model_path is not None:
         lines.append("from napari_patchseg.files.models import load_model")
-    lines += [*_image(record), "", "settings = ps.Settings.create("]
+    lines += [*_image(record.source, is_open=is_open), "", "settings = ps.Settings.create("]
     lines += [f"    {settings.preset!r},"]
     lines += [f"    {name}={value!r}," for name, value in changes.items()]
     lines += [")"]
@@ -66,6 +76,8 @@ def script_of(
     options.append("rgb=True" if source.rgb else "rgb=False")
     if source.channel_axis is not None:
         options.append(f"channel_axis={source.channel_axis}")
+    if not source.is_whole:
+        options.append(f"box={source.box!r}")
     if model_path is not None:
         lines.append(f"model = load_model({model_path!r})")
         options.append("model=model")
@@ -103,32 +115,54 @@ def _settings(record: RunRecord, report: dict[str, Any], *, trained: bool) -> Se
     return settings.replace(**changes)
 
 
-def _image(record: RunRecord) -> list[str]:
-    """Lines that get the region's pixels."""
-    source = record.source
-    layer = source.layer
-    path = None if layer is None else layer.source.path
-    index = _index(record)
-    if path is not None and layer is not None and layer.ndim == 2:
+def _image(source: LayerSource, *, is_open: bool) -> list[str]:
+    """Lines that get the plane's pixels: from the file if it has them, else from the viewer."""
+    index = _index(source)
+    if source.path is not None and _is_in_file(source):
         return [
             "from napari_patchseg.files.images import read_image",
             "",
-            f"image = read_image({str(path)!r}).array{index}",
+            f"image = read_image({source.path!r}).array{index}",
         ]
-    level = "[0]" if layer is not None and layer.multiscale else ""
+    layer = source.layer
+    if layer is None or not is_open:
+        raise PatchSegError(
+            f"'{source.name}' is not in the viewer any more, and its pixels are in no file; "
+            "open and segment it again, then copy."
+        )
+    if source.has_changed():
+        raise PatchSegError(
+            f"The data of '{layer.name}' changed since the run; segment it again, then copy."
+        )
+    level = "[0]" if layer.multiscale else ""
     return [
         "import napari",
         "",
         "# From the open viewer: run this in napari's console.",
-        f"image = {_VIEWER}.layers[{source.name!r}].data{level}{index}",
+        f"image = {_VIEWER}.layers[{layer.name!r}].data{level}{index}",
     ]
 
 
-def _index(record: RunRecord) -> str:
-    source = record.source
-    row0, column0, row1, column1 = source.box
-    lead = [":" if isinstance(part, slice) else str(part) for part in source.index[:-2]]
-    if source.is_whole and not lead:
-        return ""
-    region = [":", ":"] if source.is_whole else [f"{row0}:{row1}", f"{column0}:{column1}"]
-    return f"[{', '.join([*lead, *region])}]"
+def _is_in_file(source: LayerSource) -> bool:
+    """Whether the file gives the run's pixels.
+
+    napari may have read it otherwise (palettes, 16 bits, CMYK), or one channel of it, and what it
+    read may have been changed since.
+    """
+    from napari_patchseg.files.images import read_image
+
+    data = source.data
+    if source.path is None or not isinstance(data, np.ndarray) or not source.is_intact:
+        return False
+    try:
+        array = read_image(source.path).array
+    except PatchSegError:
+        return False
+    if array.shape != data.shape or array.dtype != data.dtype:
+        return False
+    return np.array_equal(array, data, equal_nan=data.dtype.kind == "f")
+
+
+def _index(source: LayerSource) -> str:
+    parts = [":" if isinstance(part, slice) else str(part) for part in source.index]
+    return "" if set(parts) == {":"} else f"[{', '.join(parts)}]"
