@@ -76,8 +76,6 @@ def script_of(
     options.append("rgb=True" if source.rgb else "rgb=False")
     if source.channel_axis is not None:
         options.append(f"channel_axis={source.channel_axis}")
-    if not source.is_whole:
-        options.append(f"box={source.box!r}")
     if model_path is not None:
         lines.append(f"model = load_model({model_path!r})")
         options.append("model=model")
@@ -116,7 +114,7 @@ def _settings(record: RunRecord, report: dict[str, Any], *, trained: bool) -> Se
 
 
 def _image(source: LayerSource, *, is_open: bool) -> list[str]:
-    """Lines that get the plane's pixels: from the file if it has them, else from the viewer."""
+    """Lines that get the region's pixels: from the file if it has them, else from the viewer."""
     index = _index(source)
     if source.path is not None and _is_in_file(source):
         return [
@@ -164,5 +162,7 @@ def _is_in_file(source: LayerSource) -> bool:
 
 
 def _index(source: LayerSource) -> str:
-    parts = [":" if isinstance(part, slice) else str(part) for part in source.index]
-    return "" if set(parts) == {":"} else f"[{', '.join(parts)}]"
+    index = source.index if source.is_whole else source.plane.region(source.box)
+    parts = [f"{p.start}:{p.stop}" if isinstance(p, slice) and p.stop else p for p in index]
+    text = ", ".join(":" if isinstance(part, slice) else str(part) for part in parts)
+    return f"[{text}]" if text.strip(":, ") else ""
