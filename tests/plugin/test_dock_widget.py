@@ -146,6 +146,32 @@ def test_image_follows_the_active_layer_while_idle(
     assert panel.image.layer is None
 
 
+def test_channels_are_offered(
+    viewer: Any, panel: PatchSegWidget, image: np.ndarray, wait: Wait
+) -> None:
+    viewer.add_image(image, rgb=True)
+    assert not panel.channels.isVisibleTo(panel)
+    planes = np.moveaxis(image, -1, 0)[:2]
+    layer = viewer.add_image(planes, name="planes")
+    assert panel.channels.isVisibleTo(panel)
+    assert panel.channels.currentText() == "2 channels together"
+    viewer.dims.set_point(0, 1)
+    for choice in (0, 1):
+        panel.channels.setCurrentIndex(choice)
+        click(panel.run.train_button)
+        wait(lambda: panel.session.is_busy)
+        wait(lambda: not panel.session.is_busy)
+        source = panel.session.record.source
+        assert source.layer is layer
+        expected = planes if choice == 0 else planes[1]
+        np.testing.assert_array_equal(source.data[source.index], expected)
+    viewer.add_image(np.repeat(planes, 8, 0))
+    assert panel.channels.currentText() == "the plane shown only"
+    layer.name = "renamed"
+    viewer.layers.selection.active = layer
+    assert panel.channels.currentText() == "2 channels together"
+
+
 def test_no_image_is_a_sentence(panel: PatchSegWidget, told: list[str]) -> None:
     click(panel.run.train_button)
     assert told == ["There is no image layer; open an image first."]

@@ -31,7 +31,7 @@ def test_rgb_plane_is_read_as_it_is(model: ViewerModel, image: np.ndarray) -> No
 
 
 def test_current_plane_of_a_stack(model: ViewerModel) -> None:
-    stack = np.stack([np.full((80, 90), value, np.uint16) for value in range(5)])
+    stack = np.stack([np.full((80, 90), value, np.uint16) for value in range(12)])
     stack[:, 10:20, 10:20] += 100
     layer = model.add_image(stack, scale=(2, 1, 1))
     model.dims.set_point(0, 6)
@@ -85,6 +85,33 @@ def test_channels_are_taken_together(model: ViewerModel) -> None:
         random.integers(0, 999, (4, 70, 80), np.uint16), axis_labels=("c", "y", "x"), rgb=False
     )
     assert source_of(model, layer).open().shape == (4, 70, 80)
+
+
+def test_a_short_axis_is_channels_unless_somebody_says_otherwise(model: ViewerModel) -> None:
+    """The rule of the command line and of Python; the plane shown can be asked for."""
+    from napari_patchseg.image.pixels import Pixels
+
+    random = np.random.default_rng(0)
+    for count, shape in ((3, (3, 70, 80)), (5, (5, 70, 80)), (4, (70, 80, 4))):
+        pixels = random.integers(0, 999, shape, np.uint16)
+        layer = model.add_image(pixels, rgb=False)
+        source = source_of(model, layer)
+        assert source.shape == (70, 80)
+        opened = source.open()
+        assert opened.description == Pixels.from_array(pixels).description
+        assert opened.shape[0] == count
+        if shape[0] == count:
+            model.dims.set_point(0, 2)
+            plane = source_of(model, layer, together=False)
+            np.testing.assert_array_equal(plane.data[plane.index], pixels[2])
+        model.layers.clear()
+
+
+def test_planes_are_no_channels_unless_somebody_says_so(model: ViewerModel) -> None:
+    pixels = np.random.default_rng(0).integers(0, 999, (5, 70, 80), np.uint16)
+    layer = model.add_image(pixels, axis_labels=("z", "y", "x"))
+    assert source_of(model, layer).open().shape == (1, 70, 80)
+    assert source_of(model, layer, together=True).open().shape == (5, 70, 80)
 
 
 def test_pyramid_is_read_at_full_resolution(model: ViewerModel, image: np.ndarray) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error, show_info, show_warning
@@ -27,10 +28,11 @@ from napari_patchseg.method.settings import Settings
 
 from .curves_plot import CurvesPlot
 from .hover import watch_hover
-from .layer_combo import ImageCombo
+from .layer_combo import ChannelsCombo, ImageCombo
 from .layer_source import METADATA_KEY, Region, is_preview, source_of, unwrap
 from .model_panel import ModelPanel
 from .objects_panel import ObjectsPanel
+from .pixel_size_field import PixelSizeField
 from .preload import preload
 from .question import ask_to_stop
 from .run_panel import RunPanel
@@ -75,6 +77,7 @@ class PatchSegWidget(QWidget):
         self._save_timer.timeout.connect(self._remember)
         self._show_remembered()
         self._connect()
+        self._show_image()
         self._end_hover = watch_hover(self._viewer)
         # Not a method of ours: by then Qt's half of this object is gone.
         shutdown = self.session.shutdown
@@ -154,6 +157,7 @@ class PatchSegWidget(QWidget):
 
     def _make_views(self) -> None:
         self.image = ImageCombo(self._viewer, self)
+        self.channels = ChannelsCombo(self)
         self.region = QComboBox()
         for region in Region:
             self.region.addItem(str(region), region)
@@ -163,6 +167,7 @@ class PatchSegWidget(QWidget):
         )
         self.region.setAccessibleName("region")
         self.region.setObjectName("region")
+        self.pixel_size = PixelSizeField()
         self.diameter = QDoubleSpinBox()
         self.diameter.setRange(0, 1000)
         self.diameter.setDecimals(1)
@@ -174,7 +179,7 @@ class PatchSegWidget(QWidget):
         self.diameter.setObjectName("nucleus_diameter")
         self.unit = QComboBox()
         self.unit.addItems(["px", "µm"])
-        self.unit.setToolTip("Unit of the diameter; µm needs a layer that has units.")
+        self.unit.setToolTip("Unit of the diameter; µm needs the pixel size.")
         self.unit.setAccessibleName("unit of the diameter")
         self.form = SettingsForm()
         self.run = RunPanel(self.session)
@@ -187,11 +192,13 @@ class PatchSegWidget(QWidget):
         layout = QVBoxLayout(content)
         layout.setContentsMargins(6, 4, 6, 4)
         layout.setSpacing(5)
-        top = QFormLayout()
+        self._top = top = QFormLayout()
         top.setContentsMargins(0, 0, 0, 0)
         top.setVerticalSpacing(3)
         top.addRow("image", self.image)
+        top.addRow("channels", self.channels)
         top.addRow("region", self.region)
+        top.addRow("pixel size", self.pixel_size)
         pair = QHBoxLayout()
         pair.addWidget(self.diameter, 1)
         pair.addWidget(self.unit)
@@ -211,6 +218,8 @@ class PatchSegWidget(QWidget):
         self.diameter.valueChanged.connect(self._on_objects)
         self.unit.currentTextChanged.connect(self._on_objects)
         self.image.layer_changed.connect(self._refresh)
+        self.image.layer_changed.connect(self._show_image)
+        self.pixel_size.entered.connect(self._on_pixel_size)
         self.run.train_clicked.connect(self.train)
         self.objects.make_clicked.connect(self.make_labels)
         self.objects.save_clicked.connect(self._on_save_labels)
@@ -235,7 +244,10 @@ class PatchSegWidget(QWidget):
         self, layer: Layer | None, region: Region, *, make_labels: bool, model: Model | None = None
     ) -> None:
         def begin() -> None:
-            source = source_of(self._viewer, layer, region)
+            together = self.channels.together(layer)
+            source = source_of(self._viewer, layer, region, together=together)
+            if source.layer is not None:
+                source = replace(source, pixel_size=self.pixel_size.size_of(source.layer))
             settings = self.settings()
             if make_labels and model is None:
                 settings = settings.replace(stop_at_convergence=True)
@@ -263,6 +275,17 @@ class PatchSegWidget(QWidget):
     def _on_objects(self, *_: object) -> None:
         self._save_timer.start()
         self._guarded(lambda: self.session.presenter.take_objects(self._object_values()))
+
+    def _show_image(self) -> None:
+        """Show what is known of the chosen image, and offer what it may be."""
+        layer = self.image.layer
+        self.pixel_size.show_layer(layer)
+        self._top.setRowVisible(self.channels, self.channels.show_layer(layer))
+
+    def _on_pixel_size(self) -> None:
+        layer, record = self.pixel_size.layer, self.session.record
+        if layer is not None and record is not None and record.source.layer is layer:
+            self.session.presenter.take_pixel_size(self.pixel_size.size_of(layer))
 
     def _on_results(self) -> None:
         record = self.session.record
@@ -363,6 +386,7 @@ class PatchSegWidget(QWidget):
         self.session.shutdown()
         self._end_hover()
         self.image.disconnect_viewer()
+        self.pixel_size.show_layer(None)
         self.deleteLater()
 
 

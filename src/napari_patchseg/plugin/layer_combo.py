@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QWidget
 
-from .layer_source import is_image, unwrap
+from .layer_source import channels_of, is_image, unwrap
 
 if TYPE_CHECKING:
-    from napari.layers import Image
+    from napari.layers import Image, Layer
     from napari.viewer import Viewer
+
+_ONE_PLANE = "the plane shown only"
 
 
 class ImageCombo(QComboBox):
@@ -99,3 +101,45 @@ class ImageCombo(QComboBox):
         active = self._viewer.layers.selection.active
         if not self._held and active is not None and is_image(active):
             self.layer = active
+
+
+class ChannelsCombo(QComboBox):
+    """Whether a layer's first or last axis is channels, where it may be.
+
+    Parameters
+    ----------
+    parent : QWidget or None
+        Qt's owner.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._layer: weakref.ref[Image] | None = None
+        self.setObjectName("channels")
+        self.setAccessibleName("channels")
+        self.setToolTip(
+            "How the image is understood: its channels are learnt from together,\n"
+            "or each of its planes is an image of its own."
+        )
+
+    def show_layer(self, layer: Image | None) -> bool:
+        """Offer what a layer may be; false where there is nothing to choose."""
+        same = layer is not None and self._layer is not None and self._layer() is layer
+        found = None if layer is None else channels_of(layer)
+        texts = (
+            [] if found is None else [f"{found.count} channels together", "the plane shown only"]
+        )
+        if same and texts == [self.itemText(index) for index in range(self.count())]:
+            return found is not None  # the user's choice stays
+        self._layer = None if layer is None else weakref.ref(layer)
+        self.clear()
+        self.addItems(texts)
+        if found is not None:
+            self.setCurrentIndex(0 if found.likely else 1)
+        return found is not None
+
+    def together(self, layer: Layer | None) -> bool | None:
+        """Whether a layer's channels are taken together; None where nobody was asked."""
+        if layer is None or self._layer is None or self._layer() is not unwrap(layer):
+            return None
+        return self.currentIndex() == 0 if self.count() else None

@@ -14,6 +14,7 @@ import numpy as np
 from napari_patchseg.errors import ImageError, PatchSegError
 
 from .plane import Plane, displayed_axes
+from .rules import MOST_CHANNELS, channel_axis_of, is_plausible, pixel_size_of_file
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer, Shapes
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 #: Key in ``layer.metadata`` of everything that this plugin makes.
 METADATA_KEY = "napari_patchseg"
-#: Names of an axis that holds channels.
-_CHANNEL_LABELS = frozenset({"c", "channel", "channels"})
 #: Dimensions beyond this are refused: which two are the image is a guess.
 _MOST_DIMENSIONS = 4
 #: Values that the fingerprint of an array looks at.
@@ -115,7 +114,7 @@ class LayerSource:
     box : Box
         The region to be segmented, in pixels of the plane.
     pixel_size : float or None
-        µm per pixel; None where the layer has no length unit.
+        µm per pixel; None where neither layer nor file says it.
     fingerprint : int or None
         Checksum of a sample of the plane; None where a sample would have to be computed or read.
     """
@@ -181,8 +180,14 @@ class LayerSource:
         return _fingerprint(data, self.index) != self.fingerprint
 
 
-def source_of(viewer: Viewer, layer: Layer | None, region: Region = Region.WHOLE) -> LayerSource:
-    """The current plane of an image layer.
+def source_of(
+    viewer: Viewer,
+    layer: Layer | None,
+    region: Region = Region.WHOLE,
+    *,
+    together: bool | None = None,
+) -> LayerSource:
+    """The plane of an image layer that is shown, with all its channels where it has any.
 
     Parameters
     ----------
@@ -193,6 +198,9 @@ def source_of(viewer: Viewer, layer: Layer | None, region: Region = Region.WHOLE
         The image.
     region : Region
         Which part of it.
+    together : bool or None
+        Whether the axis that `channels_of` names is channels, to be taken together; None: as it
+        says.
 
     Raises
     ------
@@ -206,7 +214,7 @@ def source_of(viewer: Viewer, layer: Layer | None, region: Region = Region.WHOLE
             f"'{image.name}' has {image.ndim} dimension{'s' if image.ndim != 1 else ''}; "
             "PatchSeg segments one plane of an image with 2 to 4."
         )
-    plane = _plane_of(viewer, image, data.shape)
+    plane = _plane_of(viewer, image, data.shape, together)
     return LayerSource(
         layer_ref=weakref.ref(image),
         name=image.name,
@@ -215,29 +223,82 @@ def source_of(viewer: Viewer, layer: Layer | None, region: Region = Region.WHOLE
         plane=plane,
         rgb=bool(image.rgb),
         box=_box(viewer, image, region, plane),
-        pixel_size=pixel_size_of(image),
+        pixel_size=known_pixel_size(image, plane),
         fingerprint=_fingerprint(data, plane.index),
     )
 
 
-def pixel_size_of(layer: Layer) -> float | None:
-    """µm per pixel (geometric mean of rows and columns); None if the units are not lengths."""
+@dataclass(frozen=True)
+class Channels:
+    """An axis of a layer that may hold channels.
+
+    Attributes
+    ----------
+    axis, count : int
+        Which one, and how long it is.
+    likely : bool
+        Whether it is taken for channels where nobody says otherwise.
+    """
+
+    axis: int
+    count: int
+    likely: bool
+
+
+def channels_of(layer: Layer) -> Channels | None:
+    """The axis that may hold channels, by the rule of all doors; None where there is none."""
+    if layer.rgb or layer.ndim < 3:
+        return None
+    data = _full_resolution(layer)
+    axis = channel_axis_of(data.shape, data.dtype, layer.axis_labels)
+    if axis is not None:
+        return Channels(axis, int(data.shape[axis]), likely=True)
+    if layer.ndim == 3 and data.shape[0] <= MOST_CHANNELS:
+        return Channels(0, int(data.shape[0]), likely=False)
+    return None
+
+
+def known_pixel_size(layer: Layer, plane: Plane | None = None) -> float | None:
+    """µm per pixel, of the layer's units or else of its file; None where neither says it.
+
+    napari's own reader leaves out what a file says. It is asked where nobody has scaled the layer,
+    and its picture has the layer's height and width.
+    """
+    last = layer.ndim - 2, layer.ndim - 1
+    axes = last if plane is None else (plane.rows, plane.columns)
+    size = pixel_size_of(layer, axes)
+    path = layer.source.path
+    if size is not None or path is None or axes != last:
+        return size
+    if any(str(unit) != "pixel" for unit in layer.units) or (np.asarray(layer.scale) != 1).any():
+        return None
+    height, width = (int(n) for n in _full_resolution(layer).shape[: layer.ndim][-2:])
+    sizes = pixel_size_of_file(path, (height, width))
+    return None if sizes is None else math.sqrt(math.prod(sizes))
+
+
+def pixel_size_of(layer: Layer, axes: tuple[int, int] | None = None) -> float | None:
+    """µm per pixel (geometric mean of rows and columns), by the layer's units.
+
+    None if they are not lengths, or none that a pixel of a micrograph can have.
+    """
     import pint
 
+    rows, columns = axes or (layer.ndim - 2, layer.ndim - 1)
     zero = np.zeros(layer.ndim)
     corner = np.asarray(layer.data_to_world(zero), float)
     steps = []
-    for axis in (layer.ndim - 2, layer.ndim - 1):
+    for axis in (rows, columns):
         unit = zero.copy()
         unit[axis] = 1
-        steps.append((np.asarray(layer.data_to_world(unit), float) - corner)[-2:])
+        steps.append((np.asarray(layer.data_to_world(unit), float) - corner)[[rows, columns]])
     area = abs(float(np.linalg.det(np.array(steps))))
     try:
-        lengths = [(1 * unit).to("micrometer").magnitude for unit in tuple(layer.units)[-2:]]
+        lengths = [(1 * layer.units[axis]).to("micrometer").magnitude for axis in (rows, columns)]
     except pint.errors.PintError:
         return None
     size = math.sqrt(area * float(lengths[0]) * float(lengths[1]))
-    return size if math.isfinite(size) and size > 0 else None
+    return size if is_plausible(size) else None
 
 
 # -- inside
@@ -247,10 +308,16 @@ def _full_resolution(layer: Image) -> Any:
     return layer.data[0] if layer.multiscale else layer.data
 
 
-def _plane_of(viewer: Viewer, layer: Image, shape: tuple[int, ...]) -> Plane:
+def _plane_of(viewer: Viewer, layer: Image, shape: tuple[int, ...], together: bool | None) -> Plane:
     """The plane on the canvas; in 3-D display the one that would be there in 2-D."""
+    channels = channels_of(layer)
+    taken = None
+    if channels is not None and (channels.likely if together is None else together):
+        taken = channels.axis
     rows, columns = displayed_axes(viewer.dims.order, layer.ndim)
-    if rows > columns and viewer.dims.ndisplay == 2:
+    if taken in (rows, columns):  # displayed are channels, which are no rows or columns
+        rows, columns = [axis for axis in range(layer.ndim) if axis != taken][-2:]
+    elif rows > columns and viewer.dims.ndisplay == 2:
         raise ImageError(
             f"'{layer.name}' is shown transposed; press the transpose button below the layer list, "
             "then segment again."
@@ -259,19 +326,7 @@ def _plane_of(viewer: Viewer, layer: Image, shape: tuple[int, ...]) -> Plane:
     shape = tuple(int(length) for length in shape[: layer.ndim])
     place = np.clip(np.round(layer.world_to_data(viewer.dims.point)), 0, np.array(shape) - 1)
     position = tuple(int(number) for number in place)
-    channels = _channel_axis(layer)
-    if channels in (rows, columns):
-        channels = None
-    return Plane(shape, rows, columns, position, channels)
-
-
-def _channel_axis(layer: Image) -> int | None:
-    if layer.rgb:
-        return None
-    for axis, name in enumerate(layer.axis_labels):
-        if str(name).lower() in _CHANNEL_LABELS:
-            return axis
-    return None
+    return Plane(shape, rows, columns, position, taken)
 
 
 def _box(viewer: Viewer, layer: Image, region: Region, plane: Plane) -> Box:

@@ -6,6 +6,7 @@ import math
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from napari_patchseg.method.snapshot import ConfidenceMap, NucleusClass
 
 from .guard import Guard
 from .label_maker import Drawing, DrawRequest, LabelMaker, Outline
-from .layer_source import unwrap
+from .layer_source import METADATA_KEY, pixel_size_of, unwrap
 from .live_layers import LiveLayers
 from .mailbox import Mail
 from .overlays import ShownMap, show_patches
@@ -247,8 +248,36 @@ class Presenter(QObject):
         self._written = self._asked
         self._write_labels(labels, report)
 
+    def take_pixel_size(self, pixel_size: float | None) -> None:
+        """The user says what the image's pixel size is: what is made and saved from now on has it.
+
+        Parameters
+        ----------
+        pixel_size : float or None
+            µm per pixel.
+        """
+        record, live = self._record, self.live
+        if record is None or live is None:
+            return
+        record.source = replace(record.source, pixel_size=pixel_size)
+        labels = live.last_labels
+        if labels is not None:
+            labels.metadata[METADATA_KEY] = self._with_size(labels.metadata[METADATA_KEY])
+
+    def _with_size(self, report: Mapping[str, Any]) -> dict[str, Any]:
+        """The report with the pixel size, where the layer's units don't say it."""
+        report = {key: value for key, value in report.items() if key != "pixel_size"}
+        source = None if self._record is None else self._record.source
+        layer = None if source is None else source.layer
+        if source is None or layer is None or source.pixel_size is None:
+            return report
+        if source.pixel_size != pixel_size_of(layer, (source.plane.rows, source.plane.columns)):
+            report["pixel_size"] = source.pixel_size
+        return report
+
     def _write_labels(self, labels: NDArray, report: dict[str, Any]) -> None:
         live = self.live
+        report = self._with_size(report)
         if live is None:
             return
         self.guard(lambda: live.write_labels(labels, report))
@@ -309,7 +338,7 @@ class Presenter(QObject):
         if drawing.request.new:
             self._write_labels(drawing.labels, drawing.report)
         elif live.has_unedited_labels:
-            labels, report = drawing.labels, drawing.report
+            labels, report = drawing.labels, self._with_size(drawing.report)
             self.guard(lambda: live.rewrite_labels(labels, report))
             self.labelled.emit(report)
 

@@ -39,7 +39,7 @@ def write_ome_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     written = write_labels_ome_tiff(
         target,
         labels,
-        pixel_size=pixel_size(meta),
+        pixel_size=_stated_size(meta) or pixel_size(meta),
         provenance=_provenance(meta),
         name=meta.get("name"),
         overwrite=overwrite,
@@ -108,6 +108,12 @@ def pixel_size(meta: Mapping[str, Any]) -> tuple[float, ...] | None:
         for size, factor in zip(sizes[-last:], factors[-last:], strict=True)
         if factor is not None
     )
+
+
+def _stated_size(meta: Mapping[str, Any]) -> tuple[float, float] | None:
+    """What our own labels say themselves, where the image's units don't."""
+    size = (_provenance(meta) or {}).get("pixel_size")
+    return None if not isinstance(size, int | float) else (float(size), float(size))
 
 
 def _micrometres(unit: Any) -> float | None:
