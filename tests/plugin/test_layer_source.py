@@ -178,6 +178,24 @@ def test_the_visible_field_needs_a_display_of_two_dimensions(model: ViewerModel)
         source_of(model, layer, Region.VISIBLE)
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 0, 2)])
+def test_the_visible_field_is_what_the_canvas_shows(viewer: Any, order: tuple[int, ...]) -> None:
+    """Of pyramids too, of which napari loads more than it shows."""
+    pixels = np.random.default_rng(0).integers(0, 255, (300, 400, 500), np.uint8)
+    plain = viewer.add_image(pixels, scale=(4, 2, 1))
+    pyramid = viewer.add_image([pixels, pixels[:, ::4, ::4]], multiscale=True, scale=(4, 2, 1))
+    viewer.dims.order = order
+    viewer.reset_view()
+    viewer.scene.camera.zoom *= 3
+    viewer.screenshot(canvas_only=True, flash=False)  # napari has drawn it
+    axes = list(order[-2:])
+    box = source_of(viewer, plain, Region.VISIBLE).box
+    shown = plain.corner_pixels[:, axes]
+    np.testing.assert_allclose(box, [*shown[0], *(shown[1] + 1)], atol=1)
+    assert (np.array(box[2:]) - box[:2]).min() < 300
+    assert source_of(viewer, pyramid, Region.VISIBLE).box == box
+
+
 def test_rectangle_under_rotation(model: ViewerModel, image: np.ndarray) -> None:
     layer = model.add_image(image, rgb=True, rotate=90)
     corners = np.array([[9.5, 29.5], [9.5, 99.5], [89.5, 99.5], [89.5, 29.5]])

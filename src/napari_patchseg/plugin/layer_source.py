@@ -330,28 +330,22 @@ def _plane_of(viewer: Viewer, layer: Image, shape: tuple[int, ...], together: bo
 
 
 def _box(viewer: Viewer, layer: Image, region: Region, plane: Plane) -> Box:
-    height, width = plane.size
-    axes = [plane.rows, plane.columns]
     if region is Region.WHOLE:
-        return 0, 0, height, width
+        return 0, 0, *plane.size
     if region is Region.VISIBLE:
         if viewer.dims.ndisplay == 3:
             raise PatchSegError(
                 "There is no visible field in 3-D display; switch to 2-D, or set region to "
                 "'whole image'."
             )
-        corners = np.asarray(layer.corner_pixels, float)[:, axes]
-        if layer.multiscale:
-            shapes = np.asarray(layer.level_shapes, float)
-            corners = corners * (shapes[0] / shapes[layer.data_level])[axes]
-        low, high = np.floor(corners[0]), np.ceil(corners[1]) + 1
+        vertices = _visible_in(viewer, layer, plane)
         name = "The visible field"
     else:
         vertices = _rectangle_in(viewer, layer, plane)
-        # A pixel reaches half a unit to either side of its coordinate.
-        low = np.floor(vertices.min(0) + 0.5 + 1e-6)
-        high = np.ceil(vertices.max(0) + 0.5 - 1e-6)
         name = "The selected rectangle"
+    # A pixel reaches half a unit to either side of its coordinate.
+    low = np.floor(vertices.min(0) + 0.5 + 1e-6)
+    high = np.ceil(vertices.max(0) + 0.5 - 1e-6)
     row0, column0 = (int(v) for v in np.clip(low, 0, plane.size))
     row1, column1 = (int(v) for v in np.clip(high, 0, plane.size))
     if row1 <= row0 or column1 <= column0:
@@ -359,20 +353,35 @@ def _box(viewer: Viewer, layer: Image, region: Region, plane: Plane) -> Box:
     return row0, column0, row1, column1
 
 
+def _visible_in(viewer: Viewer, layer: Image, plane: Plane) -> np.ndarray:
+    """Corners (4, 2) of what the canvas shows, in pixels of the plane.
+
+    From the camera: a pyramid's `corner_pixels` are those of the tile that was loaded.
+    """
+    camera = viewer.scene.camera
+    centre = np.asarray(camera.center, float)[-2:]
+    half = np.asarray(viewer.canvas.viewbox_size(viewer.layers), float) / camera.zoom / 2
+    signs = np.array([[-1, -1], [-1, 1], [1, 1], [1, -1]])
+    return _in_plane(viewer, layer, plane, centre + signs * half)
+
+
 def _rectangle_in(viewer: Viewer, layer: Image, plane: Plane) -> np.ndarray:
     """Vertices (n, 2) of the selected shape, in pixels of the plane."""
     shapes, number = _selected_shape(viewer)
-    order = viewer.dims.order
     # napari draws a layer of fewer dimensions over the image, axis by axis on the canvas
-    seen = list(displayed_axes(order, layer.ndim)), list(displayed_axes(order, shapes.ndim))
-    axes = [plane.rows, plane.columns]
-    here = np.asarray(layer.data_to_world(plane.position), float)
+    axes = list(displayed_axes(viewer.dims.order, shapes.ndim))
+    world = [np.asarray(shapes.data_to_world(vertex))[axes] for vertex in shapes.data[number]]
+    return _in_plane(viewer, layer, plane, np.array(world, float))
+
+
+def _in_plane(viewer: Viewer, layer: Image, plane: Plane, world: np.ndarray) -> np.ndarray:
+    """Points (n, 2) on the canvas, in the world's units, as pixels of the plane."""
+    place = np.asarray(layer.data_to_world(plane.position), float)
     corners = []
-    for vertex in shapes.data[number]:
-        place = here.copy()  # a shape lies on the plane, whichever it was drawn on
-        place[seen[0]] = np.asarray(shapes.data_to_world(vertex), float)[seen[1]]
-        corners.append(np.asarray(layer.world_to_data(place), float)[axes])
-    return np.array(corners)
+    for point in world:
+        place[list(displayed_axes(viewer.dims.order, layer.ndim))] = point
+        corners.append(np.asarray(layer.world_to_data(place))[[plane.rows, plane.columns]])
+    return np.array(corners, float)
 
 
 def _selected_shape(viewer: Viewer) -> tuple[Shapes, int]:
