@@ -12,7 +12,6 @@ from PIL import Image
 
 from napari_patchseg.errors import FileError
 from napari_patchseg.files.images import read_image
-from napari_patchseg.files.labels import write_labels_ome_tiff
 
 rng = np.random.default_rng(0)
 GREY = rng.integers(0, 256, (70, 90), dtype=np.uint8)
@@ -118,56 +117,99 @@ def test_of_a_pyramid_the_full_resolution(tmp_path):
     assert got.pixel_size == pytest.approx(0.252)
 
 
-def ome(x: object, unit: str | None) -> dict:
-    metadata = {"axes": "YX", "PhysicalSizeX": x, "PhysicalSizeY": x}
-    if unit:
-        metadata |= {"PhysicalSizeXUnit": unit, "PhysicalSizeYUnit": unit}
-    return {"ome": True, "metadata": metadata}
+# -- which picture of a file
 
 
-def imagej(per_unit: float, unit: str) -> dict:
-    return {"imagej": True, "resolution": (per_unit,) * 2, "metadata": {"unit": unit}}
+def scn(pictures: list[tuple[str, list[np.ndarray]]]) -> str:
+    """A Leica slide's description: names, and a pyramid's levels, in the order of their pages."""
+    images, page = "", 0
+    for name, levels in pictures:
+        dimensions = ""
+        for number, level in enumerate(levels):
+            height, width = level.shape[:2]
+            dimensions += f'<dimension sizeX="{width}" sizeY="{height}" r="{number}" ifd="{page}"/>'
+            page += 1
+        images += f'<image name="{name}"><pixels>{dimensions}</pixels></image>'
+    return (
+        '<?xml version="1.0"?><scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01">'
+        f"<collection>{images}</collection></scn>"
+    )
 
 
-def tags(per_unit: float, unit: int | str) -> dict:
-    return {"resolution": (per_unit,) * 2, "resolutionunit": unit, "metadata": None}
+SCAN = rng.integers(0, 256, (192, 256, 3), dtype=np.uint8)
+BESIDE = SCAN[:120, :48]  # a picture of the whole glass
+
+
+def write(path, *pages: tuple[np.ndarray, dict]) -> None:
+    with tifffile.TiffWriter(path) as tiff:
+        for image, options in pages:
+            tiff.write(image, photometric="rgb", **{"metadata": None} | options)
+
+
+def test_a_thumbnail_before_the_image(tmp_path):
+    write(tmp_path / "a", (SCAN[::4, ::4], {"subfiletype": 1}), (SCAN, {}))
+    np.testing.assert_array_equal(read_image(tmp_path / "a").array, SCAN)
+    # not a copy at all, and larger than a thumbnail is, but it says that it is one
+    write(tmp_path / "b", (SCAN[:150, :200], {"subfiletype": 1}), (SCAN, {}))
+    np.testing.assert_array_equal(read_image(tmp_path / "b").array, SCAN)
+    write(tmp_path / "c", (SCAN[::4, ::4], {}), (SCAN, {}))
+    np.testing.assert_array_equal(read_image(tmp_path / "c").array, SCAN)
+
+
+def test_a_thumbnail_whose_image_is_within_it(tmp_path):
+    write(
+        tmp_path / "a",
+        (SCAN[::4, ::4], {"subfiletype": 1, "subifds": 1}),
+        (SCAN, {"subfiletype": 0}),
+    )
+    np.testing.assert_array_equal(read_image(tmp_path / "a").array, SCAN)
+
+
+def test_a_mask_before_the_image(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a") as tiff:
+        tiff.write(SCAN[..., 0], subfiletype=2, metadata=None)
+        tiff.write(SCAN[:180], photometric="rgb", metadata=None)
+    with tifffile.TiffFile(tmp_path / "a", mode="r+") as tiff:
+        tiff.pages[0].tags["NewSubfileType"].overwrite(4)
+    np.testing.assert_array_equal(read_image(tmp_path / "a").array, SCAN[:180])
+
+
+def test_a_single_picture_that_calls_itself_a_thumbnail(tmp_path):
+    write(tmp_path / "a", (SCAN, {"subfiletype": 1}))
+    np.testing.assert_array_equal(read_image(tmp_path / "a").array, SCAN)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_leica_slide(tmp_path, first):
+    levels = [SCAN, SCAN[::2, ::2]]
+    pictures = [("overview", [BESIDE]), ("scan", levels)]
+    pictures = pictures if first else pictures[::-1]
+    pages = [level for _, levels in pictures for level in levels]
+    options = {"tile": (16, 16)}
+    write(
+        tmp_path / "a.scn",
+        (pages[0], options | {"description": scn(pictures)}),
+        *((page, options) for page in pages[1:]),
+    )
+    np.testing.assert_array_equal(read_image(tmp_path / "a.scn").array, SCAN)
 
 
 @pytest.mark.parametrize(
-    ("options", "size"),
-    [
-        (ome(0.25, "µm"), 0.25),
-        (ome(250, "nm"), 0.25),
-        (ome(0.25, None), 0.25),
-        (ome(0.00025, "mm"), 0.25),
-        (ome(0.25, "pixel"), None),
-        (ome(0, "µm"), None),
-        (imagej(4, "um"), 0.25),
-        (imagej(4, "\\u00B5m"), 0.25),
-        (imagej(4, "micron"), 0.25),
-        (imagej(0.004, "nm"), 0.25),
-        (imagej(4, "pixel"), None),
-        (tags(40_000, "CENTIMETER"), 0.25),
-        (tags(101_600, "INCH"), 0.25),
-        (tags(72, "INCH"), None),
-        (tags(300, "INCH"), None),
-        (tags(28, "CENTIMETER"), None),
-        (tags(40_000, "NONE"), None),
-        ({"description": "anything MPP = 0.5 |", "metadata": None}, 0.5),
-        ({"description": "MPP = . |", "metadata": None}, None),
-    ],
+    "name", ["label", "Label image", "macro image", "slide macro", "a_thumbnail", "Overview 1"]
 )
-def test_pixel_size(tmp_path, options, size):
-    tifffile.imwrite(tmp_path / "a.tif", GREY, **options)
-    got = read_image(tmp_path / "a.tif").pixel_size
-    assert got == (size if size is None else pytest.approx(size))
+def test_ome_pictures_that_name_themselves(tmp_path, name):
+    """As large as the scan or larger, and before it."""
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as tiff:
+        for image, title in ((SCAN[::-1], name), (SCAN[:180], "label-free slide")):
+            tiff.write(image, photometric="rgb", metadata={"axes": "YXS", "Name": title})
+    np.testing.assert_array_equal(read_image(tmp_path / "a.ome.tif").array, SCAN[:180])
 
 
-def test_pixels_that_are_not_square(tmp_path):
-    write_labels_ome_tiff(tmp_path / "a.ome.tif", GREY, pixel_size=(0.5, 0.125))
-    got = read_image(tmp_path / "a.ome.tif")
-    assert got.pixel_size_yx == (0.5, 0.125)
-    assert got.pixel_size == pytest.approx(0.25)
+def test_several_equally_good_pictures(tmp_path):
+    write(tmp_path / "a", (SCAN, {}), (SCAN[:150, :200], {}), (SCAN[::4, ::4], {}))
+    sentence = r"holds 2 pictures \(256 x 192, 200 x 150 px\); save one of them by itself"
+    with pytest.raises(FileError, match=sentence):
+        read_image(tmp_path / "a")
 
 
 # -- other formats

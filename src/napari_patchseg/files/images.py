@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import os
-import re
 import struct
 import warnings
-import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,22 +18,14 @@ from numpy.typing import NDArray
 
 from napari_patchseg.errors import FileError
 
-if TYPE_CHECKING:
-    from tifffile import TiffFile, TiffPage, TiffPageSeries
+from . import pixel_size
+from .pictures import full_picture
 
-#: Sizes in µm that a pixel of a micrograph can have. Resolution tags often say "72 per inch" or the
-#: like, which describes paper, not tissue.
-PLAUSIBLE = (0.05, 10.0)
+if TYPE_CHECKING:
+    from tifffile import TiffPage, TiffPageSeries
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG = b"\x89PNG\r\n\x1a\n"
-
-#: µm in a unit, as OME and ImageJ write them; "pixel" and "reference frame" are no lengths.
-_MICROMETRES = {
-    "µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0,
-    "micrometre": 1.0, "\\u00b5m": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "å": 1e-4,
-    "inch": 25_400.0, "in": 25_400.0,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,7 +62,7 @@ def read_image(path: str | os.PathLike[str]) -> ImageFile:
     """Read one plane of pixels from an image file.
 
     The content decides about the format, not the name. Of a pyramid the full resolution is read, of
-    a file with several images the first.
+    a slide scanner's file the scan: never a thumbnail, the slide's label or a map of the glass.
 
     Parameters
     ----------
@@ -83,7 +73,8 @@ def read_image(path: str | os.PathLike[str]) -> ImageFile:
     Raises
     ------
     FileError
-        If there is no such file, it is a folder, damaged or no image, or holds more than one plane.
+        If there is no such file, it is a folder, damaged or no image, or holds more than one plane
+        or picture of which any may be meant.
     """
     path = Path(path)
     try:
@@ -110,6 +101,50 @@ def read_image(path: str | os.PathLike[str]) -> ImageFile:
         raise FileError(f"{path} cannot be read: {_first_line(error)}.") from error
 
 
+def pixel_size_of_file(
+    path: str | os.PathLike[str], shape: tuple[int, int] | None = None
+) -> tuple[float, float] | None:
+    """Size of an image file's pixels, from its header, without reading them.
+
+    For images that somebody else has read, such as napari, who left the size out.
+
+    Parameters
+    ----------
+    path : path-like
+        A file as `read_image` takes it, or anything else: whatever goes wrong, the answer is None.
+    shape : tuple of int, optional
+        Height and width that the image must have. A file may hold several pictures, and the size is
+        that of the one that `read_image` takes.
+
+    Returns
+    -------
+    tuple of float or None
+        Height and width of a pixel in µm; None where the file says nothing plausible.
+    """
+    from PIL import Image
+    from tifffile import TiffFile
+
+    try:
+        path = Path(path)
+        if not path.is_file():  # a pipe would be waited for
+            return None
+        with path.open("rb") as file, _quiet():
+            if file.read(4) in _TIFF:
+                file.seek(0)
+                tiff = TiffFile(file)
+                page = full_picture(tiff, path).keyframe
+                found = pixel_size.of_tiff(tiff, page)
+                height, width = int(page.imagelength), int(page.imagewidth)
+            else:
+                file.seek(0)
+                with Image.open(file) as image:
+                    found = pixel_size.of_picture(image.info)
+                    width, height = image.size
+    except Exception:  # noqa: BLE001  a decoder may raise anything
+        return None
+    return found if shape in (None, (height, width)) else None
+
+
 # -- TIFF
 
 
@@ -118,10 +153,9 @@ def _read_tiff(file: BinaryIO, path: Path) -> ImageFile:
 
     try:
         tiff = TiffFile(file)
-        series = tiff.series[0]
+        level = full_picture(tiff, path)
     except (TiffFileError, IndexError, ValueError, struct.error) as error:
         raise FileError(f"{path} is a damaged or truncated TIFF; get it anew.") from error
-    level = series.levels[0]  # the full resolution
     _check_memory(path, level.nbytes)
     page = level.keyframe
     _check_complete(path, level)
@@ -134,7 +168,7 @@ def _read_tiff(file: BinaryIO, path: Path) -> ImageFile:
         ) from error
     array, axes = _squeeze(array, level.axes, path)
     array, rgb, channel_axis = _colours(array, axes, page)
-    size = _tiff_pixel_size(tiff, page)
+    size = pixel_size.of_tiff(tiff, page)
     return ImageFile(array, rgb, channel_axis, size, _name(path))
 
 
@@ -192,52 +226,6 @@ def _colours(
     return array, False, channel_axis
 
 
-def _tiff_pixel_size(tiff: TiffFile, page: TiffPage) -> tuple[float, float] | None:
-    description = page.description or ""
-    if tiff.is_ome and tiff.ome_metadata:
-        return _ome_pixel_size(tiff.ome_metadata)
-    magnification = re.search(r"\bMPP\s*=\s*([0-9.]+)", description)
-    if magnification:  # Aperio: µm per pixel
-        try:
-            size = float(magnification[1])
-        except ValueError:
-            return None
-        return _good(size, size)
-    resolution = [page.tags.valueof(name) for name in ("YResolution", "XResolution")]
-    if not all(isinstance(value, tuple) and len(value) == 2 and all(value) for value in resolution):
-        return None
-    spacing_y, spacing_x = (below / above for above, below in resolution)
-    imagej = tiff.imagej_metadata
-    if imagej and isinstance(imagej.get("unit"), str):
-        factor = _MICROMETRES.get(imagej["unit"].strip().lower())
-        return None if factor is None else _good(spacing_y * factor, spacing_x * factor)
-    factor = {2: 25_400.0, 3: 10_000.0}.get(page.tags.valueof("ResolutionUnit", default=2))
-    if factor is None:
-        return None
-    sizes = spacing_y * factor, spacing_x * factor
-    low, high = PLAUSIBLE
-    return _good(*sizes) if all(low <= size <= high for size in sizes) else None
-
-
-def _ome_pixel_size(xml: str) -> tuple[float, float] | None:
-    """PhysicalSizeY and PhysicalSizeX of the first image in µm."""
-    try:
-        pixels = next(e for e in ET.fromstring(xml).iter() if e.tag.endswith("}Pixels"))
-        sizes = [
-            float(pixels.attrib[f"PhysicalSize{axis}"])
-            * _MICROMETRES[pixels.get(f"PhysicalSize{axis}Unit", "µm").lower()]
-            for axis in "YX"
-        ]
-    except (ET.ParseError, StopIteration, KeyError, ValueError):
-        return None
-    return _good(*sizes)
-
-
-def _good(size_y: float, size_x: float) -> tuple[float, float] | None:
-    good = all(math.isfinite(size) and size > 0 for size in (size_y, size_x))
-    return (float(size_y), float(size_x)) if good else None
-
-
 # -- everything else
 
 
@@ -267,7 +255,8 @@ def _read_other(file: BinaryIO, path: Path, start: bytes) -> ImageFile:
             raise FileError(f"{path} is damaged or truncated ({error}); get it anew.") from error
     if array.ndim == 3 and array.shape[2] == 2:  # grey with opacity
         array = array[..., 0]
-    return ImageFile(array, array.ndim == 3, None, None, _name(path))
+    size = pixel_size.of_picture(image.info)
+    return ImageFile(array, array.ndim == 3, None, size, _name(path))
 
 
 def _pillow_array(image: Any) -> NDArray[Any]:

@@ -1,0 +1,71 @@
+"""Which picture of a TIFF file is the image: not its thumbnail, label or map of the glass."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_patchseg.errors import FileError
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile, TiffPage, TiffPageSeries
+
+#: Names that scanners, tifffile and OME give to pictures that are not the scan.
+_BESIDE = re.compile(
+    r"(.*[\W_])?(label|macro|thumb(nail)?|overview|barcode|preview)([\s_-]*(image|picture|\d+))*|map",
+    re.IGNORECASE | re.DOTALL,
+)
+#: A picture with less than this share of the largest one's pixels is not what a file is for.
+_SMALL = 0.25
+
+
+def full_picture(tiff: TiffFile, path: Path) -> TiffPageSeries:
+    """The image of a TIFF at its full resolution.
+
+    Left out are reduced copies, masks, and pictures whose names say that they show the glass or its
+    label; of what remains, all that is much smaller than the largest.
+
+    Raises
+    ------
+    FileError
+        If several remain: which one is meant, only the user can say.
+    """
+    pictures = [max(series.levels, key=_area) for series in tiff.series]
+    pictures = [p for p in pictures if not _is_reduced(p.keyframe)] or pictures
+    pictures = [p for p in pictures if not _BESIDE.fullmatch((p.name or "").strip())] or pictures
+    largest = max(pictures, key=_area)
+    rivals = [p for p in pictures if p is largest or _rivals(p, largest)]
+    if len(rivals) > 1:
+        sizes = ", ".join(f"{p.keyframe.imagewidth} x {p.keyframe.imagelength}" for p in rivals[:4])
+        more = ", ..." if len(rivals) > 4 else ""
+        raise FileError(
+            f"{path} holds {len(rivals)} pictures ({sizes}{more} px); save one of them by itself."
+        )
+    return largest
+
+
+def _area(series: TiffPageSeries) -> int:
+    return int(series.keyframe.imagewidth) * int(series.keyframe.imagelength)
+
+
+def _is_reduced(page: TiffPage) -> bool:
+    """Whether the page calls itself a reduced copy of another or a mask for one."""
+    return bool(page.is_reduced or page.is_mask)
+
+
+def _rivals(picture: TiffPageSeries, largest: TiffPageSeries) -> bool:
+    """Whether a picture is neither a smaller copy of the largest nor much smaller."""
+    if _area(picture) < _SMALL * _area(largest):
+        return False
+    (height, width), (full_height, full_width) = (
+        (p.keyframe.imagelength, p.keyframe.imagewidth) for p in (picture, largest)
+    )
+    smaller = height < full_height and width < full_width
+    factor = round(full_height / height)  # levels of pyramids are halves, thirds, ...
+    return not (
+        smaller
+        and factor > 1
+        and abs(full_height / factor - height) < 2
+        and abs(full_width / factor - width) < 2
+    )

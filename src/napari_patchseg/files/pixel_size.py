@@ -1,0 +1,131 @@
+"""Size of a pixel, from whatever a file says about it, where that can be the size of a pixel."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile, TiffPage
+
+#: Sizes in µm that a pixel of a micrograph can have. Resolutions often say "72 per inch" or the
+#: like, whatever they are called and in whatever unit: that describes paper, not tissue.
+PLAUSIBLE = (0.05, 10.0)
+
+#: µm in a unit, as OME and ImageJ write them; "pixel" and "reference frame" are no lengths.
+_MICROMETRES = {
+    "µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0,
+    "micrometre": 1.0, "\\u00b5m": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "å": 1e-4,
+    "inch": 25_400.0, "in": 25_400.0,
+}  # fmt: skip
+_INCH = _MICROMETRES["inch"]
+#: µm in a unit, as the tag ResolutionUnit numbers them.
+_RESOLUTION_UNITS = {2: _INCH, 3: 10_000.0, 4: 1_000.0, 5: 1.0}
+
+_Sizes = tuple[float, float]
+
+
+def plausible(size_y: float, size_x: float) -> _Sizes | None:
+    """A pixel's height and width in µm, where a micrograph's pixel can have them; else None.
+
+    The one test for every source of a pixel size: files of any kind, and layers.
+    """
+    low, high = PLAUSIBLE
+    return (float(size_y), float(size_x)) if low <= size_y <= high >= size_x >= low else None
+
+
+def of_tiff(tiff: TiffFile, page: TiffPage) -> _Sizes | None:
+    """Size of a page's pixels, (y, x) in µm, of the first of the file's statements that can be one.
+
+    Parameters
+    ----------
+    tiff : TiffFile
+        The file.
+    page : TiffPage
+        The page whose pixels are meant.
+    """
+    for size_y, size_x in _statements(tiff, page):
+        if size := plausible(size_y, size_x):
+            return size
+    return None
+
+
+def of_picture(info: dict[Any, Any]) -> _Sizes | None:
+    """Size of a pixel, (y, x) in µm, of what Pillow knows about a PNG, JPEG and others."""
+    try:
+        across, down = (float(number) for number in info["dpi"])
+        return plausible(_INCH / down, _INCH / across)
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+
+
+def _statements(tiff: TiffFile, page: TiffPage) -> Iterator[_Sizes]:
+    """What a TIFF says about its pixels, (y, x) in µm, the most reliable first."""
+    for source in (_ome, _aperio, _vendors, _tags):
+        try:
+            yield from source(tiff, page)
+        # Made by any software, damaged or not: what cannot be understood says nothing.
+        except Exception:  # noqa: BLE001
+            continue
+
+
+def _ome(tiff: TiffFile, page: TiffPage) -> Iterator[_Sizes]:
+    """PhysicalSizeY and PhysicalSizeX of the OME image that has the page's width and height."""
+    if not (tiff.is_ome and tiff.ome_metadata):
+        return
+    images = [e for e in ET.fromstring(tiff.ome_metadata).iter() if e.tag.endswith("}Pixels")]
+    shape = str(page.imagelength), str(page.imagewidth)
+    own = [e for e in images if (e.get("SizeY"), e.get("SizeX")) == shape]
+    pixels = (own or images)[0].attrib
+    size_y, size_x = (
+        float(pixels[f"PhysicalSize{axis}"])
+        * _MICROMETRES[pixels.get(f"PhysicalSize{axis}Unit", "µm").strip().lower()]
+        for axis in "YX"
+    )
+    yield size_y, size_x
+
+
+def _aperio(tiff: TiffFile, page: TiffPage) -> Iterator[_Sizes]:  # noqa: ARG001
+    found = re.search(r"\bMPP\s*=\s*([0-9.]+)", page.description or "")
+    if found:  # µm per pixel
+        yield float(found[1]), float(found[1])
+
+
+def _vendors(tiff: TiffFile, page: TiffPage) -> Iterator[_Sizes]:
+    """What else tifffile understands."""
+    if tiff.is_philips and tiff.philips_metadata:
+        found = re.search(
+            r'"DICOM_PIXEL_SPACING"[^>]*>\s*(?:&quot;|")([0-9.eE+-]+)(?:&quot;|")\s+'
+            r'(?:&quot;|")([0-9.eE+-]+)',
+            tiff.philips_metadata,
+        )
+        if found:  # mm
+            yield float(found[1]) * 1e3, float(found[2]) * 1e3
+    if page.is_bif:
+        xmp = page.tags.valueof("XMP", default=b"")
+        resolution = re.search(rb'\bScanRes="([0-9.]+)"', xmp) if isinstance(xmp, bytes) else None
+        if resolution:  # µm
+            yield float(resolution[1]), float(resolution[1])
+    if tiff.is_sis and tiff.sis_metadata:  # Olympus; m
+        yield tiff.sis_metadata["pixelsizey"] * 1e6, tiff.sis_metadata["pixelsizex"] * 1e6
+    if tiff.is_lsm and tiff.lsm_metadata:  # Zeiss; m
+        yield tiff.lsm_metadata["VoxelSizeY"] * 1e6, tiff.lsm_metadata["VoxelSizeX"] * 1e6
+    if tiff.is_micromanager and tiff.micromanager_metadata:
+        size = float(tiff.micromanager_metadata["Summary"]["PixelSize_um"])
+        yield size, size
+
+
+def _tags(tiff: TiffFile, page: TiffPage) -> Iterator[_Sizes]:
+    """The resolution tags, in the unit that ImageJ or the tag beside them names."""
+    spacing_y, spacing_x = (
+        below / above for above, below in (page.tags.valueof(f"{axis}Resolution") for axis in "YX")
+    )
+    imagej = tiff.imagej_metadata
+    if imagej and isinstance(imagej.get("unit"), str):
+        factor = _MICROMETRES.get(imagej["unit"].strip().lower())
+    else:
+        factor = _RESOLUTION_UNITS.get(page.tags.valueof("ResolutionUnit", default=2))
+    if factor is not None:
+        yield spacing_y * factor, spacing_x * factor
