@@ -12,7 +12,6 @@ from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtWidgets import (
     QApplication,
     QComboBox,
-    QDoubleSpinBox,
     QFileDialog,
     QFormLayout,
     QFrame,
@@ -27,6 +26,7 @@ from napari_patchseg.files import preferences
 from napari_patchseg.method.settings import Settings
 
 from .curves_plot import CurvesPlot
+from .editors import NumberBox, take_typed
 from .hover import watch_hover
 from .layer_combo import ChannelsCombo, ImageCombo
 from .layer_source import METADATA_KEY, Region, is_preview, source_of, unwrap
@@ -128,6 +128,7 @@ class PatchSegWidget(QWidget):
 
     def make_labels(self) -> None:
         """Add or renew the labels."""
+        take_typed(self)
         self._guarded(lambda: self.session.make_labels(self._object_values()))
 
     def save_labels(self, path: str) -> None:
@@ -168,7 +169,7 @@ class PatchSegWidget(QWidget):
         self.region.setAccessibleName("region")
         self.region.setObjectName("region")
         self.pixel_size = PixelSizeField()
-        self.diameter = QDoubleSpinBox()
+        self.diameter = NumberBox()
         self.diameter.setRange(0, 1000)
         self.diameter.setDecimals(1)
         self.diameter.setSpecialValueText("auto")
@@ -243,6 +244,8 @@ class PatchSegWidget(QWidget):
     def _begin(
         self, layer: Layer | None, region: Region, *, make_labels: bool, model: Model | None = None
     ) -> None:
+        take_typed(self)
+
         def begin() -> None:
             together = self.channels.together(layer)
             source = source_of(self._viewer, layer, region, together=together)

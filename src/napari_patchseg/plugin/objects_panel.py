@@ -8,7 +8,6 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QDoubleSpinBox,
     QGridLayout,
     QHBoxLayout,
     QLabel,
@@ -19,6 +18,8 @@ from qtpy.QtWidgets import (
 from superqt import QLabeledDoubleSlider
 
 from napari_patchseg.method.settings import Settings
+
+from .editors import NumberBox, understand_numbers
 
 _POLARITIES = (
     ("auto", "auto"),
@@ -62,6 +63,7 @@ class ObjectsPanel(QWidget):
         self.threshold.setSingleStep(0.01)  # type: ignore[arg-type] # a slider of floats
         self.threshold.setDecimals(2)
         self.threshold.setValue(0.5)
+        understand_numbers(self.threshold)
         self.threshold.setToolTip(
             "Confidence from which a pixel is nucleus; every nucleus must have a surer core."
         )
@@ -225,8 +227,8 @@ class ObjectsPanel(QWidget):
         self.changed.emit()
 
 
-def _spin(low: float, high: float, unit: str, tooltip: str) -> QDoubleSpinBox:
-    box = QDoubleSpinBox()
+def _spin(low: float, high: float, unit: str, tooltip: str) -> NumberBox:
+    box = NumberBox()
     box.setRange(low, high)
     box.setSuffix(f" {unit}")
     box.setToolTip(tooltip)

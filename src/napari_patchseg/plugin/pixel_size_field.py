@@ -5,16 +5,17 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QLocale, Signal
-from qtpy.QtWidgets import QDoubleSpinBox, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QWidget
 
+from .editors import NumberBox
 from .layer_source import known_pixel_size, unwrap
 
 if TYPE_CHECKING:
     from napari.layers import Image
 
 
-class PixelSizeField(QDoubleSpinBox):
+class PixelSizeField(NumberBox):
     """Shows one image's pixel size; what the user enters belongs to that image alone.
 
     Parameters
@@ -30,8 +31,6 @@ class PixelSizeField(QDoubleSpinBox):
         super().__init__(parent)
         self._entered: weakref.WeakKeyDictionary[Image, float] = weakref.WeakKeyDictionary()
         self._layer: weakref.ref[Image] | None = None
-        self.setLocale(QLocale.c())
-        self.setKeyboardTracking(False)
         self.setRange(0, 10)
         self.setDecimals(4)
         self.setSingleStep(0.05)

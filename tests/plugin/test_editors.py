@@ -1,0 +1,158 @@
+"""Fields of numbers, typed into with real keys in several locales."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from qtpy.QtCore import QLocale, Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QLineEdit, QWidget
+
+from napari_patchseg.plugin.editors import NumberBox, number_in
+
+LOCALES = ["en_GB", "de_DE", "fr_FR", "ar_EG"]
+
+
+@pytest.fixture(params=LOCALES)
+def locale(request: pytest.FixtureRequest) -> Iterator[str]:
+    before = QLocale()
+    QLocale.setDefault(QLocale(request.param))
+    yield request.param
+    QLocale.setDefault(before)
+
+
+@pytest.fixture
+def many(locale: str, panel: Any) -> Any:
+    """The panel, made in a locale."""
+    return panel
+
+
+def line_of(field: QWidget) -> QLineEdit:
+    line = field.findChild(QLineEdit)
+    assert line is not None
+    return line
+
+
+def enter(field: QWidget, text: str, *, paste: bool = False) -> None:
+    """Replace what a field holds by keys or from the clipboard, and press Enter."""
+    line = line_of(field)
+    line.setFocus()
+    line.selectAll()
+    QTest.keyClick(line, Qt.Key.Key_Delete)
+    if paste:
+        clipboard = QApplication.clipboard()
+        assert clipboard is not None
+        clipboard.setText(text)
+        line.paste()
+    elif text.isascii():
+        QTest.keyClicks(line, text)
+    else:  # QTest knows no keys of other scripts
+        line.insert(text)
+    QTest.keyClick(line, Qt.Key.Key_Return)
+
+
+def test_both_signs_are_the_decimal_sign_in_every_field(many: Any, viewer: Any, image: Any) -> None:
+    viewer.add_image(image, rgb=True)  # some fields are an image's
+    fields = list(many.findChildren(QAbstractSpinBox))
+    assert len(fields) > 10
+    for field in fields:
+        assert isinstance(field, NumberBox), field.objectName()
+        low = field.minimum() + 10.0 ** -field.decimals()
+        wanted = round(min(low + (field.maximum() - low) / 7, 123.4), field.decimals())
+        for sign in ".,":
+            for paste in (False, True):
+                field.setValue(field.maximum())
+                enter(field, f"{wanted:.6f}".replace(".", sign), paste=paste)
+                assert field.value() == pytest.approx(wanted, abs=1e-9), field.accessibleName()
+                shown = line_of(field).text()
+                assert "," not in shown
+                assert shown.isascii() or "µ" in shown or "²" in shown
+
+
+def test_both_signs_in_the_sliders_field(many: Any) -> None:
+    slider = many.objects.threshold
+    for text in ("0.3", "0,3", ",3", " 0,30 "):
+        for paste in (False, True):
+            slider.setValue(0.8)
+            enter(slider, text, paste=paste)
+            assert slider.value() == pytest.approx(0.3)
+            assert line_of(slider).text() == "0.30"
+    for text in ("", "0,3,4", "x", "1 000"):
+        enter(slider, text, paste=True)
+        assert slider.value() == pytest.approx(0.3), text
+    enter(slider, "3")
+    assert slider.value() == pytest.approx(0.99)
+
+
+def test_what_is_no_number_leaves_the_value_before(many: Any) -> None:
+    many.diameter.setValue(21)
+    groups = ("1.234,5", "1,234.5", "1 234,5", "1\u202f234,5", "1\u00a0234", "1'234", "1_234")
+    for text in (*groups, "x", "1e", "nan"):
+        for paste in (False, True):
+            enter(many.diameter, text, paste=paste)
+            assert many.diameter.value() == 21, text
+            assert line_of(many.diameter).text() == "21.0"
+
+
+def test_numbers_of_other_scripts_units_and_words(many: Any) -> None:
+    for text, wanted in (
+        ("\u0661\u0662\u066b\u0665", 12.5),
+        ("\u200f12,5\u200f", 12.5),
+        ("\u00a012.5\u202f", 12.5),
+        ("1.25e1", 12.5),
+        ("12345", 1000),
+        ("\u22123", 0),
+        ("auto", 0),
+        ("", 0),
+    ):
+        many.diameter.setValue(21)
+        enter(many.diameter, text)
+        assert many.diameter.value() == wanted, text
+    for text in ("45", "45px²", "45 px²", "44,9"):
+        enter(many.objects.min_area, text)
+        assert many.objects.min_area.value() == 45
+    enter(many.objects.min_area, "auto")
+    assert many.settings().min_area is None
+
+
+def test_a_whole_number_is_rounded_not_multiplied(many: Any) -> None:
+    steps = many.form._editors["max_steps"]
+    for text, wanted in (("12.4", 12), ("12,6", 13), ("1.000", 1), ("2000", 2000)):
+        enter(steps.widget, text)
+        assert steps.value() == wanted
+        assert isinstance(steps.value(), int)
+        assert line_of(steps.widget).text() == str(wanted)
+
+
+def test_nothing_changes_before_the_number_is_complete(many: Any) -> None:
+    seen: list[float] = []
+    many.diameter.setValue(21)
+    many.diameter.valueChanged.connect(seen.append)
+    line = line_of(many.diameter)
+    line.setFocus()
+    line.selectAll()
+    QTest.keyClicks(line, "12,5")
+    assert seen == []
+    QTest.keyClick(line, Qt.Key.Key_Return)
+    assert seen == [12.5]
+
+
+def test_a_run_started_by_key_takes_the_number_still_being_typed(
+    many: Any, viewer: Any, image: Any, wait: Any
+) -> None:
+    viewer.add_image(image, rgb=True)
+    line = line_of(many.diameter)
+    line.setFocus()
+    line.selectAll()
+    QTest.keyClicks(line, "12,5")
+    many.train()
+    assert many.session.record.settings.nucleus_diameter == 12.5
+    many.session.stop()
+    wait(lambda: not many.session.is_busy)
+
+
+def test_words_of_other_programs_are_no_numbers() -> None:
+    for text in ("inf", "Infinity", "1__0", "--1", "0x1f", "1.2.3", ".", "e5"):
+        assert number_in(text) is None, text
