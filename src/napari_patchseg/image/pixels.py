@@ -11,17 +11,18 @@ from numpy.typing import NDArray
 from napari_patchseg.errors import ImageError
 from napari_patchseg.words import counted
 
+from .arrays import Plane, as_array, type_of
 from .ink import ink
+from .layout import MOST_CHANNELS, MOST_UNNAMED_CHANNELS, layout_of
 from .regions import Box as Box
 from .regions import strips
-from .stain import Kind, grey_kind, haematoxylin, is_stained
+from .stain import DARK, LIGHT, Kind, grey_kind, haematoxylin, is_black, is_stained
 
 #: Shortest side that can be segmented: a patch and its surroundings.
 SMALLEST_SIDE = 64
-#: More channels than this are taken for an image stack laid out otherwise.
-MOST_CHANNELS = 32
-#: Percentiles that become 0 and 1 where the values are not 8-bit colours.
-_LOW, _HIGH = 0.1, 99.9
+#: Scaled values are whole numbers of such steps: integers and floats of the same pixels, which are
+#: rounded otherwise, come to the same.
+_LEVELS = 4096
 #: Pixels looked at to learn the value range and the kind of image.
 _STATISTICS_PIXELS = 1_000_000
 #: Strength of `even_tones`, and the least range that it spreads: an even image stays even.
@@ -31,11 +32,13 @@ _TONES, _LEAST_LIGHT = 20.0, 0.02
 class Pixels:
     """An image as the method takes it, converted region by region.
 
-    Values are scaled to [0, 1]: 8-bit colours by 255, everything else from its 0.1 to its 99.9
-    percentile, per channel. Where nuclei are brighter than their surroundings (fluorescence) the
-    image is inverted, since the method needs a bright background. NaN and infinite pixels, and what
-    a marker pen covers on a stained section, are filled with the channel's median and marked as not
-    valid.
+    Values are scaled to [0, 1], by what the image holds and not by its type: colours of a stained
+    section from no light to the light that the glass lets through (the 99.9 percentile of the
+    pixels' brightest colour), everything else from its 0.1 to its 99.9 percentile, per channel.
+    Where nuclei are brighter than their surroundings (fluorescence) the image is inverted, since
+    the method needs a bright background. Pixels that are masked, transparent, NaN or infinite, and
+    what is black or covered by a marker pen on a stained section, are filled with the channel's
+    median and marked as not valid.
 
     Use `Pixels.from_array`.
 
@@ -50,8 +53,7 @@ class Pixels:
     warnings : list of str
         What the user should know, one sentence each.
     valid : ndarray or None
-        (H, W) bool, False where a pixel was NaN or infinite, or covered by ink; None if all are
-        good.
+        (H, W) bool, False where a pixel was left out; None if all are good.
     frame : tuple of int
         (H, W) of the image that a box was taken from; that of the shape without one.
     prior_channel : int
@@ -66,27 +68,32 @@ class Pixels:
     warnings: list[str]
     valid: NDArray[np.bool_] | None
 
-    def __init__(self, channels_last: Any, *, colour: bool, label: str) -> None:
-        self._data = channels_last
-        height, width, channels = channels_last.shape
-        self.shape = (channels, height, width)
+    def __init__(self, plane: Plane, *, colour: bool | None) -> None:
+        height, width, channels = plane.shape
+        self._data, self._opacity = plane, None
+        label = "grey" if plane.is_grey else counted(channels, "channel")
+        if colour and channels == 4:
+            self._data, self._opacity = plane.first(3), plane
+            label = "3 channels (alpha left out)"
         self.frame = (height, width)
         self.warnings = []
         self.valid = self._find_valid()
         grid = self._grid()
         sample = self._valid_of(grid)
-        self._fill, self._low, self._high = self._value_range(sample, colour)
+        self._check_constant(sample)
+        if self._data.shape[2] == 3 and colour is not False:
+            if _are_equal(sample):  # three equal channels carry one
+                label = "grey (three equal channels)"
+                self._data, grid, sample = self._data.first(1), grid[..., :1], sample[:, :1]
+                colour = False
+            elif colour := is_stained(sample.T):
+                label = "RGB" if self._opacity is None else "RGBA (alpha left out)"
+        self.shape = (self._data.shape[2], height, width)
+        self._fill = _percentile(sample, 50)
+        self._low, self._high = _value_range(sample, colour=bool(colour))
         scaled = self._scale(sample[None])[:, 0]
-        grey = colour and channels == 3 and bool(np.ptp(scaled, axis=0).max() < 0.02)
-        if grey:  # three equal channels carry one
-            self._data = channels_last[..., :1]
-            self.shape = (1, height, width)
-            self._fill, self._low, self._high = self._fill[:1], self._low[:1], self._high[:1]
-            scaled = scaled[:1]
-            label = "grey (three equal channels)"
-        if colour and not grey and is_stained(scaled):
-            self.kind = "stained"
-            self.prior_channel = 0
+        if colour:
+            self.kind, self.prior_channel = "stained", 0
             self._leave_ink_out(grid)
         else:
             self.prior_channel, self.kind = grey_kind(scaled)
@@ -114,14 +121,15 @@ class Pixels:
         ----------
         array : array
             (H, W), RGB or RGBA (H, W, 3 | 4), or with a channel axis of at most 32: (H, W, C) or
-            (C, H, W). Unsigned or signed integers, or floats, of any range. Arrays that are read by
-            region (memory maps, dask, zarr) stay unread until then.
+            (C, H, W). Unsigned or signed integers, or floats, of any range, of NumPy or any library
+            whose arrays can be sliced (zarr, h5py, dask, xarray, torch). Arrays that are read by
+            region stay unread until then. Masked pixels are left out.
         rgb : bool, optional
-            Whether the last axis is colour. Without it: (H, W, 3) of any type and (H, W, 4) of 8
-            bits.
+            Whether the last axis (or the channel axis) is colour. Without it: (H, W, 4) of 8 bits,
+            and three channels wherever they are, if they show a stained section.
         channel_axis : int, optional
-            The channels of an image that is not RGB. Without it: the shorter of first and last
-            axis.
+            The channels. Without it: a first or last axis of at most 10, if the other two are
+            longer; see `napari_patchseg.image.layout.layout_of`.
         box : Box, optional
             Only this part of the image.
 
@@ -130,15 +138,22 @@ class Pixels:
         ImageError
             With one sentence, for anything that cannot be segmented.
         """
-        if not hasattr(array, "shape") or not hasattr(array, "dtype"):
-            array = np.asarray(array)
-        _check_type(array)
-        data, colour, label = _channels_last(array, rgb, channel_axis)
-        frame = data.shape[:2]
-        if box is not None:
-            row0, column0, row1, column1 = box
-            data = data[row0:row1, column0:column1]
-        height, width = data.shape[:2]
+        array = as_array(array)
+        names = getattr(array, "dims", None)  # of xarray
+        layout = layout_of(
+            array.shape, type_of(array), rgb=rgb, channel_axis=channel_axis, names=names
+        )
+        if 0 in tuple(array.shape):
+            raise ImageError("The image is empty; choose an image with pixels.")
+        if layout.planes:
+            raise ImageError(_many_planes(tuple(array.shape)))
+        plane = Plane(array, layout, box)
+        channels = plane.shape[2]
+        if channels > MOST_CHANNELS:
+            raise ImageError(
+                f"The image has {channels} channels; choose at most {MOST_CHANNELS} of them."
+            )
+        height, width, _ = plane.shape
         if min(height, width) == 0:
             raise ImageError("The image is empty; choose an image with pixels.")
         if min(height, width) < SMALLEST_SIDE:
@@ -146,8 +161,8 @@ class Pixels:
                 f"The image is {width} x {height} px; "
                 f"both sides must be at least {SMALLEST_SIDE} px."
             )
-        pixels = cls(data, colour=colour, label=label)
-        pixels.frame = frame
+        pixels = cls(plane, colour=layout.colour)
+        pixels.frame = int(array.shape[layout.y]), int(array.shape[layout.x])
         return pixels
 
     def read(self, box: Box, reduction: int = 1) -> NDArray[np.float32]:
@@ -187,7 +202,7 @@ class Pixels:
     def _raw(self, box: Box, reduction: int = 1) -> NDArray[np.float32]:
         row0, column0, row1, column1 = box
         index = np.s_[row0:row1:reduction, column0:column1:reduction]
-        part = np.asarray(self._data[index], dtype=np.float32)
+        part = np.asarray(self._data.read(*index), np.float32)
         if self.valid is None:
             return part
         return np.where(self.valid[index][..., None], part, self._fill)
@@ -196,28 +211,50 @@ class Pixels:
         # Channels first before anything else: numpy is slow along an axis of three values.
         scaled = np.array(np.moveaxis(part, -1, 0), np.float32, order="C")
         scaled -= self._low[:, None, None]
-        scaled /= (self._high - self._low)[:, None, None]
-        return np.clip(scaled, 0, 1, out=scaled)
+        scaled *= _LEVELS / (self._high - self._low)[:, None, None]
+        np.rint(scaled, out=scaled)
+        return np.clip(scaled / np.float32(_LEVELS), 0, 1, out=scaled)
 
-    def _strips(self) -> Iterator[tuple[int, Any]]:
-        for rows in strips(self.shape[1:]):
-            yield rows.start, np.asarray(self._data[rows])
+    def _strips(self, plane: Plane) -> Iterator[tuple[slice, Any]]:
+        for rows in strips(plane.shape[:2]):
+            yield rows, plane.read(rows)
 
     def _find_valid(self) -> NDArray[np.bool_] | None:
-        if self._data.dtype.kind != "f":
+        height, width, _ = self._data.shape
+        looks = self._data.dtype.kind == "f" or self._data.may_be_masked or self._opacity
+        if not looks:
             return None
-        valid = np.empty(self.shape[1:], bool)
-        for row, strip in self._strips():
-            valid[row : row + len(strip)] = np.isfinite(strip).all(-1)
-        bad = int(valid.size - np.count_nonzero(valid))
-        if bad == valid.size:
-            raise ImageError("All pixels are NaN or infinite; choose an image with finite values.")
-        if bad == 0:
+        valid = np.ones((height, width), bool)
+        masked = transparent = infinite = 0
+        for rows, strip in self._strips(self._opacity or self._data):
+            good = valid[rows]
+            if isinstance(strip, np.ma.MaskedArray):
+                good &= ~np.ma.getmaskarray(strip).any(-1)
+                strip = strip.data
+            left = int(np.count_nonzero(good))
+            masked += good.size - left
+            if self._opacity:
+                good &= strip[..., 3] != 0
+                transparent += left - int(np.count_nonzero(good))
+                left = int(np.count_nonzero(good))
+            if strip.dtype.kind == "f":
+                good &= np.isfinite(strip[..., : self._data.shape[2]]).all(-1)
+                infinite += left - int(np.count_nonzero(good))
+        if transparent == valid.size:  # it says nothing: a fourth byte that nobody filled
             return None
-        self.warnings.append(
-            f"{bad} pixel{' is' if bad == 1 else 's are'} NaN or infinite and left out."
-        )
-        return valid
+        for count, what, rather in (
+            (masked, "masked", "an image with pixels that are not"),
+            (infinite, "NaN or infinite", "an image with finite values"),
+            (transparent, "transparent", "an image with pixels that are not"),
+        ):
+            if count == valid.size:
+                raise ImageError(f"All pixels are {what}; choose {rather}.")
+            if count:
+                are = "is" if count == 1 else "are"
+                self.warnings.append(f"{counted(count, 'pixel')} {are} {what} and left out.")
+        if not valid.any():
+            raise ImageError("No pixel has a value that can be used; choose another image.")
+        return None if valid.all() else valid
 
     def _leave_ink_out(self, grid: NDArray[np.float32]) -> None:
         """What ink covers is not valid; pixels there get the median of the rest."""
@@ -241,12 +278,13 @@ class Pixels:
     @property
     def _every(self) -> int:
         """Which rows and columns are looked at to learn what an image is like."""
-        _, height, width = self.shape
+        height, width, _ = self._data.shape
         return max(1, int(np.sqrt(height * width / _STATISTICS_PIXELS)))
 
     def _grid(self) -> NDArray[np.float32]:
         """Evenly spaced pixels, (h, w, C)."""
-        return np.asarray(self._data[:: self._every, :: self._every], np.float32)
+        every = slice(None, None, self._every)
+        return np.asarray(self._data.read(every, every), np.float32)
 
     def _valid_of(self, grid: NDArray[np.float32]) -> NDArray[np.float32]:
         """The valid pixels among them, (n, C)."""
@@ -259,40 +297,64 @@ class Pixels:
     def _first_valid(self) -> NDArray[np.float32]:
         assert self.valid is not None
         found: list[NDArray[np.float32]] = []
-        for row, strip in self._strips():
-            found.append(strip[self.valid[row : row + len(strip)]].astype(np.float32))
+        for rows, strip in self._strips(self._data):
+            found.append(np.asarray(strip, np.float32)[self.valid[rows]])
             if sum(map(len, found)) >= _STATISTICS_PIXELS:
                 break
         return np.concatenate(found)[:_STATISTICS_PIXELS]
 
-    def _value_range(
-        self, sample: NDArray[np.float32], colour: bool
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        if np.all(np.ptp(sample, axis=0) == 0) and self._is_constant(sample[0]):
-            raise ImageError(
-                "All pixels have the same value; choose an image that shows something."
-            )
-        fill = np.median(sample, axis=0).astype(np.float32)
-        ones = np.ones_like(fill)
-        if colour and self._data.dtype == np.uint8:
-            return fill, 0 * ones, 255 * ones
-        low, high = np.percentile(sample, [_LOW, _HIGH], axis=0)
-        if colour:  # one range for all channels keeps the colour
-            low, high = low.min() * ones, high.max() * ones
-        flat = high <= low
-        if flat.any():  # too few pixels differ for percentiles to see them
-            low = np.where(flat, sample.min(0), low)
-            high = np.where(flat, np.maximum(sample.max(0), low + 1e-6), high)
-        return fill, low.astype(np.float32), high.astype(np.float32)
-
-    def _is_constant(self, value: NDArray[np.float32]) -> bool:
-        for row, strip in self._strips():
-            differs = (strip.astype(np.float32) != value).any(-1)
+    def _check_constant(self, sample: NDArray[np.float32]) -> None:
+        if np.any(np.ptp(sample, axis=0)):
+            return
+        for rows, strip in self._strips(self._data):
+            differs = (np.asarray(strip, np.float32) != sample[0]).any(-1)
             if self.valid is not None:
-                differs &= self.valid[row : row + len(strip)]
+                differs &= self.valid[rows]
             if differs.any():
-                return False
-        return True
+                return
+        raise ImageError("All pixels have the same value; choose an image that shows something.")
+
+
+def _many_planes(shape: tuple[int, ...]) -> str:
+    if len(shape) > 3:
+        return (
+            f"The array has {len(shape)} dimensions; "
+            "give one plane: (height, width), with or without a channel axis."
+        )
+    return (
+        f"The array of shape {shape} has no channel axis of at most {MOST_UNNAMED_CHANNELS} beside "
+        "two longer ones; give one plane of it, or say channel_axis."
+    )
+
+
+def _are_equal(sample: NDArray[np.float32]) -> bool:
+    """Whether the channels of (n, C) differ by no more than noise, as a grey picture's."""
+    span = float(sample.max() - min(0, sample.min()))
+    return bool(np.ptp(sample, axis=1).max() < 0.05 * span)
+
+
+def _percentile(sample: NDArray[np.float32], percent: float) -> NDArray[np.float32]:
+    """Of each channel of (n, C); a value that occurs, so that a type's rounding plays no part."""
+    return np.percentile(sample, percent, axis=0, method="nearest").astype(np.float32)
+
+
+def _value_range(
+    sample: NDArray[np.float32], *, colour: bool
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What becomes 0 and 1: of colours no light and the light, of others their percentiles."""
+    ones = np.ones(sample.shape[1], np.float32)
+    low, high = _percentile(sample, DARK), _percentile(sample, LIGHT)
+    if colour:
+        brightest = sample.max(1)
+        low = min(np.float32(0), low.min()) * ones
+        black = is_black((brightest - low[0]) / (high.max() - low[0]))
+        lit = brightest if black is None else brightest[~black]
+        return low, _percentile(lit[:, None], LIGHT) * ones
+    flat = high <= low
+    if flat.any():  # too few pixels differ for percentiles to see them
+        low = np.where(flat, sample.min(0), low)
+        high = np.where(flat, np.maximum(sample.max(0), low + 1e-6), high)
+    return low.astype(np.float32), high.astype(np.float32)
 
 
 def even_tones(light: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
@@ -332,48 +394,3 @@ class RGBPixels:
         if self._pixels.kind == "bright on dark":
             one = 1 - even_tones(1 - one, *self._pixels.light_range)
         return np.repeat(one[None], 3, axis=0)
-
-
-def _check_type(array: Any) -> None:
-    kind = np.dtype(array.dtype).kind
-    if kind == "b":
-        raise ImageError(
-            "The image holds true and false only; choose the image itself, not a mask of it."
-        )
-    if kind not in "uif":
-        raise ImageError(
-            f"Pixels of type {array.dtype} cannot be segmented; convert them to numbers."
-        )
-    if 0 in array.shape:
-        raise ImageError("The image is empty; choose an image with pixels.")
-
-
-def _channels_last(array: Any, rgb: bool | None, channel_axis: int | None) -> tuple[Any, bool, str]:
-    """The array as (H, W, C), whether C is colour, and how that reads."""
-    shape = tuple(array.shape)
-    if len(shape) == 2:
-        return array[..., None], False, "grey"
-    if len(shape) != 3:
-        raise ImageError(
-            f"The array has {len(shape)} dimension{'s' if len(shape) != 1 else ''}; "
-            "give one plane: (height, width), with or without a channel axis."
-        )
-    if rgb is None and channel_axis is None:
-        eight_bits = np.dtype(array.dtype) == np.uint8
-        rgb = shape[2] == 3 or (shape[2] == 4 and eight_bits)
-    if rgb:
-        if shape[2] not in (3, 4):
-            raise ImageError(f"RGB needs 3 or 4 values a pixel, not {shape[2]}; say rgb=False.")
-        return array[..., :3], True, "RGB" if shape[2] == 3 else "RGBA (alpha left out)"
-    if channel_axis is None:
-        channel_axis = 0 if shape[0] <= shape[2] else 2
-    if not -3 <= channel_axis < 3:
-        raise ImageError(f"There is no axis {channel_axis}; channel_axis must be 0, 1 or 2.")
-    channels = shape[channel_axis]
-    if channels > MOST_CHANNELS:
-        raise ImageError(
-            f"The array of shape {shape} has no channel axis of at most {MOST_CHANNELS}; "
-            "give one plane of it, or say channel_axis."
-        )
-    order = [axis for axis in range(3) if axis != channel_axis % 3] + [channel_axis % 3]
-    return array.transpose(order), False, counted(channels, "channel")
