@@ -1,6 +1,11 @@
 """What the user of a window waits for: first map, labels, redrawn labels, a window that answers.
 
-    python benchmarks/speed_window.py [--images DIR] [--json results.json]
+    python benchmarks/speed_window.py [--images DIR] [--json results.json] [--parts beside,...]
+
+"beside" runs the window beside the command line on the same images: default settings, fresh
+processes in turn, torch imported before the clock starts in both. The window's clock runs from the
+right-click command to the labels and the end of the run, the command line's from `cli.main` to its
+end, reading and writing files included.
 
 Everything happens in fresh processes with a real window, each in a configuration of its own, as on
 a machine's first run; under Xvfb where `xvfb-run` is there. Lateness is that of a 10 ms timer of
@@ -29,6 +34,10 @@ ROUNDS = 3
 #: Seconds that a state of the window is watched.
 WATCHED = 8.0
 THRESHOLDS = (0.4, 0.6, 0.45, 0.55)
+PARTS = ("beside", "command", "lateness", "threshold")
+#: Runs of window, window without live layers and command line, in turn, whose ratios are taken.
+TURNS = 3
+BESIDE = ("window", "quiet window", "line")
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -37,28 +46,89 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     images: list[Path | None] = [None]
     if folder is not None:
         images += sorted(path for path in Path(folder).iterdir() if path.is_file())[:2]
-    figures: dict[str, Any] = {"command": []}
-    for image in images:
-        rounds = [_child("command", image) for _ in range(ROUNDS if image is None else 1)]
-        figures["command"].append(_middle(rounds))
-    figures["lateness"] = _child("lateness")
-    figures["threshold"] = {side: _child("threshold", side=side) for side in (1000, 4000)}
+    parts = (getattr(options, "parts", None) or ",".join(PARTS)).split(",")
+    figures: dict[str, Any] = {}
+    if "beside" in parts:
+        figures["beside"] = _beside(images)
+    if "command" in parts:
+        figures["command"] = []
+        for image in images:
+            rounds = [_child("command", image) for _ in range(ROUNDS if image is None else 1)]
+            figures["command"].append(_middle(rounds))
+    if "lateness" in parts:
+        figures["lateness"] = _child("lateness")
+    if "threshold" in parts:
+        figures["threshold"] = {side: _child("threshold", side=side) for side in (1000, 4000)}
     return figures
+
+
+def _beside(images: list[Path | None]) -> list[dict[str, Any]]:
+    """Window and command line in turn, with one machine choice for all."""
+    rows = []
+    with tempfile.TemporaryDirectory() as home:
+        _child("line", home=home)  # chooses what is best for the machine, which all then share
+        for image in images:
+            turns = [
+                {what: _child(what, image, home=home) for what in BESIDE} for _ in range(TURNS)
+            ]
+            rows.append({"image": "synthetic" if image is None else image.stem, "turns": turns})
+    return rows
 
 
 def report(figures: dict[str, Any]) -> str:
     """Markdown."""
+    makers = {
+        "beside": _report_beside,
+        "command": _report_command,
+        "lateness": _report_lateness,
+        "threshold": _report_threshold,
+    }
+    return "\n\n".join(
+        "\n".join(make(figures[part])) for part, make in makers.items() if part in figures
+    )
+
+
+def _report_beside(rows: list[dict[str, Any]]) -> list[str]:
+    lines = ["### The window beside the command line, medians", ""]
+    columns = ["image", "command line, s", "window / command line: s", "CPU s"]
+    columns += ["without live layers: s", "CPU s", "steps", "main thread, CPU s: live, not live"]
+    lines += [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+
+    def ratio(turns: list[dict[str, Any]], what: str, key: str) -> str:
+        each = sorted(turn[what][key] / turn["line"][key] for turn in turns)
+        return f"{statistics.median(each):.2f} ({each[0]:.2f} to {each[-1]:.2f})"
+
+    for row in rows:
+        turns = row["turns"]
+        middle = {
+            (what, key): statistics.median(turn[what][key] for turn in turns)
+            for what in BESIDE
+            for key in ("seconds", "main", "steps")
+        }
+        cells = [row["image"], f"{middle['line', 'seconds']:.2f}"]
+        for what in ("window", "quiet window"):
+            cells += [ratio(turns, what, key) for key in ("seconds", "cpu")]
+        cells.append(", ".join(f"{middle[what, 'steps']:.0f}" for what in BESIDE))
+        cells.append(f"{middle['window', 'main']:.2f}, {middle['quiet window', 'main']:.2f}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _report_command(rows: list[dict[str, Any]]) -> list[str]:
     lines = ["### From the command to the first map and to labels, seconds", ""]
-    phases = list(figures["command"][0]["phases"])
+    phases = list(rows[0]["phases"])
     columns = ["image", "process start to command", "panel", "first map", "labels", *phases]
     lines += [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    for row in figures["command"]:
+    for row in rows:
         cells = [row["image"]]
         cells += [f"{row[k]:.2f}" for k in ("before", "panel", "first_map", "labels")]
         cells += [f"{row['phases'].get(phase, 0):.2f}" for phase in phases]
         lines.append(f"| {' | '.join(cells)} |")
-    late = figures["lateness"]
-    lines += ["", "### Lateness of a 10 ms timer, milliseconds", ""]
+    return lines
+
+
+def _report_lateness(late: dict[str, Any]) -> list[str]:
+    lines = ["### Lateness of a 10 ms timer, milliseconds", ""]
     lines += [
         "| state | median | 99th percentile | worst | maps a second |",
         "|---|---|---|---|---|",
@@ -70,15 +140,19 @@ def report(figures: dict[str, Any]) -> str:
         )
     beyond = late["training and streaming"]["p99"] - late["repainting"]["p99"]
     lines += ["", f"99th percentile beyond that of the repainting window: {beyond:.1f} ms."]
-    lines += ["", "### From moving the threshold, milliseconds", ""]
+    return lines
+
+
+def _report_threshold(rows: dict[Any, Any]) -> list[str]:
+    lines = ["### From moving the threshold, milliseconds", ""]
     lines += ["| side | outline (first) | labels (first) |", "|---|---|---|"]
-    for side, moves in figures["threshold"].items():
+    for side, moves in rows.items():
         cells = [
             f"{statistics.median(row[key] for row in moves):.0f} ({moves[0][key]:.0f})"
             for key in ("outline", "labels")
         ]
         lines.append(f"| {side} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return lines
 
 
 def _middle(rounds: list[dict[str, Any]]) -> dict[str, Any]:
@@ -88,7 +162,9 @@ def _middle(rounds: list[dict[str, Any]]) -> dict[str, Any]:
     return {**middle, "all_first_maps": [row["first_map"] for row in rounds]}
 
 
-def _child(what: str, image: Path | None = None, side: int = 1000) -> Any:
+def _child(
+    what: str, image: Path | None = None, side: int = 1000, *, home: str | None = None
+) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.json"
         command = [sys.executable, str(Path(__file__).resolve())]
@@ -97,7 +173,11 @@ def _child(what: str, image: Path | None = None, side: int = 1000) -> Any:
             command += ["--image", str(image.resolve())]
         if shutil.which("xvfb-run"):
             command = ["xvfb-run", "-a", "-s", "-screen 0 1600x1000x24", *command]
-        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "XDG_CONFIG_HOME": folder}
+        environment = {
+            "OMP_WAIT_POLICY": "PASSIVE",
+            **os.environ,
+            "XDG_CONFIG_HOME": home or folder,
+        }
         # What is installed is not compiled anew at every start.
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         subprocess.run(command, check=True, env=environment, stdout=sys.stderr)
@@ -120,9 +200,7 @@ class _Window:
 
             array, self.name = read_image(Path(options.image)).array, Path(options.image).stem
         else:
-            from napari_patchseg import synthetic_field
-
-            array, self.name = synthetic_field((1000, 1000))[0], "synthetic"
+            array, self.name = _synthetic(), "synthetic"
             times = options.side // 1000
             array = np.tile(array, (times, times, 1))
         self.viewer = napari.Viewer()
@@ -151,8 +229,86 @@ class _Window:
         self.until(lambda: not preload().is_alive())
         return panel
 
-    def shows(self, what: str) -> bool:
-        return f"{self.name} {what}" in self.viewer.layers
+    def layer_of(self, role: str) -> Any:
+        """The layer of ours that shows this; None if there is none yet."""
+        for layer in self.viewer.layers:
+            if layer.metadata.get("napari_patchseg", {}).get("role") == role:
+                return layer
+        return None
+
+    def shows(self, role: str) -> bool:
+        return self.layer_of(role) is not None
+
+
+def _synthetic() -> Any:
+    from napari_patchseg import synthetic_field
+
+    return synthetic_field((1000, 1000))[0]
+
+
+class _Clock:
+    """Seconds, and those of all cores and of the main thread, since it was made."""
+
+    def __init__(self) -> None:
+        self._began = self._now()
+
+    @staticmethod
+    def _now() -> tuple[float, float, float]:
+        return time.perf_counter(), time.process_time(), time.thread_time()
+
+    def read(self) -> dict[str, float]:
+        seconds, cpu, main = (
+            now - began for now, began in zip(self._now(), self._began, strict=True)
+        )
+        return {"seconds": seconds, "cpu": cpu, "main": main}
+
+
+def _whole_run(window: _Window, *, live: bool) -> dict[str, Any]:
+    """From the right-click to the labels and the end of the run; torch is there before."""
+    from napari._app_model import get_app_model  # noqa: TID251 - the menu's own way
+
+    panel = window.panel()
+    panel.run.stream_box.setChecked(live)
+    window.viewer.layers.selection.active = window.layer
+    window.wait(0.5)
+    clock = _Clock()
+    get_app_model().commands.execute_command("napari-patchseg.segment").result()
+    window.until(lambda: window.shows("nuclei") and not panel.session.is_busy)
+    figures = clock.read()
+    labels = window.layer_of("nuclei")
+    report = labels.metadata["napari_patchseg"]
+    return {
+        **figures,
+        "steps": report["steps"],
+        "phases": report["seconds"],
+        "count": int(labels.data.max()),
+    }
+
+
+def _line(options: argparse.Namespace) -> dict[str, Any]:
+    """The same by the command line, in a process that has imported what it needs."""
+    import tifffile
+
+    from napari_patchseg.cli import main as command
+    from napari_patchseg.plugin.preload import import_pipeline
+
+    import_pipeline()
+    folder = options.json.parent
+    path = options.image or folder / "synthetic.tif"
+    if not options.image:
+        tifffile.imwrite(path, _synthetic(), photometric="rgb")
+    out, report = folder / "labels.ome.tif", folder / "report.json"
+    clock = _Clock()
+    code = command(["segment", str(path), "-o", str(out), "--report", str(report)])
+    figures = clock.read()
+    assert not code
+    told = json.loads(report.read_text())
+    return {
+        **figures,
+        "steps": told["steps"],
+        "phases": told["seconds"],
+        "count": told["objects"]["count"],
+    }
 
 
 def _command(window: _Window) -> dict[str, Any]:
@@ -165,10 +321,10 @@ def _command(window: _Window) -> dict[str, Any]:
     panel = time.perf_counter() - start
     window.until(lambda: window.shows("confidence"))
     first = time.perf_counter() - start
-    step = window.viewer.layers[f"{window.name} confidence"].metadata["napari_patchseg"]["step"]
+    step = window.layer_of("confidence").metadata["napari_patchseg"]["step"]
     window.until(lambda: window.shows("nuclei"))
     labels = time.perf_counter() - start
-    seconds = window.viewer.layers[f"{window.name} nuclei"].metadata["napari_patchseg"]["seconds"]
+    seconds = window.layer_of("nuclei").metadata["napari_patchseg"]["seconds"]
     return {
         "image": window.name,
         "before": start - BEGAN,
@@ -253,17 +409,17 @@ def _threshold(window: _Window) -> list[dict[str, float]]:
     """A slider of the panel, from the move to the outline and to the labels."""
     from napari_patchseg import Settings
 
-    panel, layers = window.panel(), window.viewer.layers
+    panel = window.panel()
     panel.show_settings(Settings.create(max_steps=1))
     panel.segment(window.layer)
     window.until(lambda: window.shows("nuclei") and not panel.session.is_busy)
     window.wait(0.5)
-    labels = layers[f"{window.name} nuclei"]
+    labels = window.layer_of("nuclei")
     rows = []
     for threshold in THRESHOLDS[: 4 if max(labels.data.shape) <= 1000 else 2]:
         start = time.perf_counter()
         panel.objects.threshold.setValue(threshold)
-        window.until(lambda: window.shows("outline") and layers[f"{window.name} outline"].visible)
+        window.until(lambda: window.shows("outline") and window.layer_of("outline").visible)
         outline = time.perf_counter() - start
         objects = labels.metadata["napari_patchseg"]["objects"]
         assert objects["threshold"] != threshold
@@ -282,12 +438,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=Path, help="a folder; the first two are used")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--child", choices=("command", "lateness", "threshold"), help="internal")
+    parser.add_argument("--parts", default=",".join(PARTS), help=f"of {','.join(PARTS)}")
+    parser.add_argument("--child", help="internal")
     parser.add_argument("--image", help="internal")
     parser.add_argument("--side", type=int, default=1000, help="internal")
     options = parser.parse_args()
+    if options.child == "line":
+        options.json.write_text(json.dumps(_line(options)))
+        return
     if options.child:
-        child = {"command": _command, "lateness": _lateness, "threshold": _threshold}
+        child = {
+            "window": lambda window: _whole_run(window, live=True),
+            "quiet window": lambda window: _whole_run(window, live=False),
+            "command": _command,
+            "lateness": _lateness,
+            "threshold": _threshold,
+        }
         options.json.write_text(json.dumps(child[options.child](_Window(options))))
         os._exit(0)  # the window is not what is measured
     figures = measure(options)

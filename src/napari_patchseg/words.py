@@ -2,7 +2,39 @@
 
 from __future__ import annotations
 
+import math
+
 
 def counted(count: int, one: str, many: str | None = None) -> str:
     """A number and its noun; `many` where the plural is not `one` with an s."""
     return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def layer_name(kind: str, image: str) -> str:
+    """Name of a layer or a series made from an image.
+
+    The kind comes first: napari cuts long names in the middle, and images' names are long.
+    """
+    return f"{kind} · {image}"
+
+
+def in_words(seconds: float) -> str:
+    """A rough time such as "40 s", "3 min" or "2 h"."""
+    if seconds < 90:
+        return f"{max(1, math.ceil(seconds))} s"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min"
+    return f"{round(seconds / 3600)} h"
+
+
+def time_left(seconds: float, *, may_end_sooner: bool) -> str:
+    """How long training will take yet, as a `Snapshot` knows it.
+
+    Parameters
+    ----------
+    seconds : float
+        Its `remaining`.
+    may_end_sooner : bool
+        Its own.
+    """
+    return f"{'at most' if may_end_sooner else 'about'} {in_words(seconds)} left"

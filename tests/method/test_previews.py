@@ -37,10 +37,18 @@ def test_a_tall_image_is_reduced_in_strips_that_meet():
 
 
 @pytest.mark.parametrize(
-    ("step", "cost"), [(0.3, 0.07), (0.02, 0.001), (0.02, 0.07), (0.6, 0.5), (0.01, 0)]
+    ("step", "cost", "drawing"),
+    [
+        (0.3, 0.07, 0),
+        (0.02, 0.001, 0),
+        (0.02, 0.07, 0),
+        (0.6, 0.5, 0),
+        (0.01, 0, 0),
+        (0.1, 0.05, 0.25),
+    ],
 )
-def test_previews_keep_to_their_share_and_rate(disks, quick, monkeypatch, step, cost):
-    """By a clock that steps and previews move."""
+def test_previews_keep_to_their_share_and_rate(disks, quick, monkeypatch, step, cost, drawing):
+    """By a clock that steps, previews and whoever draws them move."""
     now = 100.0
     monkeypatch.setattr(previews, "time", SimpleNamespace(perf_counter=lambda: now))
 
@@ -53,8 +61,12 @@ def test_previews_keep_to_their_share_and_rate(disks, quick, monkeypatch, step, 
     made = 0
     while now < 130:
         now += step
-        made += maps.make(1) is not None
+        if maps.make(1) is not None:
+            made += 1
+            now += drawing
+            maps.took(drawing)
     elapsed = now - 100
+    cost += drawing
     assert made <= elapsed / PREVIEW_INTERVAL + 1
     assert made * cost <= PREVIEW_SHARE * (elapsed + PREVIEW_CREDIT) + cost
     rarest = max(PREVIEW_INTERVAL + cost, cost / PREVIEW_SHARE)  # and a step to wait for

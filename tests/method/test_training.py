@@ -1,4 +1,5 @@
 import math
+import time
 
 import numpy as np
 import pytest
@@ -24,6 +25,20 @@ def test_every_step_tells_where_it_is(disks, quick):
     assert isinstance(shots[-1].model, Model)
     assert shots[-1].message == "reached the limit of 6 steps"
     assert shots[-1].remaining == 0
+
+
+def test_the_time_left_is_told_when_it_is_known(disks, quick):
+    """A first step that warms up for long says nothing about the others, nor does a pause."""
+    shots = []
+    for shot in train(disks, quick.replace(max_steps=8)):
+        shots.append(shot)
+        if shot.step == 6:
+            time.sleep(2)
+    assert [shot.remaining is None for shot in shots] == [True] * 4 + [False] * 4
+    assert shots[-2].remaining < 1
+    assert not shots[0].may_end_sooner
+    sooner = next(iter(train(disks, quick.replace(stop_at_convergence=True))))
+    assert sooner.may_end_sooner
 
 
 def test_training_changes_the_weights_and_the_same_seed_gives_the_same(disks, quick):

@@ -554,7 +554,7 @@ def test_whoever_stops_does_not_wait_for_the_window(monkeypatch: pytest.MonkeyPa
 
 def test_a_map_does_not_wait_for_the_letter_box_s_next_turn() -> None:
     box, told = Mailbox(), []
-    box.arrived.connect(lambda: told.append(box.has_map))
+    box.arrived.connect(lambda: told.append(box.is_urgent))
     box.post(point=(1, 0.0, 0.0, 0.0))
     box.post(point=(2, 0.0, 0.0, 0.0))
     box.post(shown=SimpleNamespace(step=2))

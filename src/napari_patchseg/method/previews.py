@@ -20,7 +20,8 @@ from .settings import Settings
 from .snapshot import Cancelled, ConfidenceMap, Control, NucleusClass
 from .source import Box, PixelSource
 
-#: Shortest time in seconds between two previews, and the share of the run's time they may take.
+#: Shortest time in seconds between two previews, and the share of the run's time that making and
+#: showing them may take.
 PREVIEW_INTERVAL = 0.2
 PREVIEW_SHARE = 0.2
 #: Seconds of that time which may be saved up while steps or a pause kept a preview from its turn.
@@ -93,6 +94,10 @@ class Previews:
         # From when it was due, not from when it was made: steps are long beside the wait.
         self._due = max(self._due, start - PREVIEW_CREDIT) + (end - start) / PREVIEW_SHARE
         return made
+
+    def took(self, seconds: float) -> None:
+        """Count what a host took to show a preview: with software OpenGL more than the making."""
+        self._due += seconds / PREVIEW_SHARE
 
     def _map(self, step: int, box: Box, *, views: int | None) -> ConfidenceMap:
         run = self.run

@@ -128,7 +128,10 @@ class Snapshot:
     elapsed : float
         Seconds since the start, pauses included.
     remaining : float or None
-        Estimated seconds to the end; an upper bound, since convergence may come earlier.
+        Estimated seconds to the step limit; None while too few steps have been timed.
+        `words.time_left` says it.
+    may_end_sooner : bool
+        Whether training stops at convergence, so that `remaining` is an upper bound.
     patches : SampledPatches or None
         The step's windows; None on a first one of step 0, and on a last one that adds no step,
         since the one under way was given up.
@@ -151,6 +154,7 @@ class Snapshot:
     message: str
     elapsed: float
     remaining: float | None = None
+    may_end_sooner: bool = True
     patches: SampledPatches | None = None
     confidence: ConfidenceMap | None = None
     model: Model | None = None

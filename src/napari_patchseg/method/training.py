@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -33,6 +34,8 @@ from .trainer import Trainer
 
 #: Steps between two copies of the weights, to which a collapsed run returns.
 CHECKPOINT_STEPS = 10
+#: Steps after which the time left is told, from the median of all but the first, which warms up.
+TIMED_STEPS = 5
 #: Collapses after which training gives up and keeps the last good weights.
 MAX_RECOVERIES = 4
 
@@ -99,13 +102,17 @@ def train(
     recoveries: list[str] = []
     settled = 0  # the step at which the network last started anew
     began = time.perf_counter()
+    durations: list[float] = []
     nucleus: NucleusClass | None = None
     last: Snapshot | None = None
     if start is not None and first_map and (first := previews.first()) is not None:
         nucleus = first.nucleus
+        handed = time.perf_counter()
         yield Snapshot.of_start(first, settings.max_steps)
+        previews.took(time.perf_counter() - handed)
 
     for step in range(1, settings.max_steps + 1):
+        step_began = time.perf_counter()
         # A given-up step of a random start has moved the batch statistics.
         before = weights_of(trainer.network) if start is None else None
         try:
@@ -145,7 +152,8 @@ def train(
             except Cancelled:
                 ended = state = "stopped"
         nucleus = preview.nucleus if preview is not None else nucleus
-        elapsed = time.perf_counter() - began
+        now = time.perf_counter()
+        durations.append(now - step_began)
         last = Snapshot(
             step=step,
             max_steps=settings.max_steps,
@@ -154,8 +162,9 @@ def train(
             negative_separation=result.negative_separation,
             state=state,
             message=_message(state, step, kept, settings, recoveries),
-            elapsed=elapsed,
-            remaining=0.0 if ended else elapsed / step * (settings.max_steps - step),
+            elapsed=now - began,
+            remaining=0.0 if ended else _remaining(durations, settings.max_steps),
+            may_end_sooner=settings.stop_at_convergence,
             patches=patches,
             confidence=preview,
             model=None
@@ -171,9 +180,19 @@ def train(
             stop_reason=ended,
             recoveries=tuple(recoveries),
         )
+        handed = time.perf_counter()
         yield last
         if ended is not None:
             return
+        if preview is not None:
+            previews.took(time.perf_counter() - handed)
+
+
+def _remaining(durations: Sequence[float], max_steps: int) -> float | None:
+    """Seconds to the step limit; a pause or a preview now and then does not move the median."""
+    if len(durations) < TIMED_STEPS:
+        return None
+    return statistics.median(durations[1:]) * (max_steps - len(durations))
 
 
 def _stopped_within(last: Snapshot, model: Model) -> Snapshot:

@@ -49,8 +49,8 @@ class Mailbox(QObject):
     """Carries what a worker yields to the window without ever queueing up.
 
     A worker that is faster than the window would fill Qt's event queue with maps: here the newest
-    replaces the one before, and `arrived` is emitted once until the box is emptied; for a map
-    always, since the worker waits until that has been drawn.
+    replaces the one before, and `arrived` is emitted once until the box is emptied; for what is
+    urgent always: a map, since the worker waits until that has been drawn, and a pause.
     """
 
     arrived = Signal()
@@ -59,7 +59,7 @@ class Mailbox(QObject):
         super().__init__()
         self._lock = threading.Lock()
         self._mail = Mail()
-        self._announced = False
+        self._announced = self._urgent = False
         self._drawn = threading.Event()
         self._posted_step: int | None = None  # of the last map
 
@@ -74,7 +74,9 @@ class Mailbox(QObject):
             if shown is not None:
                 self._posted_step = shown.step
                 self._drawn.clear()
-            announce, self._announced = shown is not None or not self._announced, True
+            urgent = shown is not None or news.get("paused") is not None
+            self._urgent = self._urgent or urgent
+            announce, self._announced = urgent or not self._announced, True
         if announce:
             with contextlib.suppress(RuntimeError):  # Qt's half is gone: the application has quit
                 self.arrived.emit()
@@ -83,13 +85,13 @@ class Mailbox(QObject):
         """Empty the box."""
         with self._lock:
             mail, self._mail = self._mail, Mail()
-            self._announced = False
+            self._announced = self._urgent = False
         return mail
 
     @property
-    def has_map(self) -> bool:
-        """Whether a map waits to be taken."""
-        return self._mail.shown is not None
+    def is_urgent(self) -> bool:
+        """Whether something waits to be taken that somebody waits for."""
+        return self._urgent
 
     def mark_drawn(self, step: int) -> None:
         """Called by the window when it has drawn the map of a step."""

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from napari_patchseg.method.model import Model
     from napari_patchseg.results import Progress, Segmentation
 
-#: Least milliseconds between two looks into the letter-box.
-_TICK_MS = 100
+#: Least milliseconds between two looks into the letter-box: text, bars and curves move twice a
+#: second. With each move Qt composes the whole window anew, which software OpenGL makes dear.
+_TICK_MS = 500
+#: Milliseconds to the next try where the last mail is still being shown.
+_AGAIN_MS = 100
 #: Milliseconds after layers were written: Qt has mostly begun to draw them by then, so that a timer
 #: that was to go off then goes off when they have been drawn.
 _DRAWN_MS = 15
@@ -195,22 +198,15 @@ class ActiveRun(QObject):
         mailbox = self._mailbox
         QTimer.singleShot(_DRAWN_MS, lambda: mailbox.mark_drawn(step))
 
-    def remaining(self, last: Snapshot | None) -> float | None:
-        """Seconds of training left at most, pauses left out; None where nobody knows."""
-        if last is None or last.remaining is None or not last.step:
-            return None
-        seconds = max(0.0, last.elapsed - self.control.paused_before)
-        return seconds / last.step * (last.max_steps - last.step)
-
     def _on_arrived(self) -> None:
-        if self._mailbox.has_map:  # the worker waits until it has been drawn
+        if self._mailbox.is_urgent:
             self._timer.start(0)
         elif not self._timer.isActive():
             self._timer.start(max(0, _TICK_MS - self._since.elapsed()))
 
     def _hand_over(self) -> None:
         if self._handing_over:  # napari's progress bars process events: not done with the last mail
-            self._timer.start(_TICK_MS)
+            self._timer.start(_AGAIN_MS)
             return
         self._handing_over = True
         self._since.restart()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import (
@@ -121,9 +119,9 @@ class RunPanel(QWidget):
 
     def _show_words(self) -> None:
         words = self._session.message
-        remaining = self._session.remaining
-        if self._session.state is RunState.TRAINING and remaining is not None:
-            words = f"{words} · {in_words(remaining)} left at most"
+        left = self._session.time_left
+        if self._session.state is RunState.TRAINING and left:
+            words = f"{words} · {left}"
         if self.state_label.text() != words:
             self.state_label.setText(words)
 
@@ -157,15 +155,6 @@ class RunPanel(QWidget):
         if last is not None:
             return last.max_steps, last.step, f"step {last.step} of {last.max_steps}"
         return (0, 0, "") if self._session.is_busy else (1, 0, "")
-
-
-def in_words(seconds: float) -> str:
-    """A rough time such as "40 s", "3 min" or "2 h"."""
-    if seconds < 90:
-        return f"{max(1, math.ceil(seconds))} s"
-    if seconds < 5400:
-        return f"{round(seconds / 60)} min"
-    return f"{round(seconds / 3600)} h"
 
 
 def _button(text: str, key: str, tooltip: str) -> QPushButton:

@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_patchseg.errors import PatchSegError
 from napari_patchseg.method.settings import Settings
-from napari_patchseg.words import counted
+from napari_patchseg.words import counted, time_left
 
 from .activity import Activity
 from .layer_source import LayerSource, unwrap
@@ -115,11 +115,12 @@ class TrainingSession(QObject):
         return self.is_busy or (record.result is not None and not record.is_stale)
 
     @property
-    def remaining(self) -> float | None:
-        """Seconds of training left at most; None where nobody knows."""
-        if self._run is None or self.record is None:
-            return None
-        return self._run.remaining(self.record.last)
+    def time_left(self) -> str:
+        """How long training will take yet, in words; empty where nobody knows."""
+        last = None if self._run is None or self.record is None else self.record.last
+        if last is None or last.remaining is None:
+            return ""
+        return time_left(last.remaining, may_end_sooner=last.may_end_sooner)
 
     # -- what one can ask for
 

@@ -68,9 +68,6 @@ class RunControl(Control):
         super().__init__(previews=previews)
         self.abort_requested: Callable[[], bool] = lambda: False
         self.on_pause: Callable[[bool], None] = lambda _paused: None
-        self.paused_seconds = 0.0
-        #: Of these, what lies before the last snapshot.
-        self.paused_before = 0.0
         self._paused = threading.Event()
         self._one_map = threading.Event()
         self._worker: int | None = None
@@ -117,11 +114,9 @@ class RunControl(Control):
     def _wait_while_paused(self) -> None:
         if not self._waits():
             return
-        start = time.perf_counter()
         self.on_pause(True)
         while self._waits():
             time.sleep(_PAUSE_POLL)
-        self.paused_seconds += time.perf_counter() - start
         self.on_pause(False)
 
 
@@ -272,7 +267,6 @@ def _work(request: RunRequest, control: RunControl, mailbox: Mailbox, chosen: Sh
     with contextlib.closing(items):  # type: ignore[type-var] # a generator, as Iterator hides
         for item in items:
             if isinstance(item, Snapshot):
-                control.paused_before = control.paused_seconds
                 if item.patches is not None:
                     import_tables()  # done already, but for a run that followed the panel at once
                 mailbox.post(
