@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
+from napari_patchseg.words import time_left
+
 if TYPE_CHECKING:
     from napari_patchseg.method.snapshot import Snapshot
     from napari_patchseg.results import Progress, Segmentation
@@ -104,12 +106,7 @@ class _State:
     words: str
     done: int
     total: int
-    left: float | None  # seconds; None where nobody knows
-
-    @property
-    def time_left(self) -> str:
-        left = round(self.left or 0)
-        return f"at most {_time_left(left)} left" if left else ""
+    time_left: str = ""  # empty where nobody knows
 
 
 def _state(item: Item, words: Mapping[str, str]) -> _State | None:
@@ -118,10 +115,12 @@ def _state(item: Item, words: Mapping[str, str]) -> _State | None:
 
     if isinstance(item, Snapshot):
         text = "training" if item.state == "separating" else item.message
-        return _State("training", text, item.step, item.max_steps, item.remaining)
+        left = item.remaining
+        told = time_left(left, may_end_sooner=item.may_end_sooner) if left else ""
+        return _State("training", text, item.step, item.max_steps, told)
     if isinstance(item, Progress):
         text = words.get(item.phase, item.message)
-        return _State(item.phase, text, item.done, item.total, None)
+        return _State(item.phase, text, item.done, item.total)
     return None
 
 
@@ -179,11 +178,3 @@ class _Lines:
 
     def close(self) -> None:
         pass
-
-
-def _time_left(seconds: int) -> str:
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
