@@ -314,6 +314,44 @@ def test_truncated_tiff(tmp_path, compression, keep):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("layout", [{}, {"planarconfig": "separate"}, {"bits": 1}])
+@pytest.mark.parametrize("gap", [True, False])
+@pytest.mark.parametrize("factor", [0.5, 1, 1.01, 10])
+def test_strips_counted_wrongly(tmp_path, layout, gap, factor):
+    """The pixels are all there; only the count of a strip's bytes is wrong."""
+    image = RGB
+    options = {"photometric": "rgb", "rowsperstrip": 16, "metadata": None} | layout
+    if "planarconfig" in layout:
+        image = np.ascontiguousarray(np.moveaxis(RGB, -1, 0))
+    if "bits" in layout:
+        image = GREY > 127
+        del options["bits"]
+        options["photometric"] = "minisblack"
+    tifffile.imwrite(tmp_path / "a", image, **options)
+    with tifffile.TiffFile(tmp_path / "a") as tiff:
+        page = tiff.pages[0]
+        offsets, counts = page.tags["StripOffsets"].value, page.tags["StripByteCounts"].value
+    if gap:  # the strips don't follow each other: two change places
+        content = bytearray((tmp_path / "a").read_bytes())
+        (one, other), size = offsets[:2], counts[0]
+        parts = [bytes(content[start : start + size]) for start in (one, other)]
+        content[one : one + size], content[other : other + size] = parts[::-1]
+        (tmp_path / "a").write_bytes(content)
+        offsets = (other, one, *offsets[2:])
+    with tifffile.TiffFile(tmp_path / "a", mode="r+") as tiff:
+        tags = tiff.pages[0].tags
+        tags["StripOffsets"].overwrite(offsets)
+        tags["StripByteCounts"].overwrite([*counts[:-1], int(max(counts) * factor)])
+    expected = np.moveaxis(image, 0, -1) if "planarconfig" in layout else image
+    np.testing.assert_array_equal(read_image(tmp_path / "a").array, expected)
+    content = (tmp_path / "a").read_bytes()
+    end = max(offsets) + counts[-1]
+    (tmp_path / "a").write_bytes(content[: end - 1])
+    if end == len(content):
+        with pytest.raises(FileError, match="truncated TIFF"):
+            read_image(tmp_path / "a")
+
+
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
 def test_truncated_picture(tmp_path, form):
     Image.fromarray(RGB).save(tmp_path / "a", format=form)

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from napari_patchseg.errors import FileError
 
-from . import pixel_size
-from .pictures import full_picture
+from . import colours, pixel_size
+from .pictures import channel_names, full_picture
 
 if TYPE_CHECKING:
     from tifffile import TiffPage, TiffPageSeries
@@ -89,6 +89,10 @@ def read_image(path: str | os.PathLike[str]) -> ImageFile:
                 if start[:4] in _TIFF:
                     return _read_tiff(file, path)
                 return _read_other(file, path, start)
+    except colours.UnknownColoursError as error:
+        raise FileError(
+            f"{path} keeps its colours as {error}, which cannot be converted; save it as RGB."
+        ) from error
     except FileError:
         raise
     except FileNotFoundError as error:
@@ -160,27 +164,53 @@ def _read_tiff(file: BinaryIO, path: Path) -> ImageFile:
     page = level.keyframe
     _check_complete(path, level)
     try:
-        array = level.asarray()
+        packed = len(level.pages) == 1 and colours.is_packed(page)
+        array, axes = (colours.unpacked(page), "YXS") if packed else (level.asarray(), level.axes)
+    except colours.UnknownColoursError:
+        raise
     except Exception as error:  # imagecodecs has an exception per codec
         compression = getattr(page.compression, "name", page.compression)
         raise FileError(
             f"{path} cannot be decoded (compression {compression}): {_first_line(error)}."
         ) from error
-    array, axes = _squeeze(array, level.axes, path)
-    array, rgb, channel_axis = _colours(array, axes, page)
+    array, axes = _squeeze(array, axes, path)
+    names = channel_names(tiff, page)
+    array, rgb, channel_axis = colours.of_tiff(array, axes, page, names)
     size = pixel_size.of_tiff(tiff, page)
     return ImageFile(array, rgb, channel_axis, size, _name(path))
 
 
 def _check_complete(path: Path, level: TiffPageSeries) -> None:
-    # tifffile reads a strip that ends too early as a smaller one, or leaves it black.
+    # tifffile reads a strip that ends too early as a smaller one, or leaves it black. What counts
+    # is where the pixels end: sloppy writers count the last strip as long as the others.
     for page in level.pages:
         if page is None:
             continue
         size = page.parent.filehandle.size  # of a set of OME-TIFFs each plane may lie in another
-        segments = zip(page.dataoffsets, page.databytecounts, strict=False)
+        needed = _segment_sizes(level.keyframe)
+        offsets, counts = page.dataoffsets, page.databytecounts
+        if needed is not None and len(offsets) == len(needed) == len(counts):
+            counts = tuple(count and need for count, need in zip(counts, needed, strict=True))
+            page.databytecounts = counts
+        segments = zip(offsets, counts, strict=False)
         if any(offset + count > size for offset, count in segments):
             raise FileError(f"{path} is a truncated TIFF: pixels are missing; get it anew.")
+
+
+def _segment_sizes(page: TiffPage) -> list[int] | None:
+    """Bytes of the pixels in each strip or tile of an uncompressed page; None of any other."""
+    if page.compression != 1 or page.imagedepth != 1 or page.is_subsampled:
+        return None
+    planes, samples = 1, int(page.samplesperpixel)
+    if page.planarconfig == 2:
+        planes, samples = samples, 1
+    height, width, bits = page.imagelength, page.imagewidth, int(page.bitspersample) * samples
+    if page.is_tiled:
+        tiles = -(-height // page.tilelength) * -(-width // page.tilewidth)
+        return [-(-page.tilewidth * bits // 8) * page.tilelength] * tiles * planes
+    step = int(page.rowsperstrip)
+    rows = [min(step, height - row) for row in range(0, height, step)]
+    return [-(-width * bits // 8) * number for number in rows] * planes
 
 
 def _squeeze(array: NDArray[Any], axes: str, path: Path) -> tuple[NDArray[Any], str]:
@@ -202,28 +232,6 @@ _AXIS_NAMES = {
     "X": "width", "Y": "height", "Z": "depth", "C": "channels", "S": "samples", "T": "time",
     "Q": "pages", "I": "pages",
 }  # fmt: skip
-
-
-def _colours(
-    array: NDArray[Any], axes: str, page: TiffPage
-) -> tuple[NDArray[Any], bool, int | None]:
-    from tifffile import PHOTOMETRIC
-
-    if page.photometric == PHOTOMETRIC.PALETTE and page.colormap is not None and array.ndim == 2:
-        palette = np.asarray(page.colormap)
-        return np.moveaxis((palette >> 8).astype(np.uint8)[:, array], 0, -1), True, None
-    if array.ndim == 2:
-        return array, False, None
-    channel_axis = axes.index("S" if "S" in axes else "C")
-    colours = page.photometric not in (
-        PHOTOMETRIC.MINISBLACK,
-        PHOTOMETRIC.MINISWHITE,
-        PHOTOMETRIC.SEPARATED,
-    )
-    if "S" in axes and colours and array.shape[channel_axis] in (3, 4):
-        # One plane per colour is a layout of the file; for the reader it is RGB like any other.
-        return np.ascontiguousarray(np.moveaxis(array, channel_axis, -1)), True, None
-    return array, False, channel_axis
 
 
 # -- everything else
@@ -250,20 +258,13 @@ def _read_other(file: BinaryIO, path: Path, start: bytes) -> ImageFile:
             # lie on what it shows.
             array = _sixteen_bits(file, start)
             if array is None:
-                array = _pillow_array(image)
+                array = colours.of_picture(image)
         except (OSError, SyntaxError, EOFError) as error:
             raise FileError(f"{path} is damaged or truncated ({error}); get it anew.") from error
     if array.ndim == 3 and array.shape[2] == 2:  # grey with opacity
         array = array[..., 0]
     size = pixel_size.of_picture(image.info)
     return ImageFile(array, array.ndim == 3, None, size, _name(path))
-
-
-def _pillow_array(image: Any) -> NDArray[Any]:
-    if image.mode in {"1", "L", "LA", "RGB", "RGBA", "I", "F"} or image.mode.startswith("I;16"):
-        return np.array(image)
-    see_through = image.mode in {"PA", "RGBa"} or "transparency" in image.info
-    return np.array(image.convert("RGBA" if see_through else "RGB"))
 
 
 def _sixteen_bits(file: BinaryIO, start: bytes) -> NDArray[Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,32 @@ def full_picture(tiff: TiffFile, path: Path) -> TiffPageSeries:
             f"{path} holds {len(rivals)} pictures ({sizes}{more} px); save one of them by itself."
         )
     return largest
+
+
+def channel_names(tiff: TiffFile, page: TiffPage) -> list[str]:
+    """Names of a picture's channels as OME and ImageJ give them; empty where they don't."""
+    if tiff.is_ome and tiff.ome_metadata:
+        try:
+            pixels = ome_pixels(tiff.ome_metadata, page)
+        except (ET.ParseError, IndexError):
+            return []
+        return [e.get("Name", "") for e in pixels if e.tag.endswith("}Channel")]
+    labels = (tiff.imagej_metadata or {}).get("Labels")
+    return [str(label) for label in labels] if isinstance(labels, list) else []
+
+
+def ome_pixels(xml: str, page: TiffPage) -> ET.Element:
+    """What OME-XML says about the image with a page's width and height.
+
+    Raises
+    ------
+    ElementTree.ParseError, IndexError
+        If it is no XML, or describes no image.
+    """
+    images = [e for e in ET.fromstring(xml).iter() if e.tag.endswith("}Pixels")]
+    shape = str(page.imagelength), str(page.imagewidth)
+    own = [e for e in images if (e.get("SizeY"), e.get("SizeX")) == shape]
+    return (own or images)[0]
 
 
 def _area(series: TiffPageSeries) -> int:

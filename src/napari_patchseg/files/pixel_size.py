@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+
+from .pictures import ome_pixels
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
@@ -75,10 +76,7 @@ def _ome(tiff: TiffFile, page: TiffPage) -> Iterator[_Sizes]:
     """PhysicalSizeY and PhysicalSizeX of the OME image that has the page's width and height."""
     if not (tiff.is_ome and tiff.ome_metadata):
         return
-    images = [e for e in ET.fromstring(tiff.ome_metadata).iter() if e.tag.endswith("}Pixels")]
-    shape = str(page.imagelength), str(page.imagewidth)
-    own = [e for e in images if (e.get("SizeY"), e.get("SizeX")) == shape]
-    pixels = (own or images)[0].attrib
+    pixels = ome_pixels(tiff.ome_metadata, page).attrib
     size_y, size_x = (
         float(pixels[f"PhysicalSize{axis}"])
         * _MICROMETRES[pixels.get(f"PhysicalSize{axis}Unit", "µm").strip().lower()]
