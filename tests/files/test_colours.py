@@ -320,6 +320,13 @@ def test_palettes(tmp_path, bits, most, values, compression):
     check(tmp_path / "a", within=0, expected=np.moveaxis(colours[:, index], 0, -1))
 
 
+@pytest.mark.parametrize("array", [GREY, SECTION])
+def test_no_palette(tmp_path, array):
+    write(tmp_path / "a", array, "PALETTE")
+    with pytest.raises(FileError, match="a palette that the file does not have"):
+        read_image(tmp_path / "a")
+
+
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.uint16])
 def test_white_is_zero(tmp_path, dtype):
     array = GREY > 127 if dtype is bool else GREY.astype(dtype) * (1 if dtype == np.uint8 else 257)

@@ -68,8 +68,8 @@ def of_tiff(array: NDArray[Any], axes: str, page: TiffPage, names: Sequence[str]
     space = _space_of(page)
     if space in _UNREAD:
         raise UnknownColoursError(_UNREAD[space])
-    if space == "PALETTE" and page.colormap is not None and array.ndim == 2:
-        return _through_palette(array, np.asarray(page.colormap)), True, None
+    if space == "PALETTE":
+        return _through_palette(array, page.colormap), True, None
     if space == "MINISWHITE":
         array = _inverted(array, _highest(page))
     if "C" in axes:
@@ -79,7 +79,7 @@ def of_tiff(array: NDArray[Any], axes: str, page: TiffPage, names: Sequence[str]
     axis = axes.index("S")
     count = array.shape[axis]
     extra = [int(kind) for kind in page.extrasamples]
-    if space in ("MINISBLACK", "MINISWHITE", "PALETTE", "MASK"):
+    if space in ("MINISBLACK", "MINISWHITE", "MASK"):
         if count == 2 and set(extra) & {_PREMULTIPLIED, _OPACITY}:
             return np.take(array, 0, axis), False, None
         # Without the tag of RGB, but as napari takes it: interleaved, by three (or four bytes).
@@ -178,10 +178,14 @@ def _inverted(array: NDArray[Any], highest: int) -> NDArray[Any]:
     return np.asarray(array.max() - array)
 
 
-def _through_palette(array: NDArray[Any], palette: NDArray[Any]) -> NDArray[np.uint8]:
+def _through_palette(array: NDArray[Any], colormap: NDArray[Any] | None) -> NDArray[np.uint8]:
+    palette = np.asarray(colormap)
+    if array.ndim != 2 or palette.ndim != 2 or len(palette) != 3:
+        raise UnknownColoursError("numbers of a palette that the file does not have")
     # Its colours have 16 bits; some writers give them 8.
-    eight = palette if palette.max() < 256 else palette >> 8
-    return eight.astype(np.uint8).T[array.astype(np.uint8) if array.dtype == bool else array]
+    eight = (palette if palette.max() < 256 else palette >> 8).astype(np.uint8)
+    index = array.astype(np.uint8) if array.dtype == bool else array
+    return eight.T[index]
 
 
 def _channels(array: NDArray[Any], axis: int, names: Sequence[str]) -> _Coloured:

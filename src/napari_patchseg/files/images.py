@@ -102,7 +102,9 @@ def read_image(path: str | os.PathLike[str]) -> ImageFile:
     except MemoryError as error:
         raise FileError(f"{path} does not fit into memory; crop it first.") from error
     except Exception as error:  # a decoder met bytes that it did not expect: it may raise anything
-        raise FileError(f"{path} cannot be read: {_first_line(error)}.") from error
+        raise FileError(
+            f"{path} cannot be read ({_first_line(error)}); get it anew, or save it as TIFF or PNG."
+        ) from error
 
 
 def pixel_size_of_file(
@@ -181,36 +183,40 @@ def _read_tiff(file: BinaryIO, path: Path) -> ImageFile:
 
 
 def _check_complete(path: Path, level: TiffPageSeries) -> None:
-    # tifffile reads a strip that ends too early as a smaller one, or leaves it black. What counts
-    # is where the pixels end: sloppy writers count the last strip as long as the others.
+    # tifffile reads a strip that ends too early as a smaller one, and leaves out a missing one.
+    # What counts is where the pixels end: sloppy writers count the last strip as long as others.
+    keyframe = level.keyframe
+    if keyframe.imagedepth != 1:
+        return
+    planes = int(keyframe.samplesperpixel) if keyframe.planarconfig == 2 else 1
+    height, width = keyframe.imagelength, keyframe.imagewidth
+    step = (keyframe.tilelength if keyframe.is_tiled else keyframe.rowsperstrip) or height
+    across = -(-width // keyframe.tilewidth) if keyframe.is_tiled else 1
+    expected = -(-height // step) * across * planes
     for page in level.pages:
         if page is None:
             continue
         size = page.parent.filehandle.size  # of a set of OME-TIFFs each plane may lie in another
-        needed = _segment_sizes(level.keyframe)
         offsets, counts = page.dataoffsets, page.databytecounts
-        if needed is not None and len(offsets) == len(needed) == len(counts):
-            counts = tuple(count and need for count, need in zip(counts, needed, strict=True))
-            page.databytecounts = counts
+        stored = keyframe.compression == 1 and not keyframe.is_subsampled
+        if stored and len(offsets) == len(counts) == expected:
+            counts = page.databytecounts = _stored_sizes(keyframe, counts, planes)
         segments = zip(offsets, counts, strict=False)
-        if any(offset + count > size for offset, count in segments):
+        if len(offsets) < expected or any(offset + count > size for offset, count in segments):
             raise FileError(f"{path} is a truncated TIFF: pixels are missing; get it anew.")
 
 
-def _segment_sizes(page: TiffPage) -> list[int] | None:
-    """Bytes of the pixels in each strip or tile of an uncompressed page; None of any other."""
-    if page.compression != 1 or page.imagedepth != 1 or page.is_subsampled:
-        return None
-    planes, samples = 1, int(page.samplesperpixel)
-    if page.planarconfig == 2:
-        planes, samples = samples, 1
-    height, width, bits = page.imagelength, page.imagewidth, int(page.bitspersample) * samples
+def _stored_sizes(page: TiffPage, counts: tuple[int, ...], planes: int) -> tuple[int, ...]:
+    """Bytes of each strip or tile that is not compressed; 0 where the file has none of it."""
+    bits = int(page.bitspersample) * int(page.samplesperpixel) // planes
     if page.is_tiled:
-        tiles = -(-height // page.tilelength) * -(-width // page.tilewidth)
-        return [-(-page.tilewidth * bits // 8) * page.tilelength] * tiles * planes
-    step = int(page.rowsperstrip)
-    rows = [min(step, height - row) for row in range(0, height, step)]
-    return [-(-width * bits // 8) * number for number in rows] * planes
+        tile = -(-page.tilewidth * bits // 8) * page.tilelength
+        return tuple(count and tile for count in counts)
+    row = -(-page.imagewidth * bits // 8)
+    step = int(page.rowsperstrip) or page.imagelength
+    strips = len(counts) // planes
+    rows = [min(step, page.imagelength - number * step) for number in range(strips)] * planes
+    return tuple(count and number * row for count, number in zip(counts, rows, strict=True))
 
 
 def _squeeze(array: NDArray[Any], axes: str, path: Path) -> tuple[NDArray[Any], str]:
