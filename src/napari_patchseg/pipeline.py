@@ -44,6 +44,8 @@ _LOOKS = {
     "dark on light": "darker than their surroundings",
     "bright on dark": "brighter than their surroundings",
 }
+#: What a run does before it learns.
+MEASURING = "measuring nuclei"
 NOTHING_SEPARATED = "Nothing could be separated in this image: it shows no nuclei."
 
 
@@ -173,7 +175,7 @@ class _Run:
         return [image.as_rgb() for image in self.images]
 
     def steps(self, labelled: bool) -> Iterator[Snapshot | Progress | Segmentation]:
-        yield Progress("starting", 0, 1, "getting ready")
+        yield Progress("starting", 0, 1, MEASURING)
         start = time.perf_counter()
         # A wrong unit should fail before training.
         diameter = diameter_in_pixels(self.settings, self.pixel_size)
@@ -184,7 +186,7 @@ class _Run:
         self.settings = resolve(wished, timed=not self.control.cancelled)
         if promising:
             self._suit(promising[0], diameter)
-        yield Progress("starting", 1, 1, "getting ready", self.settings)
+        yield Progress("starting", 1, 1, MEASURING, self.settings)
         self.seconds["starting"] = time.perf_counter() - start
         if not promising:
             yield self._nothing(None, 0, labelled)
@@ -257,7 +259,8 @@ class _Run:
             first = next(self._training(settings, first_map=True))
             self.shown = first.step == 0
             if first.confidence is not None and self.shown:
-                yield replace(first, confidence=replace(first.confidence, is_exact=False))
+                inexact = replace(first.confidence, is_exact=False)
+                yield replace(first, confidence=inexact, message=MEASURING)
 
     def _training(self, settings: Settings, *, first_map: bool) -> Iterator[Snapshot]:
         return train(

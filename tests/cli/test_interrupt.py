@@ -89,7 +89,7 @@ def test_while_working(slide, endless, phase, command):
     ) as running:
         assert running.stderr is not None
         for line in running.stderr:
-            if {"training": "training, ", "starting": "getting ready"}[phase] in line:
+            if {"training": "training, ", "starting": "measuring nuclei"}[phase] in line:
                 break
         time.sleep(0.3)
         running.send_signal(signal.SIGINT)

@@ -71,7 +71,10 @@ def test_train_pause_resume_stop_label(
     assert run.bar.format().startswith("step ")
     wait(lambda: "about" in run.state_label.text())  # nothing but the step limit ends it
     assert panel.session.record.last.step >= 5
+    assert run.state_label.text().startswith("learning: step ")
+    assert f"at most {long.max_steps}" in run.state_label.text()
     assert "128 x 128" in run.image_label.text()
+    assert run.image_label.isEnabled()  # else too grey to be read
     wait(lambda: panel.curves.curves and len(panel.curves.curves[0].getData()[0]) > 1)
     steps, loss = panel.curves.curves[0].getData()
     np.testing.assert_array_equal(steps, np.arange(1, len(steps) + 1))
@@ -409,6 +412,83 @@ def test_hiding_the_panel_lets_the_run_go_on(
     wait(lambda: step(panel) > before + 2)
 
 
+def test_the_dock_has_one_title(viewer: Any, panel: PatchSegWidget, wait: Wait) -> None:
+    dock = panel.parentWidget()
+
+    def titles() -> list[str]:
+        return [label.text() for label in dock.titleBarWidget().findChildren(QLabel)]
+
+    wait(lambda: "PatchSeg" in titles())
+    for floating in (True, False):
+        dock.setFloating(floating)
+        wait(lambda: "PatchSeg" in titles())
+        assert not any("(" in title for title in titles())
+    assert dock.windowTitle() == "PatchSeg"
+
+
+@pytest.mark.parametrize("answer", ["End it and close", "Keep the panel", None])
+def test_the_close_button_asks_before_a_run_is_lost(
+    viewer: Any, panel: PatchSegWidget, layer: Any, long: Settings, wait: Wait, answer: str | None
+) -> None:
+    if answer is not None:
+        train_without_end(panel, long, wait)
+    dock = panel.parentWidget()
+    QTest.mouseClick(dock.titleBarWidget().close_button, Qt.MouseButton.LeftButton)
+    if answer is None:  # nothing to lose
+        wait(lambda: panel not in viewer.window.dock_widgets.values())
+        return
+    box = panel.findChild(QMessageBox, "close_the_panel")
+    assert "'slide'" in box.text()
+    (button,) = (b for b in box.buttons() if b.text().replace("&", "") == answer)
+    QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+    if answer == "Keep the panel":
+        before = step(panel)
+        wait(lambda: step(panel) > before)
+        assert panel in viewer.window.dock_widgets.values()
+    else:
+        wait(lambda: panel not in viewer.window.dock_widgets.values())
+        assert not panel.session.is_busy
+
+
+def test_stop_leaves_labels_of_what_was_reached(
+    viewer: Any, panel: PatchSegWidget, layer: Any, long: Settings, wait: Wait
+) -> None:
+    panel.show_settings(long)
+    ends: list[bool] = []
+    panel.session.ended.connect(lambda: ends.append(panel.session.is_busy))
+    panel.segment(layer)
+    wait(lambda: step(panel) > 1)
+    click(panel.run.stop_button)
+    wait(lambda: not panel.session.is_busy)
+    assert ends == [False]
+    labels = panel.session.labels
+    assert labels.data.any()
+    report = labels.metadata[METADATA_KEY]
+    assert report["steps"] == panel.session.record.model.steps > 0
+    assert panel.session.state is RunState.STOPPED
+    words = panel.run.state_label.text()
+    assert words.startswith("stopped after")
+    assert words.endswith("nuclei")
+
+
+def test_stop_once_more_leaves_no_labels(
+    viewer: Any, panel: PatchSegWidget, layer: Any, long: Settings, wait: Wait, told: list[str]
+) -> None:
+    panel.show_settings(long)
+    panel.segment(layer)
+    panel.session.stop()  # before anything was learnt
+    wait(lambda: not panel.session.is_busy)
+    assert panel.session.labels is None
+    assert told[-1].startswith("Stopped before")
+    panel.segment(layer)
+    wait(lambda: step(panel) > 1)
+    panel.session.stop()
+    wait(lambda: panel.session.state is not RunState.STOPPING)
+    panel.session.stop()
+    wait(lambda: not panel.session.is_busy)
+    assert panel.session.state is RunState.STOPPED
+
+
 def test_removing_the_panel_ends_the_run(
     viewer: Any, panel: PatchSegWidget, layer: Any, long: Settings, wait: Wait
 ) -> None:
@@ -568,8 +648,7 @@ def test_save_labels_and_read_them_back(
 ) -> None:
     import tifffile
 
-    click(panel.objects.save_button)
-    assert told == ["There are no labels to save; make some first."]
+    assert not panel.objects.save_button.isEnabled()
     panel.segment(layer)
     wait(lambda: not panel.session.is_busy)
     path = tmp_path / "cells.ome.tif"

@@ -20,6 +20,11 @@ StopReason = Literal["converged", "step limit", "stopped", "nothing separated"]
 State = Literal["separating", "converged", "collapsed", "stopped", "step limit"]
 
 
+def learning(step: int, max_steps: int) -> str:
+    """What a run in training says of itself."""
+    return f"learning: step {step}, at most {max_steps}"
+
+
 @dataclass(frozen=True)
 class NucleusClass:
     """Which confidence map is nuclei.
@@ -171,7 +176,7 @@ class Snapshot:
             positive_separation=math.nan,
             negative_separation=math.nan,
             state="separating",
-            message="separating",
+            message=learning(0, max_steps),
             elapsed=0.0,
             confidence=confidence,
         )

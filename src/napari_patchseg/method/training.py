@@ -28,6 +28,7 @@ from .snapshot import (
     Snapshot,
     State,
     StopReason,
+    learning,
 )
 from .source import Box, PixelSource
 from .trainer import Trainer
@@ -246,4 +247,4 @@ def _message(state: State, step: int, kept: int, settings: Settings, recoveries:
         return f"stopped after {counted(step, 'step')}"
     if state == "step limit":
         return f"reached the limit of {counted(step, 'step')}"
-    return "separating"
+    return learning(step, settings.max_steps)

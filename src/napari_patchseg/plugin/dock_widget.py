@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtWidgets import (
     QApplication,
     QComboBox,
-    QFileDialog,
+    QDockWidget,
     QFormLayout,
     QFrame,
     QHBoxLayout,
@@ -26,19 +27,23 @@ from napari_patchseg.files import preferences
 from napari_patchseg.method.settings import Settings
 
 from .curves_plot import CurvesPlot
+from .dock import settle_in
 from .editors import NumberBox, take_typed
 from .hover import watch_hover
 from .layer_combo import ChannelsCombo, ImageCombo
 from .layer_source import METADATA_KEY, Region, is_preview, source_of, unwrap
+from .live_layers import image_of
 from .model_panel import ModelPanel
 from .objects_panel import ObjectsPanel
 from .pixel_size_field import PixelSizeField
 from .preload import preload
-from .question import ask_to_stop
+from .question import ask_to_close, ask_to_stop
 from .run_panel import RunPanel
+from .save_dialog import ask_for_file, folder_of, last_folder, offered_name
 from .script import notice, script_of
 from .session import TrainingSession
 from .settings_form import SettingsForm
+from .wheel import WheelScrolls
 
 if TYPE_CHECKING:
     from napari.layers import Labels, Layer
@@ -48,7 +53,9 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
-_LABELS_FILTER = "OME-TIFF (*.ome.tif *.ome.tiff);;16-bit PNG (*.png)"
+#: Formats of labels, and the endings that they give.
+_LABELS_FORMATS = {"OME-TIFF (*.ome.tif *.ome.tiff)": ".ome.tif", "16-bit PNG (*.png)": ".png"}
+_LABELS_ENDINGS = (".tif", ".tiff", ".png")
 #: Milliseconds after the last change at which settings are remembered.
 _SAVE_MS = 400
 #: Class numbers belong to one run of one image: not to be remembered.
@@ -68,6 +75,8 @@ class PatchSegWidget(QWidget):
         super().__init__()
         self._viewer = unwrap(napari_viewer)
         self.session = TrainingSession(self._viewer, self)
+        #: The labels that *Save labels* names, held weakly.
+        self._to_save: Callable[[], Labels | None] = lambda: None
         self._had_parent = False
         self._make_views()
         self._lay_out()
@@ -212,6 +221,7 @@ class PatchSegWidget(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll)
+        self._wheel = WheelScrolls(self)
 
     def _connect(self) -> None:
         self.form.changed.connect(self._on_settings)
@@ -228,6 +238,9 @@ class PatchSegWidget(QWidget):
         self.models.copy_clicked.connect(self._on_copy)
         self.models.failed.connect(show_error)
         self.models.saved.connect(show_info)
+        self.models.folder = lambda: folder_of(self.image.layer) or last_folder()
+        for event in self._layer_events():
+            event.connect(self._show_labels_to_save)
         session = self.session
         session.told.connect(self._tell)
         session.state_changed.connect(self._refresh)
@@ -235,6 +248,11 @@ class PatchSegWidget(QWidget):
         session.progressed.connect(self._on_progress)
         session.ended.connect(self._on_ended)
         session.presenter.labelled.connect(self.objects.show_report)
+
+    def _layer_events(self) -> tuple[Any, ...]:
+        """Those that may change which labels are to be saved."""
+        layers = self._viewer.layers
+        return layers.events.inserted, layers.events.removed, layers.selection.events.active
 
     # -- starting
 
@@ -311,12 +329,10 @@ class PatchSegWidget(QWidget):
         if layer is None:
             self._tell("There are no labels to save; make some first.", True)
             return
-        path, chosen = QFileDialog.getSaveFileName(
-            self, "Save labels", f"{layer.name}.ome.tif", _LABELS_FILTER
-        )
-        if path:
-            if "." not in path.rsplit("/", 1)[-1]:
-                path += ".png" if "png" in chosen else ".ome.tif"
+        folder = folder_of(image_of(layer)) or folder_of(layer) or last_folder()
+        start = folder / f"{offered_name(layer.name)}.ome.tif"
+        path = ask_for_file(self, "Save labels", start, _LABELS_FORMATS, _LABELS_ENDINGS)
+        if path is not None:
             self.save_labels(path)
 
     def _on_copy(self) -> None:
@@ -335,13 +351,25 @@ class PatchSegWidget(QWidget):
         active = unwrap(self._viewer.layers.selection.active)
         if isinstance(active, Labels) and not is_preview(active):
             return active
-        return self.session.labels
+        ours = [layer for layer in map(unwrap, self._viewer.layers) if _are_nuclei(layer)]
+        return self.session.labels or (ours[-1] if ours else None)
+
+    def _show_labels_to_save(self, _event: object = None) -> None:
+        layer, shown = self._labels_to_save(), self._to_save()
+        if layer is not shown:
+            if shown is not None:
+                shown.events.name.disconnect(self._show_labels_to_save)
+            if layer is not None:
+                layer.events.name.connect(self._show_labels_to_save)
+            self._to_save = (lambda: None) if layer is None else weakref.ref(layer)
+        self.objects.show_saved(None if layer is None else layer.name)
 
     def _refresh(self) -> None:
         session = self.session
         self.objects.make_button.setEnabled(session.can_label)
         self.models.apply_button.setEnabled(self.models.model is not None)
         self.models.copy_button.setEnabled(session.record is not None)
+        self._show_labels_to_save()
 
     # -- telling and remembering
 
@@ -376,11 +404,20 @@ class PatchSegWidget(QWidget):
     def event(self, event: QEvent | None) -> bool:
         """Notice that the panel was removed: napari takes it out of its dock and forgets it."""
         if event is not None and event.type() == QEvent.Type.ParentChange:
-            if self.parentWidget() is not None:
+            dock = self.parentWidget()
+            if dock is not None:
                 self._had_parent = True
+                if isinstance(dock, QDockWidget):
+                    settle_in(dock, self._may_close)
             elif self._had_parent:
                 self._close_down()
         return super().event(event)
+
+    def _may_close(self, close: Callable[[], None]) -> None:
+        if self.session.is_busy:
+            ask_to_close(self, self.session, close)
+        else:
+            close()
 
     def _close_down(self) -> None:
         self._had_parent = False
@@ -389,8 +426,17 @@ class PatchSegWidget(QWidget):
         self.session.shutdown()
         self._end_hover()
         self.image.disconnect_viewer()
+        for event in self._layer_events():
+            event.disconnect(self._show_labels_to_save)
+        shown = self._to_save()
+        if shown is not None:
+            shown.events.name.disconnect(self._show_labels_to_save)
         self.pixel_size.show_layer(None)
         self.deleteLater()
+
+
+def _are_nuclei(layer: Layer) -> bool:
+    return bool(layer.metadata.get(METADATA_KEY, {}).get("role") == "nuclei")
 
 
 def _line() -> QFrame:

@@ -26,6 +26,15 @@ NEGATIVE_COLOUR = "#e69f00"
 #: Yellow of the same: stands out from tissue and from the labels' colours.
 OUTLINE_COLOUR = "#f0e442"
 
+#: The images that labels of ours were made of.
+_IMAGES: weakref.WeakKeyDictionary[Labels, weakref.ref[Image]] = weakref.WeakKeyDictionary()
+
+
+def image_of(labels: Labels | None) -> Image | None:
+    """The image that labels were made of, if we made them, and it still exists."""
+    image = None if labels is None else _IMAGES.get(labels)
+    return None if image is None else image()
+
 
 class LiveLayers:
     """Confidence, windows and labels of one image layer.
@@ -186,6 +195,7 @@ class LiveLayers:
             metadata={METADATA_KEY: {"role": "nuclei", **report}},
             **self._transform(source, canvas.origin),
         )
+        _IMAGES[layer] = self._source
         self._labels.append(_OwnLabels(layer))  # first: what listens to the viewer may raise
         self._add(layer, select=source in self._selection())
         return layer

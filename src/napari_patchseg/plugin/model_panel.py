@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,13 @@ from superqt.utils import create_worker
 
 from napari_patchseg.errors import PatchSegError
 
+from .save_dialog import ask_for_file, last_folder, with_ending
+
 if TYPE_CHECKING:
     from napari_patchseg.method.model import Model
 
-_FILTER = "PatchSeg models (*.safetensors)"
+_ENDING = ".safetensors"
+_FILTER = f"PatchSeg models (*{_ENDING})"
 
 
 class ModelPanel(QWidget):
@@ -33,6 +37,8 @@ class ModelPanel(QWidget):
         self.model: Model | None = None
         #: Where it was loaded from or saved to.
         self.path: str | None = None
+        #: Where dialogs begin.
+        self.folder: Callable[[], Path] = last_folder
         self.name = QLabel()
         self.name.setWordWrap(True)
         self.save_button = QPushButton("Save model…")
@@ -86,13 +92,16 @@ class ModelPanel(QWidget):
             self.take(model, path)
 
     def save(self, path: str) -> None:
-        """Write the model at hand."""
+        """Write the model at hand; a file whose name lacked its ending is never replaced."""
         from napari_patchseg.files.models import save_model
 
         if self.model is None:
             return
-        if not path.endswith(".safetensors"):
-            path += ".safetensors"
+        target = with_ending(path, (_ENDING,), _ENDING)
+        if target != path and Path(target).exists():
+            self.failed.emit(f"{target} exists already; choose another name.")
+            return
+        path = target
         try:
             save_model(path, self.model)
         except PatchSegError as error:
@@ -102,12 +111,14 @@ class ModelPanel(QWidget):
             self.saved.emit(f"Saved the model as {path}.")
 
     def _on_save(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(self, "Save model", "model.safetensors", _FILTER)
+        start = self.folder() / f"model{_ENDING}"
+        path = ask_for_file(self, "Save model", start, {_FILTER: _ENDING}, (_ENDING,))
         if path:
             self.save(path)
 
     def _on_load(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Load model", "", _FILTER)
+        start = self.folder() if self.path is None else Path(self.path).parent
+        path, _ = QFileDialog.getOpenFileName(self, "Load model", str(start), _FILTER)
         if path:
             self.load(path)
 

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt import QLabeledDoubleSlider
+from superqt import QElidingLabel, QLabeledDoubleSlider
 
 from napari_patchseg.method.settings import Settings
 
@@ -93,7 +93,10 @@ class ObjectsPanel(QWidget):
             "Add the nuclei as a Labels layer, at any moment; training goes on. (F8)"
         )
         self.save_button = QPushButton("Save labels…")
-        self.save_button.setToolTip("As OME-TIFF, with pixel size and provenance, or 16-bit PNG.")
+        self.saved_label = QElidingLabel()
+        self.saved_label.setElideMode(Qt.TextElideMode.ElideMiddle)
+        self.saved_label.setObjectName("labels_to_save")
+        self.show_saved(None)
         self._lay_out()
         self._connect()
         self.show_settings(Settings.create())
@@ -162,6 +165,18 @@ class ObjectsPanel(QWidget):
         self.polarity_box.setItemText(0, "auto")
         self.min_area.setSpecialValueText("auto")
 
+    def show_saved(self, name: str | None) -> None:
+        """Say which layer *Save labels* writes; None: there is none, and it is off."""
+        self.save_button.setEnabled(name is not None)
+        how = "As OME-TIFF, with pixel size and provenance, or 16-bit PNG."
+        if name is None:
+            self.saved_label.setText("no labels to save yet")
+            self.save_button.setToolTip(f"There are no labels to save yet.\n{how}")
+        else:
+            self.saved_label.setText(f"saves: {name}")
+            self.save_button.setToolTip(f"Save the labels '{name}'.\n{how}")
+        self.saved_label.setToolTip(self.save_button.toolTip())
+
     # -- inside
 
     def _lay_out(self) -> None:
@@ -202,6 +217,7 @@ class ObjectsPanel(QWidget):
         layout.setSpacing(3)
         layout.addLayout(grid)
         layout.addLayout(buttons)
+        layout.addWidget(self.saved_label)
 
     def _connect(self) -> None:
         self.class_box.currentIndexChanged.connect(self._on_change)

@@ -53,7 +53,8 @@ class RunPanel(QWidget):
         self.stop_button = _button(
             "Stop",
             "F7",
-            "Give up the step under way; the weights before it and the last map are kept",
+            "Give up the step under way; what was learnt before it is kept,\n"
+            "and Segment nuclei still ends with labels",
         )
         self.stream_box = QCheckBox("live layers")
         self.stream_box.setChecked(True)
@@ -71,7 +72,6 @@ class RunPanel(QWidget):
         self.state_label.setObjectName("state")
         self.image_label = QLabel()
         self.image_label.setWordWrap(True)
-        self.image_label.setEnabled(False)  # a remark, hence grey
         self.image_label.setToolTip("How the image is understood")
 
         buttons = QHBoxLayout()
@@ -96,7 +96,6 @@ class RunPanel(QWidget):
         session.state_changed.connect(self._show_state)
         session.progressed.connect(self._show_progress)
         self._show_state()
-        self._show_progress()
 
     def _on_pause(self) -> None:
         if self._session.state in (RunState.PAUSED, RunState.PAUSING):
@@ -115,7 +114,7 @@ class RunPanel(QWidget):
         self.pause_button.setEnabled(waits or state in (RunState.TRAINING, RunState.PREDICTING))
         _rename(self.stop_button, "Stopping…" if state is RunState.STOPPING else "Stop")
         self.stop_button.setEnabled(busy and state is not RunState.STOPPING)
-        self._show_words()
+        self._show_progress()
 
     def _show_words(self) -> None:
         words = self._session.message
@@ -152,6 +151,8 @@ class RunPanel(QWidget):
         phase = None if record is None or not self._session.is_busy else record.progress
         if phase is not None and phase.total > 1:
             return phase.total, phase.done, f"{phase.message} %p%"
+        if self._session.state in (RunState.CONVERGED, RunState.FINISHED):
+            return 1, 1, "done"
         if last is not None:
             return last.max_steps, last.step, f"step {last.step} of {last.max_steps}"
         return (0, 0, "") if self._session.is_busy else (1, 0, "")

@@ -67,6 +67,11 @@ class TrainingSession(QObject):
         self._activity: Activity | None = None
         self._error: PatchSegError | None = None
         self._labels_wanted = False
+        #: The run under way makes the labels that a stopped one left out.
+        self._completes = False
+        #: What Stop found: whether labels were to come, and whether there were weights for them.
+        self._cut_short: bool | None = None
+        self._nuclei: int | None = None
         self._ended_because: str | None = None
         self._state, self._message = RunState.IDLE, "ready"
         self._final = (RunState.IDLE, "ready")
@@ -86,8 +91,10 @@ class TrainingSession(QObject):
 
     @property
     def message(self) -> str:
-        """The state in words."""
-        return self._message
+        """The state in words, with the number of nuclei where labels were made."""
+        if self._nuclei is None or self._state is RunState.FAILED:
+            return self._message
+        return f"{self._message} · {counted(self._nuclei, 'nucleus', 'nuclei')}"
 
     @property
     def is_busy(self) -> bool:
@@ -157,7 +164,8 @@ class TrainingSession(QObject):
         canvas = Canvas.of(source.shape, source.box)
         self.record = RunRecord(source, canvas, settings, ShownClass(settings), model=model)
         self.presenter.begin(self.record)
-        self._labels_wanted = False
+        self._labels_wanted = self._completes = False
+        self._nuclei = None
         self._launch(RunRequest(source, canvas, settings, model, make_labels))
         self.results_changed.emit()
         self.progressed.emit()
@@ -172,18 +180,29 @@ class TrainingSession(QObject):
         """Let a paused worker go on."""
         if self._run is not None and self._state in (RunState.PAUSED, RunState.PAUSING):
             self._run.control.resume()
-            self._set_state(RunState.TRAINING, "separating")
+            last = None if self.record is None else self.record.last
+            self._set_state(RunState.TRAINING, "going on" if last is None else last.message)
 
-    def stop(self, because: str | None = None) -> None:
+    def stop(self, because: str | None = None, *, labels: bool = True) -> None:
         """Give up the step under way; the weights before it and the last map are kept.
+
+        A run that was to end with labels still does, with those of the weights reached; stopped
+        once more, or when it no longer learns, it ends without.
 
         Parameters
         ----------
         because : str or None
             A sentence for the user where it was not them who asked.
+        labels : bool
+            Whether such labels are wanted.
         """
         if self._run is None or self._run.cancelled:
             return
+        self._cut_short = None
+        if labels and because is None and self._run.request.make_labels:
+            last = None if self.record is None else self.record.last
+            learning = self.record is not None and self.record.progress is None
+            self._cut_short = learning and last is not None and last.step > 0
         self._ended_because = because
         self._run.cancel()
         self._set_state(RunState.STOPPING, "stopping…")
@@ -240,7 +259,7 @@ class TrainingSession(QObject):
 
     def _launch(self, request: RunRequest) -> None:
         assert self.record is not None
-        self._error = self._ended_because = None
+        self._error = self._ended_because = self._cut_short = None
         previews = self.streaming and request.model is None
         self._run = ActiveRun(request, self.record.chosen, previews=previews, parent=self)
         self._run.news.connect(self._on_news)
@@ -251,7 +270,7 @@ class TrainingSession(QObject):
         if self._run is None:  # napari processes events meanwhile: the panel was closed
             self._let_go()
             return
-        self._set_state(RunState.STARTING, "getting ready")
+        self._set_state(RunState.STARTING, "reading the image")
         self._run.start()
 
     def _open_activity(self, name: str) -> None:
@@ -313,7 +332,8 @@ class TrainingSession(QObject):
         guard(lambda: self._finish(run.request))
         self.results_changed.emit()
         self.progressed.emit()
-        self.ended.emit()
+        if self._run is None:  # else it goes on with what is still missing
+            self.ended.emit()
 
     def _look_once_more(self) -> None:
         if self._watch is not None and self._error is None and self._ended_because is None:
@@ -336,6 +356,7 @@ class TrainingSession(QObject):
         record = self.record
         assert record is not None
         wanted, self._labels_wanted = self._labels_wanted, False
+        completes, self._completes = self._completes, False
         result = record.result
         record.has_failed = self._error is not None
         if self._error is not None:
@@ -348,12 +369,15 @@ class TrainingSession(QObject):
             if self._ended_because is not None:
                 record.is_stale = True
                 self.told.emit(self._ended_because, False)
+            elif self._cut_short is not None:
+                self.told.emit("Stopped before anything was learnt, so there are no labels.", False)
             return
         follows = request.model is not None and not request.make_labels
         if follows:  # a prediction for labels after a stop
             self._set_state(*self._final)
             return
-        self._final = final_state(result.report, trained=request.model is None)
+        if not completes:
+            self._final = final_state(result.report, trained=request.model is None)
         self._set_state(*self._final)
         for warning in result.warnings:
             self.told.emit(warning, False)
@@ -361,8 +385,15 @@ class TrainingSession(QObject):
             self._write_result()
         elif wanted and result.report["stop_reason"] == "nothing separated":
             self.presenter.write_nothing(result.report)
+        elif self._cut_short and record.model is not None:
+            self._completes = True
+            self._launch(
+                RunRequest(record.source, record.canvas, record.settings, record.model, True)
+            )
         elif wanted:  # stopped before the map was made
             self.make_labels()
+        elif self._cut_short is not None:
+            self.told.emit("Stopped before there were labels; Make labels makes them.", False)
 
     def _write_result(self) -> None:
         record = self.record
@@ -377,10 +408,10 @@ class TrainingSession(QObject):
 
     def _on_labelled(self, report: dict[str, object]) -> None:
         objects = report.get("objects")
-        count = objects.get("count", 0) if isinstance(objects, dict) else 0
+        self._nuclei = int(objects.get("count", 0)) if isinstance(objects, dict) else 0
         if not self.is_busy:
-            state, words = self._final
-            self._set_state(state, f"{words} · {counted(count, 'nucleus', 'nuclei')}")
+            self._set_state(*self._final)
+        self.state_changed.emit()
         self.results_changed.emit()
 
     def _set_state(self, state: RunState, message: str) -> None:
