@@ -118,6 +118,40 @@ def test_folder_that_cannot_be_made(home, caplog):
     assert load_settings() == {}
 
 
+def nobody(_uid):
+    raise KeyError("getpwuid(): uid not found")
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"HOME": ""},
+        {"HOME": "relative"},
+        {"HOME": "/proc/nothing"},
+        {"XDG_CONFIG_HOME": "/proc/nothing"},
+        {"XDG_CONFIG_HOME": "~/.config"},
+        {"XDG_CONFIG_HOME": "relative"},
+        {"XDG_CONFIG_HOME": "/tmp/\udcff" + "x" * 300},
+    ],
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="homes of Linux")
+def test_no_place_for_settings(tmp_path, monkeypatch, caplog, variables):
+    """As in a container or batch job under a bare user id."""
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    for name in ("HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    assert load_settings() == {}
+    assert machine_choice("AVX2") is None
+    save_settings({"seed": 1})
+    remember_machine_choice("AVX2", CHOICE)
+    assert caplog.text.count("is not remembered") == 2
+    assert os.listdir(tmp_path) == []  # neither "~" nor a folder called "relative"
+
+
 def test_what_json_cannot_hold_is_not_remembered(caplog):
     save_settings({"seed": 4})
     save_settings({"seed": object()})

@@ -43,7 +43,7 @@ def labels_files(images: Sequence[Path], output: str | None, *, several: bool) -
     if not output.strip():
         raise FileError("--output is empty; name a file or a folder.")
     path = Path(os.path.expanduser(output))
-    if path.is_dir() or is_folder(output):
+    if os.path.isdir(path) or is_folder(output):
         return [path / name for name in names]
     is_labels = path.suffix.lower() in _LABELS
     if not several:
@@ -53,7 +53,7 @@ def labels_files(images: Sequence[Path], output: str | None, *, several: bool) -
             f"{output} is neither a folder nor a name that ends in .ome.tif, .tif or .png; "
             f"choose another output, or write {output}{os.sep} for a new folder."
         )
-    if path.exists():
+    if os.path.exists(path):
         raise FileError(f"{output} is a file; with several images the output must be a folder.")
     if path.suffix.lower() in IMAGES:
         raise FileError(
@@ -137,20 +137,21 @@ class Outputs:
 
     def make_folder(self, folder: Path) -> bool:
         """Make a folder that is missing, with those above it. Returns whether it is there."""
-        missing = [path for path in (folder, *folder.parents) if not path.exists()]
+        missing = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
-            there = next((p for p in (folder, *folder.parents) if p.exists()), folder)
+            there = next((p for p in (folder, *folder.parents) if os.path.exists(p)), folder)
             self._mistakes.add(f"{there} is a file, not a folder; choose another folder.")
         except OSError as error:
             self._mistakes.add(f"Folder {folder} cannot be made: {error.strerror}.")
         finally:
-            self._made += [path for path in reversed(missing) if path.is_dir()]
-        return folder.is_dir()
+            self._made += [path for path in reversed(missing) if os.path.isdir(path)]
+        return os.path.isdir(folder)
 
     def _prepare(self, target: Path) -> None:
-        if not self._overwrite and target.is_file():
+        # os.path's, here and above: Path's raises where a name is too long
+        if not self._overwrite and os.path.isfile(target):
             raise FileError(f"{target} exists already; choose another name or add --overwrite.")
         # The real thing, ended early: whatever would stop it later stops it now.
         with contextlib.suppress(_Enough), atomic_write(target, overwrite=self._overwrite):

@@ -100,7 +100,7 @@ def _exists(target: Path) -> str:
 def _name_beside(target: Path) -> Path:
     # Not tempfile.mkstemp, whose files are for their owner only: here the umask decides. The part
     # of the name that is ours must not make a name too long that is good by itself.
-    stem = target.name.encode()[:170].decode(errors="ignore")
+    stem = target.name.encode(errors="replace")[:170].decode(errors="ignore").replace("?", "_")
     return target.with_name(f".{stem}.{secrets.token_hex(8)}.part")
 
 

@@ -30,8 +30,20 @@ _MOST_MACHINES = 32
 
 
 def folder() -> Path:
-    """Where the preferences lie."""
-    return platformdirs.user_config_path("napari-patchseg", appauthor=False)
+    """Where the preferences lie.
+
+    Raises
+    ------
+    OSError
+        If this user has no place for them: a batch job or container may have no home folder.
+    """
+    try:
+        path = platformdirs.user_config_path("napari-patchseg", appauthor=False)
+    except (KeyError, RuntimeError) as error:
+        raise OSError(f"there is no home folder ({error})") from error
+    if not path.is_absolute():  # "~" or what a wrong variable says: not into the folder one is in
+        raise OSError(f"{path.parent} is no absolute path to a folder for settings")
+    return path
 
 
 def load_settings() -> dict[str, Any]:
@@ -127,7 +139,11 @@ def _fits(preset: Any, changes: dict[str, Any]) -> bool:
 
 
 def _read(name: str) -> dict[str, Any]:
-    path = folder() / name
+    try:
+        path = folder() / name
+    except (OSError, ValueError) as error:
+        _log.info("%s is not looked for: %s", name, error)
+        return {}
     try:
         text = path.read_text(encoding="utf-8")
         value = json.loads(text, parse_constant=lambda _: None)  # NaN is no JSON
