@@ -252,6 +252,63 @@ def test_presets_fill_the_form(panel: PatchSegWidget) -> None:
         assert shown.preset == name
 
 
+def test_a_changed_preset_says_so_and_can_be_reset(panel: PatchSegWidget) -> None:
+    form = panel.form
+    changes: list[Callable[[], None]] = [
+        lambda: form._editors["max_steps"].widget.setValue(77),
+        lambda: form._editors["stop_at_convergence"].widget.click(),
+        lambda: panel.diameter.setValue(21),
+        lambda: panel.objects.threshold.setValue(panel.objects.threshold.value() - 0.1),
+        lambda: panel.objects.split.click(),
+        lambda: panel.objects.min_area.setValue(9),
+    ]
+    for preset in PRESETS:
+        panel.show_settings(Settings.create(preset, seed=5, device="cpu"))
+        assert form.preset.currentText() == preset
+        assert not form.reset_button.isEnabled()
+        for change in changes:
+            change()
+            assert form.preset.currentText() == f"{preset}, changed"
+            assert panel.settings().preset == preset
+            click(form.reset_button)
+            assert form.preset.currentText() == preset
+            assert panel.settings() == Settings.create(preset, seed=5, device="cpu")
+        changes[0]()
+        form.preset.activated.emit(form.preset.currentIndex())  # chosen once more
+        assert panel.settings() == Settings.create(preset, seed=5, device="cpu")
+
+
+@pytest.mark.parametrize("units", [("um", "um"), None])
+def test_estimates_have_units_and_the_bar_is_full(
+    viewer: Any, panel: PatchSegWidget, image: np.ndarray, wait: Wait, units: Any
+) -> None:
+    layer = viewer.add_image(image, rgb=True, scale=(0.5, 0.5), units=units)
+    panel.segment(layer)
+    assert panel.diameter.text() == "auto"
+    wait(lambda: not panel.session.is_busy)
+    assert panel.run.bar.value() == panel.run.bar.maximum() == 1
+    objects = panel.session.labels.metadata[METADATA_KEY]["objects"]
+    for text, pixels, measure, square in (
+        (panel.diameter.text(), objects["diameter"], "px", ""),
+        (panel.objects.min_area.text(), objects["min_area"], "px²", "²"),
+    ):
+        assert f"auto ({pixels:.0f} {measure}" in text
+        in_um = pixels * (0.25 if square else 0.5)
+        assert (f", {in_um:.3g} µm{square})" in text) == (units is not None)
+    assert panel.settings().nucleus_diameter is None
+
+
+def test_labels_made_on_the_way_are_counted(
+    viewer: Any, panel: PatchSegWidget, layer: Any, long: Settings, wait: Wait
+) -> None:
+    train_without_end(panel, long, wait)
+    click(panel.objects.make_button)
+    wait(lambda: panel.session.labels is not None)
+    count = panel.session.labels.metadata[METADATA_KEY]["objects"]["count"]
+    assert panel.session.is_busy
+    assert f" · {count} nuclei" in panel.run.state_label.text()
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -42,7 +42,7 @@ from .run_panel import RunPanel
 from .save_dialog import ask_for_file, folder_of, last_folder, offered_name
 from .script import notice, script_of
 from .session import TrainingSession
-from .settings_form import SettingsForm
+from .settings_form import PRESET_LEAVES, SettingsForm
 from .wheel import WheelScrolls
 
 if TYPE_CHECKING:
@@ -114,11 +114,16 @@ class PatchSegWidget(QWidget):
         """Show settings, and use them from now on; only what the user changes is remembered."""
         to_be_saved = self._save_timer.isActive()
         self.form.show_settings(settings)
+        self._show_objects(settings)
+        self._show_changed()
+        if not to_be_saved:
+            self._save_timer.stop()
+
+    def _show_objects(self, settings: Settings) -> None:
+        """Show the settings about objects alone."""
         self.objects.show_settings(settings)
         self.diameter.setValue(settings.nucleus_diameter or 0)
         self.unit.setCurrentText(settings.diameter_unit)
-        if not to_be_saved:
-            self._save_timer.stop()
 
     def train(self) -> None:
         """Train on the chosen image and region."""
@@ -212,7 +217,7 @@ class PatchSegWidget(QWidget):
         pair = QHBoxLayout()
         pair.addWidget(self.diameter, 1)
         pair.addWidget(self.unit)
-        top.addRow("nucleus diameter", pair)
+        top.addRow("diameter", pair)  # short: what it is estimated to be needs the room
         layout.addLayout(top)
         for part in (self.form, self.run, self.curves, _line(), self.objects, _line(), self.models):
             layout.addWidget(part)
@@ -225,6 +230,7 @@ class PatchSegWidget(QWidget):
 
     def _connect(self) -> None:
         self.form.changed.connect(self._on_settings)
+        self.form.preset_chosen.connect(self._show_objects)
         self.objects.changed.connect(self._on_objects)
         self.diameter.valueChanged.connect(self._on_objects)
         self.unit.currentTextChanged.connect(self._on_objects)
@@ -247,7 +253,7 @@ class PatchSegWidget(QWidget):
         session.results_changed.connect(self._on_results)
         session.progressed.connect(self._on_progress)
         session.ended.connect(self._on_ended)
-        session.presenter.labelled.connect(self.objects.show_report)
+        session.presenter.labelled.connect(self._show_report)
 
     def _layer_events(self) -> tuple[Any, ...]:
         """Those that may change which labels are to be saved."""
@@ -281,6 +287,7 @@ class PatchSegWidget(QWidget):
                 self.objects.forget_class()
                 settings = settings.replace(nucleus_class=None, nucleus_polarity="auto")
             self.objects.forget_report()
+            self.diameter.setSpecialValueText("auto")
             self.image.layer = source.layer
             self.image.hold(True)
             self.session.start(source, settings, model=model, make_labels=make_labels)
@@ -293,8 +300,29 @@ class PatchSegWidget(QWidget):
         self.objects.set_classes(self.form.classes)
         self._on_objects()
 
+    def _show_changed(self) -> None:
+        """Say whether the settings are still the preset's."""
+        try:
+            changes = set(self.settings().changes()) - PRESET_LEAVES
+        except PatchSegError:  # of a preset they go together
+            changes = {"all"}
+        if not self.diameter.value():  # then its unit is of no matter
+            changes.discard("diameter_unit")
+        self.form.show_changed(bool(changes))
+
+    def _show_report(self, report: dict[str, Any]) -> None:
+        """Show what "auto" came to in the labels made last."""
+        record = self.session.record
+        size = None if record is None else record.source.pixel_size
+        self.objects.show_report(report, size)
+        diameter = (report.get("objects") or {}).get("diameter")
+        if diameter is not None and not self.diameter.value():
+            also = "" if size is None else f", {float(diameter) * size:.3g} µm"
+            self.diameter.setSpecialValueText(f"auto ({float(diameter):.0f} px{also})")
+
     def _on_objects(self, *_: object) -> None:
         self._save_timer.start()
+        self._show_changed()
         self._guarded(lambda: self.session.presenter.take_objects(self._object_values()))
 
     def _show_image(self) -> None:

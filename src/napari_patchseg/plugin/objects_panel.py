@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
@@ -146,8 +147,8 @@ class ObjectsPanel(QWidget):
         self.polarity_box.setCurrentIndex(0)
         self.blockSignals(False)
 
-    def show_report(self, report: dict[str, Any]) -> None:
-        """Show what "auto" came to."""
+    def show_report(self, report: Mapping[str, Any], pixel_size: float | None) -> None:
+        """Show what "auto" came to; `pixel_size` in µm where it is known."""
         nucleus, objects = report.get("nucleus_class"), report.get("objects") or {}
         if nucleus:
             self.class_box.setItemText(0, f"auto: {nucleus['index'] + 1}")
@@ -157,7 +158,9 @@ class ObjectsPanel(QWidget):
             self.threshold.setValue(float(objects["threshold"]))
             self.blockSignals(False)
         if "min_area" in objects:
-            self.min_area.setSpecialValueText(f"auto ({float(objects['min_area']):.0f})")
+            area = float(objects["min_area"])
+            also = "" if pixel_size is None else f", {area * pixel_size**2:.3g} µm²"
+            self.min_area.setSpecialValueText(f"auto ({area:.0f} px²{also})")
 
     def forget_report(self) -> None:
         """Another run begins: nothing is known of what "auto" comes to."""

@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QGridLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 from superqt import QCollapsible
 
 from napari_patchseg.method.settings import PRESETS, Settings
@@ -13,7 +22,7 @@ from napari_patchseg.method.settings import PRESETS, Settings
 from .editors import Editor
 from .worker import OBJECT_FIELDS
 
-_IN_VIEW = ("max_steps", "seed", "device")
+_IN_VIEW = ("max_steps", "seed")
 #: All other settings about training; those about objects have a panel of their own.
 _FOLDED = tuple(
     name
@@ -21,7 +30,7 @@ _FOLDED = tuple(
     if name not in ("preset", *_IN_VIEW) and (name not in OBJECT_FIELDS or name == "prior_weight")
 )
 #: A preset is about the method; the seed and the machine stay as they are.
-_PRESET_LEAVES = frozenset({"seed", "device", "precision", "memory_format", "threads"})
+PRESET_LEAVES = frozenset({"seed", "device", "precision", "memory_format", "threads"})
 
 
 class SettingsForm(QWidget):
@@ -29,6 +38,8 @@ class SettingsForm(QWidget):
 
     #: The user changed something.
     changed = Signal()
+    #: The user chose a preset, perhaps the same once more; its settings are the argument.
+    preset_chosen = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -36,7 +47,8 @@ class SettingsForm(QWidget):
         for editor in self._editors.values():
             editor.on_change = self.changed.emit
         self.preset = QComboBox()
-        self.preset.addItems(list(PRESETS))
+        for name in PRESETS:
+            self.preset.addItem(name, name)
         self.preset.setToolTip(
             "Starting point for all settings:\n"
             "default – the fastest that is good; paper – as published."
@@ -44,20 +56,27 @@ class SettingsForm(QWidget):
         self.preset.setAccessibleName("preset")
         self.preset.activated.connect(self._on_preset)
         self.preset.setObjectName("preset")
+        self.reset_button = QPushButton("Reset")
+        self.reset_button.setToolTip(
+            "Back to the preset: all settings but the seed and those of the machine."
+        )
+        self.reset_button.setObjectName("reset_settings")
+        self.reset_button.clicked.connect(self._on_preset)
 
         grid = QGridLayout()
         grid.setContentsMargins(0, 0, 0, 0)
-        for place, (label, widget) in enumerate(
-            [("preset", self.preset)]
-            + [(self._editors[name].label, self._editors[name].widget) for name in _IN_VIEW]
-        ):
-            caption = QLabel(label)
-            caption.setToolTip(widget.toolTip())
-            caption.setBuddy(widget)
-            grid.addWidget(caption, place // 2, place % 2 * 2)
-            grid.addWidget(widget, place // 2, place % 2 * 2 + 1)
+        chosen = QHBoxLayout()
+        chosen.addWidget(self.preset, 1)
+        chosen.addWidget(self.reset_button)
+        grid.addWidget(_caption("preset", self.preset), 0, 0)
+        grid.addLayout(chosen, 0, 1, 1, 3)
+        for place, name in enumerate(_IN_VIEW):
+            editor = self._editors[name]
+            grid.addWidget(_caption(editor.label, editor.widget), 1, place * 2)
+            grid.addWidget(editor.widget, 1, place * 2 + 1)
         grid.setColumnStretch(1, 1)
         grid.setColumnStretch(3, 1)
+        self.show_changed(False)
 
         content = QWidget()
         form = QFormLayout(content)
@@ -65,9 +84,7 @@ class SettingsForm(QWidget):
         form.setVerticalSpacing(2)
         for name in _FOLDED:
             editor = self._editors[name]
-            caption = QLabel(editor.label)
-            caption.setToolTip(editor.widget.toolTip())
-            form.addRow(caption, editor.widget)
+            form.addRow(_caption(editor.label, editor.widget), editor.widget)
         self.folded = QCollapsible("More settings")
         self.folded.setDuration(0)
         self.folded.setContent(content)
@@ -83,11 +100,13 @@ class SettingsForm(QWidget):
     def values(self) -> dict[str, Any]:
         """Preset and all fields shown."""
         shown = {name: editor.value() for name, editor in self._editors.items()}
-        return {"preset": self.preset.currentText(), **shown}
+        return {"preset": self.preset.currentData(), **shown}
 
     def show_settings(self, settings: Settings) -> None:
         """Show the settings' values."""
-        self.preset.setCurrentText(settings.preset)
+        self.show_changed(False)
+        if (index := self.preset.findData(settings.preset)) >= 0:
+            self.preset.setCurrentIndex(index)
         for name, editor in self._editors.items():
             editor.set(getattr(settings, name))
 
@@ -96,9 +115,25 @@ class SettingsForm(QWidget):
         """Number of classes chosen."""
         return int(self._editors["classes"].value())
 
+    def show_changed(self, changed: bool) -> None:
+        """Say whether any setting differs from the preset's."""
+        for index in range(self.preset.count()):
+            name = str(self.preset.itemData(index))
+            mark = changed and index == self.preset.currentIndex()
+            self.preset.setItemText(index, f"{name}, changed" if mark else name)
+        self.reset_button.setEnabled(changed)
+
     def _on_preset(self) -> None:
-        preset = Settings.create(self.preset.currentText())
+        preset = Settings.create(self.preset.currentData())
         for name, editor in self._editors.items():
-            if name not in _PRESET_LEAVES:
+            if name not in PRESET_LEAVES:
                 editor.set(getattr(preset, name))
+        self.preset_chosen.emit(preset)
         self.changed.emit()
+
+
+def _caption(text: str, widget: QWidget) -> QLabel:
+    caption = QLabel(text)
+    caption.setToolTip(widget.toolTip())
+    caption.setBuddy(widget)
+    return caption
