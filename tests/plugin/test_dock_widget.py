@@ -758,6 +758,45 @@ def test_models_go_to_a_file_and_back(
     assert panel.models.load_button.isEnabled()
 
 
+@pytest.mark.parametrize("edited", [False, True])
+def test_a_model_on_a_region_leaves_the_rest_of_the_labels(
+    viewer: Any, panel: PatchSegWidget, layer: Any, wait: Wait, edited: bool
+) -> None:
+    panel.segment(layer)
+    wait(lambda: not panel.session.is_busy)
+    first = panel.session.labels
+    if edited:
+        first.data_setitem(np.nonzero(first.data == 1), 77)
+    before, mine = first.data.copy(), first.data
+    viewer.add_shapes([np.array([[5, 5], [5, 40], [50, 40], [50, 5]])], units=("um", "um"))
+    panel.region.setCurrentIndex(panel.region.findData(Region.RECTANGLE))
+    panel.models.apply_clicked.emit()
+    wait(lambda: not panel.session.is_busy)
+    after = panel.session.labels
+    assert (after is first) == (not edited)
+    if edited:
+        np.testing.assert_array_equal(mine, before)
+        np.testing.assert_array_equal(first.data, before)
+
+    def check() -> None:
+        box = panel.session.record.source.box
+        inside = np.zeros(before.shape, bool)
+        inside[box[0] : box[2], box[1] : box[3]] = True
+        np.testing.assert_array_equal(after.data[~inside], before[~inside])
+        numbers = set(np.unique(after.data[inside])) - {0}
+        assert numbers
+        assert not numbers & (set(np.unique(before[~inside])) - {0})
+        count = after.metadata[METADATA_KEY]["objects"]["count"]
+        assert len(numbers) == count
+        assert f" · {count} nuclei" in panel.run.state_label.text()
+
+    check()
+    found = (after.data > 0).sum()
+    panel.objects.threshold.setValue(0.2)  # what follows a slider is the region, too
+    wait(lambda: (after.data > 0).sum() != found)
+    check()
+
+
 @pytest.mark.parametrize("case", ["converged", "stopped", "on the way", "region", "model"])
 def test_copy_as_python_makes_the_same_labels(
     viewer: Any,

@@ -66,6 +66,8 @@ class LiveLayers:
         self._layers: dict[str, Layer] = {}
         self._gone: set[str] = set()
         self._labels: list[_OwnLabels] = []
+        self._made: list[_OwnLabels] = []  # by earlier runs as well
+        self._around: NDArray | None = None  # (H, W), what stays outside of the region
         self._canvas: Canvas | None = None
         self._plane: Plane | None = None
         unwrap(viewer).layers.events.removing.connect(self._draw_before_removal)
@@ -75,13 +77,26 @@ class LiveLayers:
         """Where the layers are, while it exists."""
         return self._viewer()
 
-    def begin(self, canvas: Canvas, plane: Plane) -> None:
-        """A run begins: deleted layers may come back, labels of earlier runs are the user's."""
+    def begin(self, canvas: Canvas, plane: Plane, *, keeps_around: bool = False) -> None:
+        """A run begins: deleted layers may come back, labels of earlier runs are the user's.
+
+        Parameters
+        ----------
+        canvas, plane : Canvas, Plane
+            Where the run's layers are.
+        keeps_around : bool
+            Write the region's labels into the last ones of this image, whose rest stays as it is;
+            into a copy of them where the user has edited them.
+        """
         if self._plane is not None and plane.axes != self._plane.axes:
             self._remove_all()  # a layer's dimensions cannot change
         self._canvas, self._plane = canvas, plane
         self._gone.clear()
+        self._made = [own for own in self._made if self._is_there(own.layer)]
         self._labels.clear()
+        self._around = None
+        if keeps_around:
+            self._continue_last()
         for role in [role for role, layer in self._layers.items() if not self._is_there(layer)]:
             del self._layers[role]
 
@@ -181,7 +196,7 @@ class LiveLayers:
         source, canvas = self._source(), self._canvas
         if source is None or canvas is None or not self._is_there(source):
             return None
-        data = self._expand(canvas.place(labels))
+        data = self._placed(labels)
         own = self._unedited()
         if own is not None:
             self.rewrite_labels(labels, report)
@@ -196,7 +211,8 @@ class LiveLayers:
             **self._transform(source, canvas.origin),
         )
         _IMAGES[layer] = self._source
-        self._labels.append(_OwnLabels(layer))  # first: what listens to the viewer may raise
+        self._labels.append(own := _OwnLabels(layer))  # first: what listens to the viewer may raise
+        self._made.append(own)
         self._add(layer, select=source in self._selection())
         return layer
 
@@ -206,7 +222,7 @@ class LiveLayers:
         if own is None or self._canvas is None:
             return False
         own.layer.metadata[METADATA_KEY] = {"role": "nuclei", **report}
-        own.write(self._expand(self._canvas.place(labels)))
+        own.write(self._placed(labels))
         return True
 
     @property
@@ -225,6 +241,30 @@ class LiveLayers:
         return next((own for own in reversed(there) if not own.is_edited()), None)
 
     # -- inside
+
+    def _continue_last(self) -> None:
+        """Keep what the last labels have outside of the region, if they are of this plane."""
+        canvas, source = self._canvas, self._source()
+        if not self._made or canvas is None or source is None:
+            return
+        own = self._made[-1]
+        data = np.asarray(own.layer.data)
+        if data.shape != self._expand(np.empty(canvas.shape, bool)).shape:
+            return
+        here = self._transform(source, canvas.origin)["translate"]
+        if not _equal(own.layer.translate, here):  # of another plane
+            return
+        self._around = data.reshape(canvas.shape).copy()
+        if not own.is_edited():
+            self._labels.append(own)
+
+    def _placed(self, labels: NDArray) -> NDArray:
+        """Labels (h, w) of the region as the layer has them."""
+        canvas = self._canvas
+        assert canvas is not None
+        around = self._around
+        whole = canvas.place(labels) if around is None else canvas.place_within(labels, around)
+        return self._expand(whole)
 
     def _draw_before_removal(self, event: Any) -> None:
         """Draw a hidden patch layer once more before it is removed.

@@ -66,6 +66,25 @@ class Canvas:
         whole[row : row + part.shape[0], column : column + part.shape[1]] = part
         return whole
 
+    def place_within(self, labels: NDArray, around: NDArray) -> NDArray:
+        """Labels (h, w) of the region in earlier labels of the canvas' shape.
+
+        What is outside of the region stays as it is; labels whose number is taken there get others.
+        """
+        row, column = self.offset
+        inside = np.s_[row : row + labels.shape[0], column : column + labels.shape[1]]
+        outside = around.copy()
+        outside[inside] = 0
+        numbers, taken = np.unique(labels[labels > 0]), np.unique(outside)
+        clash = np.intersect1d(numbers, taken)
+        free = max(numbers.max(initial=0), taken.max(initial=0)) + 1
+        most = int(free) + len(clash)
+        whole = outside.astype(np.result_type(outside, np.min_scalar_type(most)))
+        new_number = np.arange(int(numbers.max(initial=0)) + 1, dtype=whole.dtype)
+        new_number[clash] = np.arange(free, free + len(clash))
+        whole[inside] = new_number[labels]
+        return whole
+
 
 @dataclass(frozen=True)
 class ShownMap:

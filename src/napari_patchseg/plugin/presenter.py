@@ -106,7 +106,9 @@ class Presenter(QObject):
         self._patches_shown, self._patches_time = None, -math.inf
         live = self.live
         assert live is not None
-        self.guard(lambda: live.begin(record.canvas, record.source.plane))
+        # A model that is used on a part of the image is used to mend that part.
+        part = record.model is not None and not record.source.is_whole
+        self.guard(lambda: live.begin(record.canvas, record.source.plane, keeps_around=part))
 
     def clear(self) -> None:
         """Forget what is still to be drawn."""
