@@ -12,6 +12,7 @@ from napari_patchseg.errors import ImageError
 from napari_patchseg.words import counted
 
 from .arrays import Plane, as_array, type_of
+from .ihc import counterstain, has_dab, without_dab
 from .ink import ink
 from .layout import MOST_CHANNELS, MOST_UNNAMED_CHANNELS, layout_of
 from .regions import Box as Box
@@ -78,6 +79,7 @@ class Pixels:
         self.frame = (height, width)
         self.warnings = []
         self.valid = self._find_valid()
+        self._counterstain: float | None = None  # of a section with DAB
         grid = self._grid()
         sample = self._valid_of(grid)
         self._check_constant(sample)
@@ -95,6 +97,7 @@ class Pixels:
         if colour:
             self.kind, self.prior_channel = "stained", 0
             self._leave_ink_out(grid)
+            self._tell_dab_apart(grid)
         else:
             self.prior_channel, self.kind = grey_kind(scaled)
         low, high = np.percentile(scaled[self.prior_channel], [0.5, 99.5])
@@ -104,6 +107,8 @@ class Pixels:
             "dark on light": "nuclei are darker than their surroundings",
             "bright on dark": "nuclei are brighter than their surroundings",
         }[self.kind]
+        if self._counterstain is not None:
+            nuclei = "haematoxylin and DAB, nuclei take the haematoxylin"
         self.description = f"{label}, {width} x {height} px: {nuclei}"
 
     @classmethod
@@ -171,6 +176,8 @@ class Pixels:
         At a reduction only every so many-th row and column of the box, the others are not read.
         """
         scaled = self._scale(self._raw(box, reduction))
+        if self._counterstain is not None:
+            return without_dab(scaled, self._counterstain)
         return 1 - scaled if self.kind == "bright on dark" else scaled
 
     def as_rgb(self) -> RGBPixels:
@@ -274,6 +281,14 @@ class Pixels:
         self.warnings.append(f"Ink or black covers {share:.0%} of the image and is left out.")
         self.valid = free
         self._fill = np.median(self._valid_of(grid), axis=0).astype(np.float32)
+
+    def _tell_dab_apart(self, grid: NDArray[np.float32]) -> None:
+        seen = self._scale(self._valid_of(grid)[None])
+        if has_dab(seen[:, 0]):
+            self._counterstain = counterstain(seen)
+            self.warnings.append(
+                "DAB is left out: where nuclei themselves are brown, choose image kind 'grey'."
+            )
 
     @property
     def _every(self) -> int:
