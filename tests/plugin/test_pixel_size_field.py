@@ -12,7 +12,6 @@ import tifffile
 from PIL import Image
 
 from napari_patchseg.files.images import read_image
-from napari_patchseg.plugin import rules
 from napari_patchseg.plugin.layer_source import source_of
 
 Wait = Callable[[Callable[[], Any]], None]
@@ -40,9 +39,6 @@ def channels(folder: Path, image: np.ndarray) -> Path:
     return path
 
 
-@pytest.mark.skipif(
-    rules._find("napari_patchseg.files.images", "pixel_size_of_file") is None, reason="not there"
-)
 @pytest.mark.parametrize("write", [ome, imagej, channels])
 def test_what_the_file_says_is_shown_and_used(
     viewer: Any, panel: Any, image: np.ndarray, tmp_path: Path, write: Any

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_patchseg.errors import ImageError, PatchSegError
+from napari_patchseg.files.images import pixel_size_of_file
+from napari_patchseg.files.pixel_size import plausible
+from napari_patchseg.image.layout import MOST_CHANNELS, layout_of
 
 from .plane import Plane, displayed_axes
-from .rules import MOST_CHANNELS, channel_axis_of, is_plausible, pixel_size_of_file
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer, Shapes
@@ -250,7 +252,7 @@ def channels_of(layer: Layer) -> Channels | None:
     if layer.rgb or layer.ndim < 3:
         return None
     data = _full_resolution(layer)
-    axis = channel_axis_of(data.shape, data.dtype, layer.axis_labels)
+    axis = layout_of(data.shape, data.dtype, rgb=False, names=layer.axis_labels).channels
     if axis is not None:
         return Channels(axis, int(data.shape[axis]), likely=True)
     if layer.ndim == 3 and data.shape[0] <= MOST_CHANNELS:
@@ -298,7 +300,7 @@ def pixel_size_of(layer: Layer, axes: tuple[int, int] | None = None) -> float | 
     except pint.errors.PintError:
         return None
     size = math.sqrt(area * float(lengths[0]) * float(lengths[1]))
-    return size if is_plausible(size) else None
+    return size if plausible(size, size) else None
 
 
 # -- inside
