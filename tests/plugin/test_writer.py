@@ -205,14 +205,24 @@ def test_name_never_says_another_format(
     np.testing.assert_array_equal(read_image(tmp_path / written).array, labels())
 
 
-def test_file_that_the_dialog_did_not_ask_about_is_kept(tmp_path, viewer, monkeypatch):
-    (tmp_path / "slide nuclei.ome.tif").write_bytes(b"old")
+@pytest.mark.parametrize(
+    ("typed", "filter_start", "ending"),
+    [
+        ("slide nuclei", "PatchSeg Labels as OME", ".ome.tif"),
+        ("slide.v2", "PatchSeg Labels as 16", ".png"),
+    ],
+)
+def test_file_that_the_dialog_did_not_ask_about_is_kept(
+    tmp_path, viewer, monkeypatch, typed, filter_start, ending
+):
+    path = tmp_path / f"{typed}{ending}"
+    path.write_bytes(b"old")
     viewer.add_labels(labels())
-    with pytest.raises(FileError, match=r"slide nuclei\.ome\.tif exists already"):
-        save_by_dialog(viewer, monkeypatch, tmp_path / "slide nuclei", "PatchSeg Labels as OME")
-    assert (tmp_path / "slide nuclei.ome.tif").read_bytes() == b"old"
-    save_by_dialog(viewer, monkeypatch, tmp_path / "slide nuclei.ome.tif", "PatchSeg Labels as OME")
-    assert tifffile.imread(tmp_path / "slide nuclei.ome.tif").max() == 3
+    with pytest.raises(FileError, match=f"{path.name} exists already"):
+        save_by_dialog(viewer, monkeypatch, tmp_path / typed, filter_start)
+    assert path.read_bytes() == b"old"
+    save_by_dialog(viewer, monkeypatch, path, filter_start)
+    assert read_image(path).array.max() == 3
 
 
 # -- errors
