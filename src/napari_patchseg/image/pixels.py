@@ -97,7 +97,7 @@ class Pixels:
         if colour:
             self.kind, self.prior_channel = "stained", 0
             self._leave_ink_out(grid)
-            self._tell_dab_apart(grid)
+            self._counterstain = self._beside_dab(grid)
         else:
             self.prior_channel, self.kind = grey_kind(scaled)
         low, high = np.percentile(scaled[self.prior_channel], [0.5, 99.5])
@@ -282,13 +282,15 @@ class Pixels:
         self.valid = free
         self._fill = np.median(self._valid_of(grid), axis=0).astype(np.float32)
 
-    def _tell_dab_apart(self, grid: NDArray[np.float32]) -> None:
+    def _beside_dab(self, grid: NDArray[np.float32]) -> float | None:
+        """How strong the haematoxylin of a section with DAB is; None without DAB."""
         seen = self._scale(self._valid_of(grid)[None])
-        if has_dab(seen[:, 0]):
-            self._counterstain = counterstain(seen)
-            self.warnings.append(
-                "DAB is left out: where nuclei themselves are brown, choose image kind 'grey'."
-            )
+        if not has_dab(seen[:, 0]):
+            return None
+        self.warnings.append(
+            "DAB is left out: where nuclei themselves are brown, choose image kind 'grey'."
+        )
+        return counterstain(seen)
 
     @property
     def _every(self) -> int:
