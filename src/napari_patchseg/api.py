@@ -73,7 +73,9 @@ def segment(
             "files.models.load_model reads one from its file."
         )
     _check_image(image)
-    pixels = Pixels.from_array(image, rgb=rgb, channel_axis=channel_axis, box=box)
+    pixels = Pixels.from_array(
+        image, rgb=rgb, channel_axis=channel_axis, box=box, image_kind=chosen.image_kind
+    )
     *_, result = run(pixels, chosen, model=model, pixel_size=pixel_size)
     assert isinstance(result, Segmentation)
     assert result.labels is not None
@@ -104,7 +106,10 @@ def train_model(
     images = list(images)
     for image in images:
         _check_image(image)
-    pixels = [Pixels.from_array(image, rgb=rgb, channel_axis=channel_axis) for image in images]
+    pixels = [
+        Pixels.from_array(image, rgb=rgb, channel_axis=channel_axis, image_kind=chosen.image_kind)
+        for image in images
+    ]
     *_, result = run(pixels, chosen, make_labels=False)
     assert isinstance(result, Segmentation)
     if result.model is None:

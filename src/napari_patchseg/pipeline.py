@@ -136,12 +136,14 @@ class _Run:
         model: Model | None,
         pixel_size: float | None,
     ) -> None:
-        self.images = [pixels] if isinstance(pixels, Pixels) else list(pixels)
+        images = [pixels] if isinstance(pixels, Pixels) else list(pixels)
+        self.images = [image.understood_as(settings.image_kind) for image in images]
         if not self.images:
             raise ImageError("There is no image; give at least one.")
         if len({image.shape[0] for image in self.images}) > 1:
             raise ImageError("The images differ in their number of channels; train on like images.")
         self.first = self.images[0]
+        settings = settings.replace(image_kind=self.first.image_kind)
         if settings.start == "synthetic" and len({NAMES[image.kind] for image in self.images}) > 1:
             raise ImageError(
                 "Some of the images are fluorescence and some are not; train on like images."

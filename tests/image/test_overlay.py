@@ -18,7 +18,7 @@ def labels():
 def test_outlines_lie_on_the_labels(labels):
     image = np.random.default_rng(0).integers(130, 256, (80, 100, 3), np.uint8)
     image[..., 1] -= 60
-    picture = outlined(Pixels.from_array(image), labels)
+    picture = outlined(Pixels.from_array(image, image_kind="stained"), labels)
     assert picture.shape == (80, 100, 3)
     assert picture.dtype == np.uint8
     drawn = (picture == COLOUR).all(-1) & (labels > 0)
@@ -30,7 +30,7 @@ def test_outlines_lie_on_the_labels(labels):
 
 def test_no_labels_no_outlines(labels):
     image = np.random.default_rng(0).integers(130, 256, (80, 100, 3), np.uint8)
-    picture = outlined(Pixels.from_array(image), np.zeros_like(labels))
+    picture = outlined(Pixels.from_array(image, image_kind="stained"), np.zeros_like(labels))
     np.testing.assert_array_equal(picture, image)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 #: Options that are settings, by the setting's name: its description is their help.
-SETTINGS = {"seed": "N", "device": "D", "max_steps": "N", "threshold": "T"}
+SETTINGS = {"seed": "N", "image_kind": "K", "device": "D", "max_steps": "N", "threshold": "T"}
 
 
 class _Parser(argparse.ArgumentParser):

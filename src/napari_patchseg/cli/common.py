@@ -23,7 +23,7 @@ from .mistakes import Mistakes
 from .outputs import is_folder
 from .values import assignment, setting
 
-_WORDS = ("preset", "device")
+_WORDS = ("preset", "device", "image_kind")
 
 
 def settings_from(args: argparse.Namespace, mistakes: Mistakes) -> Settings | None:
@@ -56,14 +56,23 @@ def file_of(text: str | None, option: str, mistakes: Mistakes) -> Path | None:
     return Path(os.path.expanduser(text))
 
 
-def read_pixels(path: Path) -> tuple[ImageFile, Pixels]:
+def read_pixels(path: Path, settings: Settings) -> tuple[ImageFile, Pixels]:
     """Read an image; raises `FileError` and `ImageError`."""
     file = read_image(path)
     try:
-        pixels = Pixels.from_array(file.array, rgb=file.rgb, channel_axis=file.channel_axis)
+        pixels = Pixels.from_array(
+            file.array, rgb=file.rgb, channel_axis=file.channel_axis, image_kind=settings.image_kind
+        )
     except MemoryError as error:
         raise ImageError("The image does not fit into memory; crop it first.") from error
     return file, pixels
+
+
+def understood(pixels: Pixels) -> str:
+    """How an image is understood, and how to have it otherwise."""
+    if pixels.image_kind != "auto":
+        return pixels.description
+    return f"{pixels.description} (otherwise: --image-kind)"
 
 
 def sentence(path: Path, error: PatchSegError) -> str:

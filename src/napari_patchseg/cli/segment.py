@@ -17,7 +17,7 @@ from napari_patchseg.method.model import Model
 from napari_patchseg.method.settings import Settings
 from napari_patchseg.pipeline import resolve
 
-from .common import file_of, follow, read_pixels, sentence, settings_from, summary
+from .common import file_of, follow, read_pixels, sentence, settings_from, summary, understood
 from .console import Console
 from .inputs import image_files
 from .interrupt import Interrupt
@@ -125,9 +125,9 @@ class _Run:
         """Segment an image, shown under a name, and write its labels. Returns its report."""
         console, model, overwrite = self.console, self.asked.model, self.asked.overwrite
         start = time.perf_counter()
-        image = _Image.read(path, self.asked.pixel_size)
+        image = _Image.read(path, self.asked)
         reading = time.perf_counter() - start
-        console.note(f"{path}: {image.pixels.description}; {image.scale}")
+        console.note(f"{path}: {understood(image.pixels)}; {image.scale}")
         settings = self._with_diameter(image)
         done = follow(
             console,
@@ -191,8 +191,9 @@ class _Image:
     pixel_size_yx: tuple[float, float] | None
 
     @classmethod
-    def read(cls, path: Path, pixel_size: float | None) -> _Image:
-        file, pixels = read_pixels(path)
+    def read(cls, path: Path, asked: _Asked) -> _Image:
+        pixel_size = asked.pixel_size
+        file, pixels = read_pixels(path, asked.settings)
         if pixel_size is None:
             return cls(path, file.name, pixels, file.pixel_size, file.pixel_size_yx)
         return cls(path, file.name, pixels, pixel_size, (pixel_size, pixel_size))

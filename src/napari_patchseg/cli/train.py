@@ -14,7 +14,7 @@ from napari_patchseg.method.settings import Settings
 from napari_patchseg.pipeline import resolve
 from napari_patchseg.words import counted
 
-from .common import file_of, follow, read_pixels, sentence, settings_from, summary
+from .common import file_of, follow, read_pixels, sentence, settings_from, summary, understood
 from .console import Console
 from .inputs import IMAGES, image_files
 from .interrupt import Interrupt
@@ -74,11 +74,11 @@ def _train(
     mistakes = Mistakes()
     for path in files:
         try:
-            file, pixels = read_pixels(path)
+            file, pixels = read_pixels(path, settings)
         except PatchSegError as error:
             mistakes.add(sentence(path, error))
             continue
-        console.note(f"{path}: {pixels.description}")
+        console.note(f"{path}: {understood(pixels)}")
         for text in pixels.warnings:
             console.warn(f"{path}: {text}")
         images.append(pixels)

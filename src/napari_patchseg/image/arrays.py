@@ -38,7 +38,7 @@ def type_of(array: Any) -> np.dtype[Any]:
     except TypeError:  # another library's: what NumPy makes of a pixel
         if 0 in tuple(array.shape):
             raise ImageError("The image is empty; choose an image with pixels.") from None
-        dtype = to_numpy(array[(slice(0, 1),) * len(array.shape)]).dtype
+        dtype = read(array, (slice(0, 1),) * len(array.shape)).dtype
     if dtype.kind == "b":
         raise ImageError(
             "The image holds true and false only; choose the image itself, not a mask of it."
@@ -48,8 +48,8 @@ def type_of(array: Any) -> np.dtype[Any]:
     return dtype
 
 
-def to_numpy(part: Any) -> NDArray[Any]:
-    """NumPy's array of another library's, a masked one if it was: from any device.
+def read(array: Any, key: tuple[int | slice, ...]) -> NDArray[Any]:
+    """Part of an array of any library and device as NumPy's, a masked one if it was.
 
     Raises
     ------
@@ -57,8 +57,7 @@ def to_numpy(part: Any) -> NDArray[Any]:
         With one sentence, if that library cannot.
     """
     try:
-        if isinstance(part, np.ndarray):
-            return part
+        part = array[key]
         if hasattr(part, "detach"):  # torch: from the GPU, out of the graph
             part = part.detach()
             if "bfloat16" in str(part.dtype):  # which NumPy does not know
@@ -68,12 +67,12 @@ def to_numpy(part: Any) -> NDArray[Any]:
             return np.asarray(part.get())
         if hasattr(part, "compute"):  # dask: np.asarray would lose a mask
             part = part.compute()
-        return part if isinstance(part, np.ndarray) else np.asarray(part)
+        return part if isinstance(part, np.ma.MaskedArray) else np.asarray(part)
     except (MemoryError, PatchSegError):
         raise
-    except Exception as error:  # whatever that library raises
+    except Exception as error:  # a chunk that is damaged: whatever that library raises
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise ImageError(f"The image cannot be read: {reason}.") from error
+        raise ImageError(f"The image cannot be read: {reason[:200]}.") from error
 
 
 class Plane:
@@ -144,14 +143,7 @@ class Plane:
         if layout.channels is not None:
             key[layout.channels] = channels or self._channels
             order.append(layout.channels)
-        try:
-            part = self._array[tuple(key)]
-        except (MemoryError, PatchSegError):
-            raise
-        except Exception as error:  # a file that is gone, a chunk that is damaged
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-            raise ImageError(f"The image cannot be read: {reason}.") from error
-        values = to_numpy(part).transpose(order)
+        values = read(self._array, tuple(key)).transpose(order)
         return values if layout.channels is not None else values[..., None]
 
 

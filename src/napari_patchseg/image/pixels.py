@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,24 @@ from .ink import ink
 from .layout import MOST_CHANNELS, MOST_UNNAMED_CHANNELS, layout_of
 from .regions import Box as Box
 from .regions import strips
-from .stain import DARK, LIGHT, Kind, grey_kind, haematoxylin, is_black, is_stained
+from .stain import (
+    DARK,
+    LIGHT,
+    ImageKind,
+    Kind,
+    grey_kind,
+    haematoxylin,
+    is_black,
+    is_stained,
+)
 
 #: Shortest side that can be segmented: a patch and its surroundings.
 SMALLEST_SIDE = 64
 #: Scaled values are whole numbers of such steps: integers and floats of the same pixels, which are
 #: rounded otherwise, come to the same.
 _LEVELS = 4096
+#: What a user's word for an image says of its nuclei.
+_SAID: dict[str, Kind] = {"grey": "dark on light", "fluorescence": "bright on dark"}
 #: Pixels looked at to learn the value range and the kind of image.
 _STATISTICS_PIXELS = 1_000_000
 #: Strength of `even_tones`, and the least range that it spreads: an even image stays even.
@@ -49,6 +60,8 @@ class Pixels:
         (C, H, W).
     kind : str
         "stained" (bright-field RGB), "dark on light" or "bright on dark".
+    image_kind : str
+        What was said of that: "auto", "stained", "grey" or "fluorescence".
     description : str
         One line for the user: how the image is understood.
     warnings : list of str
@@ -65,12 +78,16 @@ class Pixels:
 
     shape: tuple[int, int, int]
     kind: Kind
+    image_kind: ImageKind
     description: str
     warnings: list[str]
     valid: NDArray[np.bool_] | None
 
-    def __init__(self, plane: Plane, *, colour: bool | None) -> None:
+    def __init__(
+        self, plane: Plane, *, colour: bool | None, image_kind: ImageKind = "auto"
+    ) -> None:
         height, width, channels = plane.shape
+        self._plane, self._colour, self.image_kind = plane, colour, image_kind
         self._data, self._opacity = plane, None
         label = "grey" if plane.is_grey else counted(channels, "channel")
         if colour and channels == 4:
@@ -83,16 +100,23 @@ class Pixels:
         grid = self._grid()
         sample = self._valid_of(grid)
         self._check_constant(sample)
-        if self._data.shape[2] == 3 and colour is not False:
+        colour = False
+        if self._data.shape[2] == 3:
             if _are_equal(sample):  # three equal channels carry one
                 label = "grey (three equal channels)"
                 self._data, grid, sample = self._data.first(1), grid[..., :1], sample[:, :1]
-                colour = False
-            elif colour := is_stained(sample.T):
-                label = "RGB" if self._opacity is None else "RGBA (alpha left out)"
+            else:
+                colour = is_stained(sample.T) if image_kind == "auto" else image_kind == "stained"
+        if colour:
+            label = "RGB" if self._opacity is None else "RGBA (alpha left out)"
+        elif image_kind == "stained":
+            raise ImageError(
+                f"A stained section needs three colours, but this image is {label}; choose 'grey', "
+                "'fluorescence' or 'auto' as image kind."
+            )
         self.shape = (self._data.shape[2], height, width)
         self._fill = _percentile(sample, 50)
-        self._low, self._high = _value_range(sample, colour=bool(colour))
+        self._low, self._high = _value_range(sample, colour=colour)
         scaled = self._scale(sample[None])[:, 0]
         if colour:
             self.kind, self.prior_channel = "stained", 0
@@ -100,10 +124,11 @@ class Pixels:
             self._counterstain = self._beside_dab(grid)
         else:
             self.prior_channel, self.kind = grey_kind(scaled)
+            self.kind = _SAID.get(image_kind, self.kind)
         low, high = np.percentile(scaled[self.prior_channel], [0.5, 99.5])
         self.light_range = (float(low), float(high))
         nuclei = {
-            "stained": "nuclei take the haematoxylin",
+            "stained": "stained section, nuclei take the haematoxylin",
             "dark on light": "nuclei are darker than their surroundings",
             "bright on dark": "nuclei are brighter than their surroundings",
         }[self.kind]
@@ -119,6 +144,7 @@ class Pixels:
         rgb: bool | None = None,
         channel_axis: int | None = None,
         box: Box | None = None,
+        image_kind: ImageKind = "auto",
     ) -> Pixels:
         """Take an image apart.
 
@@ -137,12 +163,20 @@ class Pixels:
             longer; see `napari_patchseg.image.layout.layout_of`.
         box : Box, optional
             Only this part of the image.
+        image_kind : {"auto", "stained", "grey", "fluorescence"}
+            How the image is understood: as a stained section in colour, as dark nuclei on light or
+            as bright nuclei on dark, whatever it looks like.
 
         Raises
         ------
         ImageError
             With one sentence, for anything that cannot be segmented.
         """
+        if image_kind not in get_args(ImageKind):
+            raise ImageError(
+                f"There is no image kind {image_kind!r}; choose "
+                f"{', '.join(map(repr, get_args(ImageKind)))}."
+            )
         array = as_array(array)
         names = getattr(array, "dims", None)  # of xarray
         layout = layout_of(
@@ -166,8 +200,16 @@ class Pixels:
                 f"The image is {width} x {height} px; "
                 f"both sides must be at least {SMALLEST_SIDE} px."
             )
-        pixels = cls(plane, colour=layout.colour)
+        pixels = cls(plane, colour=layout.colour, image_kind=image_kind)
         pixels.frame = int(array.shape[layout.y]), int(array.shape[layout.x])
+        return pixels
+
+    def understood_as(self, image_kind: ImageKind) -> Pixels:
+        """The same image understood otherwise; "auto" leaves it as it is. Raises `ImageError`."""
+        if image_kind in ("auto", self.image_kind):
+            return self
+        pixels = Pixels(self._plane, colour=self._colour, image_kind=image_kind)
+        pixels.frame = self.frame
         return pixels
 
     def read(self, box: Box, reduction: int = 1) -> NDArray[np.float32]:
@@ -370,7 +412,7 @@ def _value_range(
     flat = high <= low
     if flat.any():  # too few pixels differ for percentiles to see them
         low = np.where(flat, sample.min(0), low)
-        high = np.where(flat, np.maximum(sample.max(0), low + 1e-6), high)
+        high = np.where(flat, np.maximum(sample.max(0), low + 1e-6 * np.maximum(1, abs(low))), high)
     return low.astype(np.float32), high.astype(np.float32)
 
 

@@ -12,16 +12,19 @@ from skimage.filters import threshold_otsu
 from .regions import every, strips
 
 Kind = Literal["stained", "dark on light", "bright on dark"]
+#: What a user may say of an image: stained, dark on light, bright on dark.
+ImageKind = Literal["auto", "stained", "grey", "fluorescence"]
 
 #: Percentiles taken for full light and for none.
 LIGHT, DARK = 99.9, 0.1
 #: Below the first share of the light a pixel may be black; from there to the second it is dim,
 #: which of a section's pixels hardly any is, where light that glows fades into the dark.
 BLACK, _DIM, _MOST_DIM = 0.04, 0.08, 0.03
-#: How bright a section's darker quarter is at least, and which share of a pixel's brightest colour
-#: its faintest has. On 60 slides 0.32 and more, 0.17 with 1.6 times the stain, where fluorescence
-#: has 0.06 and three fluorescences in one image 0.16; and 0.32 and more, of pure colours 0.
-_STAINED, _ALL_COLOURS = 0.17, 0.15
+#: How bright a section's darker quarter is at least (0.32 and more on 60 slides, 0.17 and more with
+#: 1.6 times the stain; fluorescence at most 0.06), which share of a pixel's brightest colour its
+#: faintest has (0.32 and more; of light of one colour 0), and how its colours correlate (0.76 and
+#: more; three fluorescences about 0 where they are crowded).
+_STAINED, _ALL_COLOURS, _TOGETHER = 0.17, 0.15, 0.4
 
 
 def haematoxylin(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -64,10 +67,12 @@ def is_stained(sample: NDArray[np.float32]) -> bool:
 
     Light that was only absorbed leaves the background as the brightest part, and some of every
     colour: an image whose pixels are mostly dark was lit by fluorescence, and so was one whose
-    pixels are of a single colour. Black surroundings have no vote.
+    pixels are of a single colour. Tissue takes light of all colours, where fluorescences are each
+    somewhere else. Black surroundings have no vote.
 
-    The rule: the brightest colour of three quarters of the pixels is above 0.17 of the range, and
-    the faintest of half of them more than 0.15 of their brightest.
+    The rule: the brightest colour of three quarters of the pixels is above 0.17 of the range, the
+    faintest of half of them more than 0.15 of their brightest, and the mean correlation of two
+    colours above 0.4.
 
     Parameters
     ----------
@@ -87,7 +92,10 @@ def is_stained(sample: NDArray[np.float32]) -> bool:
     if quarter <= _STAINED * light:
         return False
     lit = np.maximum(brightest - low, full * BLACK)
-    return bool(np.median((sample.min(0) - low) / lit) > _ALL_COLOURS)
+    if np.median((sample.min(0) - low) / lit) <= _ALL_COLOURS:
+        return False
+    together = [correlation(sample[one], sample[two]) for one, two in ((0, 1), (0, 2), (1, 2))]
+    return bool(np.mean(together) > _TOGETHER)
 
 
 def grey_kind(sample: NDArray[np.float32]) -> tuple[int, Kind]:

@@ -20,6 +20,7 @@ Start = Literal["synthetic", "random"]
 Magnification = Literal["auto", "1/4", "1/2", "2/3", "1", "3/2", "2"]
 Split = Literal["distance", "none"]
 LengthUnit = Literal["px", "µm"]
+ImageKind = Literal["auto", "stained", "grey", "fluorescence"]
 
 #: What None stands for; here, so that the descriptions below can say it.
 THRESHOLD = 0.5
@@ -86,6 +87,12 @@ class Settings(BaseModel):
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of every random draw.")
 
     # -- image: "auto" is resolved for every image
+    image_kind: ImageKind = Field(
+        "auto",
+        description="How the image is understood. stained: a section in colour; grey: dark nuclei "
+        "on light; fluorescence: bright nuclei on dark; auto: by what the image holds.",
+    )
+
     magnification: Magnification = Field(
         "auto",
         description="How much larger than the image the network sees it, so that nuclei have the "

@@ -30,6 +30,7 @@ from .curves_plot import CurvesPlot
 from .dock import settle_in
 from .editors import NumberBox, take_typed
 from .hover import watch_hover
+from .image_kind_combo import ImageKindCombo
 from .layer_combo import ChannelsCombo, ImageCombo
 from .layer_source import METADATA_KEY, Region, is_preview, source_of, unwrap
 from .live_layers import image_of
@@ -58,8 +59,8 @@ _LABELS_FORMATS = {"OME-TIFF (*.ome.tif *.ome.tiff)": ".ome.tif", "16-bit PNG (*
 _LABELS_ENDINGS = (".tif", ".tiff", ".png")
 #: Milliseconds after the last change at which settings are remembered.
 _SAVE_MS = 400
-#: Class numbers belong to one run of one image: not to be remembered.
-_NOT_REMEMBERED = ("nucleus_class", "nucleus_polarity")
+#: What belongs to one image, or to one run of it: not to be remembered.
+_NOT_REMEMBERED = ("image_kind", "nucleus_class", "nucleus_polarity")
 
 
 class PatchSegWidget(QWidget):
@@ -99,6 +100,7 @@ class PatchSegWidget(QWidget):
     def settings(self) -> Settings:
         """All settings as shown; raises `SettingsError` where they do not go together."""
         values = {**self.form.values(), **self._object_values()}
+        values["image_kind"] = self.image_kind.currentText()
         return Settings.create(values.pop("preset"), **values)
 
     def _object_values(self) -> dict[str, Any]:
@@ -122,6 +124,7 @@ class PatchSegWidget(QWidget):
     def _show_objects(self, settings: Settings) -> None:
         """Show the settings about objects alone."""
         self.objects.show_settings(settings)
+        self.image_kind.setCurrentText(settings.image_kind)
         self.diameter.setValue(settings.nucleus_diameter or 0)
         self.unit.setCurrentText(settings.diameter_unit)
 
@@ -173,6 +176,7 @@ class PatchSegWidget(QWidget):
     def _make_views(self) -> None:
         self.image = ImageCombo(self._viewer, self)
         self.channels = ChannelsCombo(self)
+        self.image_kind = ImageKindCombo(self)
         self.region = QComboBox()
         for region in Region:
             self.region.addItem(str(region), region)
@@ -212,6 +216,7 @@ class PatchSegWidget(QWidget):
         top.setVerticalSpacing(3)
         top.addRow("image", self.image)
         top.addRow("channels", self.channels)
+        top.addRow("image kind", self.image_kind)
         top.addRow("region", self.region)
         top.addRow("pixel size", self.pixel_size)
         pair = QHBoxLayout()
@@ -275,7 +280,7 @@ class PatchSegWidget(QWidget):
             source = source_of(self._viewer, layer, region, together=together)
             if source.layer is not None:
                 source = replace(source, pixel_size=self.pixel_size.size_of(source.layer))
-            settings = self.settings()
+            settings = self.settings().replace(image_kind=self.image_kind.kind_of(source.layer))
             if make_labels and model is None:
                 settings = settings.replace(stop_at_convergence=True)
             running = TrainingSession.running()
@@ -329,6 +334,7 @@ class PatchSegWidget(QWidget):
         """Show what is known of the chosen image, and offer what it may be."""
         layer = self.image.layer
         self.pixel_size.show_layer(layer)
+        self.image_kind.show_layer(layer)
         self._top.setRowVisible(self.channels, self.channels.show_layer(layer))
 
     def _on_pixel_size(self) -> None:

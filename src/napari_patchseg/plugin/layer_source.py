@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_patchseg.image.pixels import Box, Pixels
+    from napari_patchseg.image.stain import ImageKind
 
 #: Key in ``layer.metadata`` of everything that this plugin makes.
 METADATA_KEY = "napari_patchseg"
@@ -156,14 +157,16 @@ class LayerSource:
         """Whether the region is all of the plane."""
         return self.box == (0, 0, *self.shape)
 
-    def open(self) -> Pixels:
+    def open(self, image_kind: ImageKind = "auto") -> Pixels:
         """Read the region; may take long, so not for the GUI's thread. Raises `ImageError`."""
+        from napari_patchseg.image.arrays import read
         from napari_patchseg.image.pixels import Pixels
 
         return Pixels.from_array(
-            np.asarray(self.data[self.plane.region(self.box)]),
+            read(self.data, self.plane.region(self.box)),
             rgb=self.rgb,
             channel_axis=self.channel_axis,
+            image_kind=image_kind,
         )
 
     @property

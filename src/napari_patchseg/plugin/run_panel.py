@@ -72,7 +72,9 @@ class RunPanel(QWidget):
         self.state_label.setObjectName("state")
         self.image_label = QLabel()
         self.image_label.setWordWrap(True)
-        self.image_label.setToolTip("How the image is understood")
+        self.image_label.setToolTip(
+            "How the image is understood; the field image kind has it otherwise"
+        )
 
         buttons = QHBoxLayout()
         for button in (self.train_button, self.pause_button, self.stop_button):
@@ -139,6 +141,8 @@ class RunPanel(QWidget):
         if record is not None and pixels is not None:
             seen = _MAGNIFICATIONS.get(record.settings.magnification)
             text = f"{pixels.description}, {seen}" if seen else pixels.description
+            if pixels.image_kind == "auto":
+                text += " (otherwise: image kind)"
             if self.image_label.text() != text:
                 self.image_label.setText(text)
         self.image_label.setVisible(pixels is not None)

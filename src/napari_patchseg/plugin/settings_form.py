@@ -27,7 +27,8 @@ _IN_VIEW = ("max_steps", "seed")
 _FOLDED = tuple(
     name
     for name in Settings.model_fields
-    if name not in ("preset", *_IN_VIEW) and (name not in OBJECT_FIELDS or name == "prior_weight")
+    if name not in ("preset", "image_kind", *_IN_VIEW)
+    and (name not in OBJECT_FIELDS or name == "prior_weight")
 )
 #: A preset is about the method; the seed and the machine stay as they are.
 PRESET_LEAVES = frozenset({"seed", "device", "precision", "memory_format", "threads"})

@@ -248,7 +248,9 @@ def _work(request: RunRequest, control: RunControl, mailbox: Mailbox, chosen: Sh
     _give_way()  # torch's threads, which do not exist yet, take over what this one has
     imports = preload()
     imports.hurry()
-    pixels = request.source.open()  # needs no torch: its import goes on meanwhile
+    pixels = request.source.open(
+        request.settings.image_kind
+    )  # needs no torch: its import goes on meanwhile
     imports.join()
     from napari_patchseg import pipeline
     from napari_patchseg.results import Progress

@@ -1,0 +1,47 @@
+"""How the chosen image is to be understood."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, get_args
+
+from qtpy.QtWidgets import QComboBox, QWidget
+
+from napari_patchseg.method.settings import ImageKind, Settings
+
+from .layer_source import unwrap
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+
+
+class ImageKindCombo(QComboBox):
+    """What kind of image the chosen layer is; the choice ends with the layer.
+
+    Parameters
+    ----------
+    parent : QWidget or None
+        Qt's owner.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._layer: weakref.ref[Layer] | None = None
+        self.addItems(get_args(ImageKind))
+        self.setObjectName("image_kind")
+        self.setAccessibleName("image kind")
+        self.setToolTip(Settings.model_fields["image_kind"].description or "")
+
+    def show_layer(self, layer: Layer | None) -> None:
+        """Begin with "auto" for every layer."""
+        layer = unwrap(layer)
+        if layer is None:
+            return
+        if self._layer is not None and self._layer() is not layer:
+            self.setCurrentIndex(0)
+        self._layer = weakref.ref(layer)
+
+    def kind_of(self, layer: Layer | None) -> str:
+        """What was chosen for a layer; "auto" for another one than that shown."""
+        shown = None if self._layer is None else self._layer()
+        return self.currentText() if shown in (None, unwrap(layer)) else "auto"
