@@ -86,11 +86,11 @@ def test_other_layers_and_plain_tif_are_not_ours(tmp_path, viewer):
 
 def test_multiscale(tmp_path, viewer):
     levels = [labels(), labels()[::2, ::2], labels()[::4, ::4]]
-    layer = viewer.add_labels(levels, multiscale=True, scale=(2, 2), units="nm")
+    layer = viewer.add_labels(levels, multiscale=True, scale=(200, 200), units="nm")
     layer.save(str(tmp_path / "a.ome.tif"))
     got = read_image(tmp_path / "a.ome.tif")
     np.testing.assert_array_equal(got.array, labels())
-    assert got.pixel_size_yx == pytest.approx((0.002, 0.002))
+    assert got.pixel_size_yx == pytest.approx((0.2, 0.2))
     layer.save(str(tmp_path / "a.png"))
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")), labels())
 
