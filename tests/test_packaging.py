@@ -137,7 +137,12 @@ def test_contributions_name_known_commands(manifest: PluginManifest) -> None:
     known = {command.id for command in contributions.commands or []}
     used = {
         contribution.command
-        for group in (contributions.widgets, contributions.writers, contributions.sample_data)
+        for group in (
+            contributions.widgets,
+            contributions.readers,
+            contributions.writers,
+            contributions.sample_data,
+        )
         for contribution in group or []
     } | {item.command for items in contributions.menus.values() for item in items}
     assert used == known

@@ -145,17 +145,16 @@ class _Run:
         if self.asked.model_file is not None:
             report["model_file"] = self.asked.model_file.name
         writing = time.perf_counter()
-        if target.suffix.lower() == ".png":
-            write_labels_png(target, done.labels, provenance=report, overwrite=overwrite)
-        else:
-            write_labels_ome_tiff(
-                target,
-                done.labels,
-                pixel_size=image.pixel_size_yx,
-                provenance=report,
-                name=f"{image.name} nuclei",
-                overwrite=overwrite,
-            )
+        is_png = target.suffix.lower() == ".png"
+        write = write_labels_png if is_png else write_labels_ome_tiff
+        write(
+            target,
+            done.labels,
+            pixel_size=image.pixel_size_yx,
+            provenance=report,
+            name=f"{image.name} nuclei",
+            overwrite=overwrite,
+        )
         end = time.perf_counter()
         report["seconds"] |= {
             "writing": round(end - writing, 3),

@@ -1,4 +1,4 @@
-"""Labels and confidence maps out: OME-TIFF with pixel size and provenance, and 16-bit PNG."""
+"""Labels and confidence maps out, and labels in: OME-TIFF with size and provenance, 16-bit PNG."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import os
 import re
 import uuid
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +19,13 @@ from numpy.typing import ArrayLike, NDArray
 from napari_patchseg.errors import FileError
 
 from .atomic import atomic_write
+from .pictures import ome_pixels
+from .pixel_size import of_picture, plausible
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile
+
+_Read = TypeVar("_Read")
 
 #: Marks our annotation in OME-XML, and our text in a PNG.
 NAMESPACE = "napari-patchseg/provenance"
@@ -95,10 +103,14 @@ def write_labels_png(
     path: str | os.PathLike[str],
     labels: ArrayLike,
     *,
+    pixel_size: Sequence[float] | None = None,
     provenance: Mapping[str, Any] | None = None,
+    name: str | None = None,
     overwrite: bool = True,
 ) -> Path:
-    """Write labels (H, W) as a 16-bit grey PNG, which holds labels up to 65,535 and no pixel size.
+    """Write labels (H, W) as a 16-bit grey PNG, which holds labels up to 65,535.
+
+    Parameters are as in `write_labels_ome_tiff`. The size is written as pixels per metre.
 
     Raises
     ------
@@ -122,9 +134,53 @@ def write_labels_png(
     text = PngInfo()
     if provenance is not None:
         text.add_itxt(NAMESPACE, _to_json(provenance))
+    if name:
+        text.add_itxt("Title", _as_xml(name))
+    options: dict[str, Any] = {}
+    sizes = _sizes(pixel_size)
+    if sizes and plausible(*sizes[-2:]):  # others do not fit the format's whole numbers either
+        options["dpi"] = (25_400 / sizes[-1], 25_400 / sizes[-2])
     with atomic_write(path, overwrite=overwrite) as temporary:
-        Image.fromarray(array).save(temporary, format="PNG", pnginfo=text)
+        Image.fromarray(array).save(temporary, format="PNG", pnginfo=text, **options)
     return Path(path)
+
+
+@dataclass(frozen=True)
+class SavedLabels:
+    """Labels as `write_labels_ome_tiff` or `write_labels_png` wrote them.
+
+    Attributes
+    ----------
+    labels : ndarray
+        (H, W), (Z, H, W) or (T, Z, H, W) of unsigned integers; axes of length 1 are gone.
+    pixel_size : tuple of float or None
+        Size in µm of a pixel along each axis, None of an axis without one; None where none has one.
+    name : str
+        Name of the image inside the file, or of the file.
+    provenance : dict
+        What was given when they were written; empty where nothing was.
+    """
+
+    labels: NDArray[Any]
+    pixel_size: tuple[float | None, ...] | None
+    name: str
+    provenance: dict[str, Any]
+
+
+def read_labels(path: str | os.PathLike[str]) -> SavedLabels | None:
+    """Read labels that this package wrote.
+
+    Returns
+    -------
+    SavedLabels or None
+        None where the file is none of ours, or holds a confidence map.
+
+    Raises
+    ------
+    FileError
+        If there is no such file, or it is neither a TIFF nor a PNG.
+    """
+    return _read(path, _saved_labels_png, _saved_labels_tiff)
 
 
 def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any] | None:
@@ -140,6 +196,18 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     FileError
         If there is no such file, or it is neither a TIFF nor a PNG.
     """
+    return _read(
+        path,
+        lambda image, _: _from_json(image.info.get(NAMESPACE)),
+        lambda tiff, _: _from_json(_from_ome(tiff.ome_metadata)),
+    )
+
+
+def _read(
+    path: str | os.PathLike[str],
+    of_png: Callable[[Any, Path], _Read | None],
+    of_tiff: Callable[[TiffFile, Path], _Read | None],
+) -> _Read | None:
     from PIL import Image
     from tifffile import TiffFile
 
@@ -149,16 +217,43 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any] | None:
             if file.read(4) == b"\x89PNG":
                 file.seek(0)
                 with Image.open(file) as image:
-                    text = image.info.get(NAMESPACE)
-            else:
-                file.seek(0)
-                with TiffFile(file) as tiff:
-                    text = _from_ome(tiff.ome_metadata)
-        value = None if text is None else json.loads(text)
+                    return of_png(image, path)
+            file.seek(0)
+            with TiffFile(file) as tiff:
+                return of_tiff(tiff, path)
     except FileNotFoundError as error:
         raise FileError(f"There is no file {path}.") from error
     except Exception as error:  # whatever damaged bytes make the decoders raise
         raise FileError(f"{path} is not a TIFF or PNG that can be read.") from error
+
+
+def _saved_labels_png(image: Any, path: Path) -> SavedLabels | None:
+    provenance = _from_json(image.info.get(NAMESPACE))
+    if provenance is None or image.mode not in ("I;16", "L"):
+        return None
+    name = str(image.info.get("Title") or path.stem)
+    return SavedLabels(np.array(image, np.uint16), of_picture(image.info), name, provenance)
+
+
+def _saved_labels_tiff(tiff: TiffFile, path: Path) -> SavedLabels | None:
+    provenance = _from_json(_from_ome(tiff.ome_metadata))
+    series = tiff.series[0]
+    if provenance is None or series.dtype is None or series.dtype.kind != "u":
+        return None
+    assert tiff.ome_metadata is not None
+    pixels = ome_pixels(tiff.ome_metadata, series.keyframe)
+    written = [pixels.get(f"PhysicalSize{axis}") for axis in series.axes]  # always in µm
+    sizes = tuple(None if size is None else float(size) for size in written)
+    return SavedLabels(
+        series.asarray(),
+        sizes if any(sizes) else None,
+        series.name or path.stem.removesuffix(".ome"),
+        provenance,
+    )
+
+
+def _from_json(text: str | None) -> dict[str, Any] | None:
+    value = None if text is None else json.loads(text)
     return value if isinstance(value, dict) else None
 
 
@@ -186,7 +281,7 @@ def _write_ome_tiff(
         raise FileError(f"An array of shape {array.shape} cannot be written as an image.")
     metadata: dict[str, Any] = {
         "axes": _AXES[array.ndim],
-        "Name": _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", name or path.stem.removesuffix(".ome")),
+        "Name": _as_xml(name or path.stem.removesuffix(".ome")),
         "UUID": str(uuid.uuid4()),  # tifffile's own would hold this machine's network address
     }
     if provenance is not None:
@@ -210,6 +305,10 @@ def _write_ome_tiff(
             **resolution,
         )
     return path
+
+
+def _as_xml(name: str) -> str:
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", name)
 
 
 def _sizes(pixel_size: Sequence[float] | None) -> tuple[float, ...]:

@@ -51,7 +51,14 @@ def write_png(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Write a Labels layer as 16-bit PNG; parameters, result and errors as in `write_ome_tiff`."""
     target, overwrite = _target(path, (".png",), ".png")
     labels, meta = _plane(full_resolution(data, meta), meta)
-    written = write_labels_png(target, labels, provenance=_provenance(meta), overwrite=overwrite)
+    written = write_labels_png(
+        target,
+        labels,
+        pixel_size=pixel_size(meta),
+        provenance=_provenance(meta),
+        name=meta.get("name"),
+        overwrite=overwrite,
+    )
     return [str(written)]
 
 
@@ -126,9 +133,10 @@ def _micrometres(unit: Any) -> float | None:
         return None
 
 
-def _provenance(meta: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _provenance(meta: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Where the labels come from; empty for others' labels: a mark that the file holds labels."""
     provenance = (meta.get("metadata") or {}).get("napari_patchseg")
-    return provenance if isinstance(provenance, Mapping) else None
+    return provenance if isinstance(provenance, Mapping) else {}
 
 
 def _target(path: str, endings: Sequence[str], ending: str) -> tuple[Path, bool]:

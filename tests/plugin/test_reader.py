@@ -1,0 +1,158 @@
+"""Saved labels come back as labels, and nobody else's files are touched."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import tifffile
+from napari._qt.dialogs.qt_reader_dialog import QtReaderDialog
+from napari.layers import Image, Labels
+from napari.plugins import _npe2
+from PIL import Image as Picture
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication, QDialogButtonBox
+
+from napari_patchseg.cli.outputs import labels_files
+from napari_patchseg.files.labels import write_confidence_tiff
+from napari_patchseg.plugin.reader import labels_reader
+
+PLUGIN = "napari-patchseg"
+PROVENANCE = {"role": "nuclei", "steps": 120, "settings": {"preset": "default"}}
+LABELS = np.zeros((70, 90), np.int32)
+LABELS[10:30, 20:50] = 1
+LABELS[40:60, 10:80] = 65_535
+
+#: Names as the window, the command line and the demo give them.
+NAMES = [
+    "slide_nuclei.ome.tif",
+    "slide.v2_nuclei.ome.tif",
+    "nuclei · slide.ome.tif",
+    "slide nuclei.ome.tif",
+    "labels.ome.tif",
+    "labels.ome.tiff",
+    "slide_nuclei.png",
+    "nuclei · slide.png",
+    "nuclei · slide.v2.png",
+    "slide nuclei.png",
+    "labels.png",
+]
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    return make_napari_viewer()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_round_trip(tmp_path, viewer, name):
+    layer = viewer.add_labels(
+        LABELS,
+        name="nuclei · slide µ",
+        scale=(0.5, 0.25),
+        units="µm",
+        metadata={"napari_patchseg": PROVENANCE},
+    )
+    path = str(tmp_path / name)
+    assert layer.save(path, plugin=PLUGIN) == [path]
+    viewer.layers.clear()
+    (back,) = viewer.open(path, plugin=PLUGIN)
+    assert isinstance(back, Labels)
+    np.testing.assert_array_equal(back.data, LABELS)
+    np.testing.assert_allclose(back.scale, (0.5, 0.25), rtol=1e-6)
+    assert [str(unit) for unit in back.units] == ["micrometer"] * 2
+    assert back.name == "nuclei · slide µ"
+    assert back.metadata["napari_patchseg"] == PROVENANCE
+    again = str(tmp_path / ("again_nuclei" + (".png" if name.endswith("png") else ".ome.tif")))
+    assert back.save(again, plugin=PLUGIN) == [again]
+    (third,) = viewer.open(again, plugin=PLUGIN)
+    np.testing.assert_array_equal(third.data, LABELS)
+    np.testing.assert_allclose(third.scale, (0.5, 0.25), rtol=1e-6)
+
+
+@pytest.mark.parametrize("ending", [".ome.tif", ".png"])
+def test_labels_of_somebody_else_without_units(tmp_path, viewer, ending):
+    layer = viewer.add_labels(LABELS, name="mine", scale=(2, 2))
+    path = str(tmp_path / f"a_nuclei{ending}")
+    layer.save(path, plugin=PLUGIN)
+    (back,) = viewer.open(path, plugin=PLUGIN)
+    np.testing.assert_array_equal(back.data, LABELS)
+    assert [str(unit) for unit in back.units] == ["pixel"] * 2
+    assert tuple(back.scale) == (1, 1)  # pixels have no size
+    assert back.metadata["napari_patchseg"] == {}
+
+
+def test_stack(tmp_path, viewer):
+    stack = np.stack([LABELS, LABELS * 2, LABELS])
+    layer = viewer.add_labels(stack, scale=(3, 0.5, 0.25), units="µm")
+    path = str(tmp_path / "stack_nuclei.ome.tif")
+    layer.save(path, plugin=PLUGIN)
+    (back,) = viewer.open(path, plugin=PLUGIN)
+    np.testing.assert_array_equal(back.data, stack)
+    assert tuple(back.scale) == (3, 0.5, 0.25)
+    series = np.stack([stack, stack])
+    viewer.add_labels(series, scale=(1, 1, 0.5, 0.25), units=("s", "pixel", "µm", "µm")).save(
+        path, plugin=PLUGIN
+    )
+    (back,) = viewer.open(path, plugin=PLUGIN)
+    np.testing.assert_array_equal(back.data, series)
+    assert tuple(back.scale) == (1, 1, 0.5, 0.25)
+
+
+def test_by_the_window_as_napari_proposes(tmp_path, viewer, qtbot):
+    """Dropped on the canvas: napari asks, and what it proposes is right."""
+    path = str(tmp_path / "slide_nuclei.ome.tif")
+    viewer.add_labels(LABELS, name="n").save(path, plugin=PLUGIN)
+    viewer.layers.clear()
+
+    def agree() -> None:
+        dialogs = [w for w in QApplication.topLevelWidgets() if isinstance(w, QtReaderDialog)]
+        visible = [dialog for dialog in dialogs if dialog.isVisible()]
+        if not visible:
+            QTimer.singleShot(50, agree)
+            return
+        visible[0].btn_box.button(QDialogButtonBox.StandardButton.Ok).click()
+
+    QTimer.singleShot(50, agree)
+    viewer.window._qt_viewer._qt_open([path], stack=False)
+    assert [type(layer) for layer in viewer.layers] == [Labels]
+
+
+ORDINARY = [
+    "slide.tif", "slide.ome.tif", "slide.png", "nuclei.tif", "nuclei.png", "human nuclei.tif",
+    "slide.svs", "slide.jpg", "a.ome.tiff", "labels.tif", "nuclei/slide.ome.tif", "axis labels.png",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+def test_napari_asks_nothing_about_other_names(tmp_path, name):
+    assert PLUGIN not in _npe2.get_readers(str(tmp_path / name))
+
+
+def test_every_name_of_ours_is_known(tmp_path):
+    for image in ("slide.svs", "a.b.ome.tif", "ünï.png"):
+        (target,) = labels_files([tmp_path / image], None, several=False)
+        assert PLUGIN in _npe2.get_readers(str(target))
+
+
+def test_files_that_are_not_ours(tmp_path, viewer):
+    grey = LABELS.astype(np.uint16)
+    names = (tmp_path / f"{number}_nuclei.ome.tif" for number in itertools.count())
+    plain, described, damaged, empty, text, missing, folder, confidence = itertools.islice(names, 8)
+    tifffile.imwrite(plain, grey)
+    tifffile.imwrite(described, grey, ome=True, metadata={"axes": "YX", "Name": "nuclei"})
+    damaged.write_bytes(plain.read_bytes()[:50])
+    empty.write_bytes(b"")
+    text.write_text("napari-patchseg/provenance")
+    folder.mkdir()
+    picture = tmp_path / "a_nuclei.png"
+    Picture.fromarray(grey).save(picture)
+    for path in (plain, described, damaged, empty, text, missing, folder, picture):
+        assert labels_reader(str(path)) is None
+    assert labels_reader([str(plain), str(described)]) is None
+    write_confidence_tiff(confidence, grey / 65_535, provenance=PROVENANCE)
+    with pytest.raises(ValueError, match="no data"):
+        viewer.open(str(confidence), plugin=PLUGIN)
+    (layer,) = viewer.open(str(described), plugin="napari")
+    assert isinstance(layer, Image)
