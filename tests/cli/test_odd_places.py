@@ -54,6 +54,17 @@ def test_user_without_home(cli, monkeypatch, tmp_path, quickly):
 
 
 @on_linux
+def test_demo_for_a_user_without_home(cli, monkeypatch, quickly):
+    """napari itself does not start there."""
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    done = cli("demo", "--size", 128, *quickly)
+    assert done.code == 0, done.err
+    assert "No window: napari needs a home folder, and this user has none." in done.err
+
+
+@on_linux
 @pytest.mark.parametrize("name", NAMES)
 def test_odd_names(cli, tmp_path, quickly, name):
     Image.fromarray(BLANK).save(tmp_path / name, "PNG")

@@ -205,6 +205,20 @@ def test_ome_pictures_that_name_themselves(tmp_path, name):
     np.testing.assert_array_equal(read_image(tmp_path / "a.ome.tif").array, SCAN[:180])
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"description": "Label Image"},
+        {"description": "Aperio Image Library v11\r\nmacro 1280x431"},
+        {"extratags": [(285, 2, 0, "Macro", True)]},  # PageName
+        {"extratags": [(255, 3, 1, 2, True)]},  # the reduced copy of TIFF 5
+    ],
+)
+def test_pages_that_say_what_they_are(tmp_path, options):
+    write(tmp_path / "a", (SCAN[::-1], options), (SCAN[:180], {}))
+    np.testing.assert_array_equal(read_image(tmp_path / "a").array, SCAN[:180])
+
+
 def test_several_equally_good_pictures(tmp_path):
     write(tmp_path / "a", (SCAN, {}), (SCAN[:150, :200], {}), (SCAN[::4, ::4], {}))
     sentence = r"holds 2 pictures \(256 x 192, 200 x 150 px\); save one of them by itself"

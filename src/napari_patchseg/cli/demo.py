@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import platformdirs
 
 from napari_patchseg.errors import PatchSegError, SettingsError
 from napari_patchseg.files.atomic import atomic_write
@@ -93,6 +94,10 @@ def no_window() -> str | None:
     platform = os.environ.get("QT_QPA_PLATFORM", "")
     if platform.startswith(("offscreen", "minimal")):
         return f"Qt is told to show none (QT_QPA_PLATFORM={platform})"
+    try:
+        platformdirs.user_cache_path("napari")
+    except (KeyError, RuntimeError):
+        return "napari needs a home folder, and this user has none"
     # Where a library or the display is missing Qt ends the process: let that be another one.
     try:
         probe = subprocess.run(

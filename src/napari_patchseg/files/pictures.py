@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 #: Names that scanners, tifffile and OME give to pictures that are not the scan.
 _BESIDE = re.compile(
-    r"(.*[\W_])?(label|macro|thumb(nail)?|overview|barcode|preview)([\s_-]*(image|picture|\d+))*|map",
+    r"(.*[\W_])?(label|macro|thumb(nail)?|overview|barcode|preview)([\s_-]*(image|picture|\d+(x\d+)?))*|map",
     re.IGNORECASE | re.DOTALL,
 )
 #: A picture with less than this share of the largest one's pixels is not what a file is for.
@@ -34,7 +34,7 @@ def full_picture(tiff: TiffFile, path: Path) -> TiffPageSeries:
     """
     pictures = [max(series.levels, key=_area) for series in tiff.series]
     pictures = [p for p in pictures if not _is_reduced(p.keyframe)] or pictures
-    pictures = [p for p in pictures if not _BESIDE.fullmatch((p.name or "").strip())] or pictures
+    pictures = [p for p in pictures if not _is_beside(p)] or pictures
     largest = max(pictures, key=_area)
     rivals = [p for p in pictures if p is largest or _rivals(p, largest)]
     if len(rivals) > 1:
@@ -79,6 +79,13 @@ def _area(series: TiffPageSeries) -> int:
 def _is_reduced(page: TiffPage) -> bool:
     """Whether the page calls itself a reduced copy of another or a mask for one."""
     return bool(page.is_reduced or page.is_mask)
+
+
+def _is_beside(picture: TiffPageSeries) -> bool:
+    """Whether a picture's name, or its page's, says that it shows the glass or its label."""
+    page = picture.keyframe
+    texts = [picture.name, page.tags.valueof("PageName"), *page.description.splitlines()[:2]]
+    return any(isinstance(text, str) and _BESIDE.fullmatch(text.strip()) for text in texts)
 
 
 def _rivals(picture: TiffPageSeries, largest: TiffPageSeries) -> bool:
