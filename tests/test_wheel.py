@@ -80,8 +80,8 @@ def use():
     QTimer.singleShot(500, pick)
     click(viewport, place_of(NAME), Qt.MouseButton.RightButton)
     assert "Segment nuclei" in seen["entries"], seen["entries"]
-    until(lambda: f"{NAME} nuclei" in viewer.layers, "the labels")
-    labels = viewer.layers[f"{NAME} nuclei"]
+    until(lambda: f"nuclei · {NAME}" in viewer.layers, "the labels")
+    labels = viewer.layers[f"nuclei · {NAME}"]
     seen["layers"] = [layer.name for layer in viewer.layers]
     seen["type"] = type(labels).__name__
     seen["count"] = int(labels.data.max())
@@ -145,8 +145,8 @@ def test_from_right_click_to_file(installed_wheel: Path, tmp_path: Path) -> None
 
     assert Path(seen["package"]).is_relative_to(installed_wheel)
     name = "synthetic H&E"
-    assert {name, f"{name} confidence", f"{name} nuclei"} <= set(seen["layers"])
-    assert {f"{name} positive patches", f"{name} negative patches"} <= set(seen["layers"])
+    assert {name, f"confidence · {name}", f"nuclei · {name}"} <= set(seen["layers"])
+    assert {f"positive patches · {name}", f"negative patches · {name}"} <= set(seen["layers"])
     assert seen["type"] == "Labels"
     assert seen["shape"] == [512, 512]
     assert seen["scale"] == [0.25, 0.25]

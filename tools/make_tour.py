@@ -218,13 +218,13 @@ def walk(tour: Tour, scratch: Path) -> None:
     tour.select(name)
     tour.right_click(name, "Segment nuclei", "tour-1-right-click")
 
-    patches = f"{name} positive patches"
+    patches = f"positive patches · {name}"
     tour.wait(lambda: patches in layers and len(layers[patches].data), "a live layer")
     tour.fit()
     tour.wait(lambda: layers[patches].features["step"].max() >= 4, "step 4")
     tour.shoot("tour-2-training")
 
-    nuclei = f"{name} nuclei"
+    nuclei = f"nuclei · {name}"
     tour.wait(lambda: nuclei in layers, "the labels")
     tour.rest(2)
     tour.shoot("tour-3-labels")
@@ -263,11 +263,11 @@ def walk(tour: Tour, scratch: Path) -> None:
     tour.rest(1)
     tour.right_click("IHC", "Segment nuclei")
     tour.fit()
-    tour.wait(lambda: "IHC nuclei" in layers, "the labels of the IHC section")
-    outline(layers["IHC nuclei"])
+    tour.wait(lambda: "nuclei · IHC" in layers, "the labels of the IHC section")
+    outline(layers["nuclei · IHC"])
     viewer.scene.camera.zoom *= 1.5
     for live in ("confidence", "positive patches", "negative patches"):
-        layers[f"IHC {live}"].visible = False
+        layers[f"{live} · IHC"].visible = False
     tour.rest(2)
     tour.shoot("tour-6-ihc", left=PANELS)
 

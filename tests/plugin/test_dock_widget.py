@@ -16,11 +16,13 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QFileDialog, QLabel, QMessageBox, QPushButton, QWidget
 
+from napari_patchseg.image.numbering import keep_numbers
 from napari_patchseg.method.settings import PRESETS, Settings
 from napari_patchseg.plugin.activity import Activity
 from napari_patchseg.plugin.dock_widget import PatchSegWidget
 from napari_patchseg.plugin.layer_source import METADATA_KEY, Region
 from napari_patchseg.plugin.states import RunState
+from napari_patchseg.plugin.views import View
 
 Wait = Callable[[Callable[[], Any]], None]
 
@@ -92,7 +94,7 @@ def test_train_pause_resume_stop_label(
     assert run.stop_button.text() == "Stop"
     assert "stopped after" in run.state_label.text()
     click(panel.objects.make_button)
-    wait(lambda: "slide nuclei" in viewer.layers)
+    wait(lambda: "nuclei · slide" in viewer.layers)
     assert "nuclei" in run.state_label.text()
 
 
@@ -141,8 +143,9 @@ def test_image_follows_the_active_layer_while_idle(
     viewer.layers.selection.active = second
     assert panel.image.layer is first
     assert panel.session.record.source.layer is first
-    wait(lambda: "renamed confidence" in viewer.layers)
-    assert "renamed confidence" not in [panel.image.itemText(i) for i in range(panel.image.count())]
+    wait(lambda: "confidence · renamed" in viewer.layers)
+    offered = [panel.image.itemText(i) for i in range(panel.image.count())]
+    assert "confidence · renamed" not in offered
     panel.session.stop()
     wait(lambda: not panel.session.is_busy)
     viewer.layers.remove(second)
@@ -355,8 +358,8 @@ def test_sliders_redraw_at_once(viewer: Any, panel: PatchSegWidget, layer: Any, 
     click(panel.run.train_button)
     wait(lambda: not panel.session.is_busy)
     click(panel.objects.make_button)
-    wait(lambda: "slide nuclei" in viewer.layers)
-    labels = viewer.layers["slide nuclei"]
+    wait(lambda: "nuclei · slide" in viewer.layers)
+    labels = viewer.layers["nuclei · slide"]
     assert panel.objects.class_box.itemText(0).startswith("auto: ")
     before = (labels.data > 0).sum()
     panel.objects.threshold.setValue(0.05)
@@ -395,7 +398,7 @@ def test_the_right_click_takes_the_chosen_region_too(
     panel.segment(layer)
     wait(lambda: not panel.session.is_busy)
     assert panel.session.record.source.box == (10, 10, 101, 101)
-    labels = viewer.layers["slide nuclei"].data
+    labels = viewer.layers["nuclei · slide"].data
     assert labels.any()
     labels[10:101, 10:101] = 0
     assert not labels.any()
@@ -712,7 +715,7 @@ def test_save_labels_and_read_them_back(
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (str(path), ""))
     click(panel.objects.save_button)
     with tifffile.TiffFile(path) as file:
-        np.testing.assert_array_equal(file.asarray(), viewer.layers["slide nuclei"].data)
+        np.testing.assert_array_equal(file.asarray(), viewer.layers["nuclei · slide"].data)
         assert 'PhysicalSizeX="0.5"' in (file.ome_metadata or "")
     monkeypatch.setattr(
         QFileDialog, "getSaveFileName", lambda *_, **__: (str(tmp_path / "no" / "a.tif"), "")
@@ -736,7 +739,7 @@ def test_models_go_to_a_file_and_back(
     assert not panel.models.apply_button.isEnabled()
     panel.segment(layer)
     wait(lambda: not panel.session.is_busy)
-    trained = viewer.layers["slide nuclei"].data.copy()
+    trained = viewer.layers["nuclei · slide"].data.copy()
     path = tmp_path / "m.safetensors"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (str(path), ""))
     click(panel.models.save_button)
@@ -749,7 +752,7 @@ def test_models_go_to_a_file_and_back(
     click(panel.models.apply_button)
     wait(lambda: not panel.session.is_busy)
     assert panel.session.record.history == []
-    np.testing.assert_array_equal(viewer.layers["slide nuclei [1]"].data, trained)
+    np.testing.assert_array_equal(viewer.layers["nuclei · slide [1]"].data, trained)
     path.write_bytes(path.read_bytes()[:500])
     told.clear()
     click(panel.models.load_button)
@@ -814,7 +817,7 @@ def test_copy_as_python_makes_the_same_labels(
             click(panel.run.stop_button)
             wait(lambda: not panel.session.is_busy)
         click(panel.objects.make_button)
-        wait(lambda: "slide nuclei" in viewer.layers)
+        wait(lambda: "nuclei · slide" in viewer.layers)
         panel.session.stop()
         wait(lambda: not panel.session.is_busy)
     elif case == "region":
@@ -823,7 +826,7 @@ def test_copy_as_python_makes_the_same_labels(
         click(panel.run.train_button)
         wait(lambda: not panel.session.is_busy)
         click(panel.objects.make_button)
-        wait(lambda: "slide nuclei" in viewer.layers)
+        wait(lambda: "nuclei · slide" in viewer.layers)
     else:
         panel.segment(layer)
         wait(lambda: not panel.session.is_busy)
@@ -846,7 +849,9 @@ def test_copy_as_python_makes_the_same_labels(
     exec(compile(clipboard.text(), "copied", "exec"), names)
     labels = panel.session.labels.data
     row0, column0, row1, column1 = panel.session.record.source.box
-    np.testing.assert_array_equal(names["labels"], labels[row0:row1, column0:column1])
+    shown = labels[row0:row1, column0:column1]
+    # The numbers of nuclei that stayed when the threshold moved are those of before.
+    np.testing.assert_array_equal(keep_numbers(names["labels"], shown), shown)
     assert labels.max() > 0
     assert ("load_model" in clipboard.text()) == (case == "model")
 
@@ -860,7 +865,7 @@ def test_windows_say_what_they_are(
     wait(lambda: not panel.session.is_busy)
     shapes = next(
         viewer.layers[name]
-        for name in ("slide positive patches", "slide negative patches")
+        for name in ("positive patches · slide", "negative patches · slide")
         if viewer.layers[name].nshapes
     )
 
@@ -871,3 +876,80 @@ def test_windows_say_what_they_are(
     for word in ("step 12", "class ", "mean confidence ", "mean entropy "):
         assert word in text
     assert text_at(shapes, at((-500, -500))) == ""
+
+
+def shown(viewer: Any) -> set[str]:
+    return {layer.name for layer in viewer.layers if layer.visible}
+
+
+def test_a_run_ends_with_contours_and_a_switch_shows_the_rest(
+    viewer: Any, panel: PatchSegWidget, layer: Any, wait: Wait, image: np.ndarray
+) -> None:
+    live = {f"{kind} · slide" for kind in ("confidence", "positive patches", "negative patches")}
+    buttons = panel.view_switch.buttons
+    assert not buttons[View.LIVE].isEnabled()
+    panel.segment(layer)
+    wait(lambda: live <= shown(viewer) or not panel.session.is_busy)
+    assert buttons[View.LIVE].isChecked()
+    wait(lambda: not panel.session.is_busy)
+    assert live <= {one.name for one in viewer.layers}
+    assert shown(viewer) == {"slide", "nuclei · slide"}
+    nuclei = viewer.layers["nuclei · slide"]
+    assert nuclei.contour > 0
+    assert buttons[View.CONTOURS].isChecked()
+    click(buttons[View.FILLED])
+    assert nuclei.contour == 0
+    viewer.window._qt_window.show()
+    buttons[View.FILLED].setFocus()
+    QTest.keyClick(buttons[View.FILLED], Qt.Key.Key_Right)
+    QTest.keyClick(buttons[View.LIVE], Qt.Key.Key_Space)
+    assert shown(viewer) == {"slide", *live}
+    # The next run, on another image, has these layers again.
+    other = viewer.add_image(image, rgb=True, name="other")
+    panel.segment(other)
+    wait(lambda: not panel.session.is_busy)
+    assert not live & {one.name for one in viewer.layers}
+    assert len(viewer.layers) == 4 + 3
+    assert "nuclei · other" in shown(viewer)
+    assert viewer.layers["nuclei · other"].contour == 0
+    assert buttons[View.FILLED].isChecked()
+
+
+def test_labels_made_on_the_way_are_shown_beside_the_live_layers(
+    viewer: Any, panel: PatchSegWidget, layer: Any, long: Settings, wait: Wait
+) -> None:
+    train_without_end(panel, long, wait)
+    wait(lambda: "confidence · slide" in viewer.layers)
+    click(panel.objects.make_button)
+    wait(lambda: "nuclei · slide" in viewer.layers)
+    assert {"confidence · slide", "nuclei · slide"} <= shown(viewer)
+    assert panel.view_switch.buttons[View.LIVE].isChecked()
+    panel.session.stop()
+    wait(lambda: not panel.session.is_busy)
+
+
+def test_a_moved_threshold_keeps_the_numbers_of_nuclei_that_stay(
+    viewer: Any, panel: PatchSegWidget, layer: Any, wait: Wait
+) -> None:
+    panel.segment(layer)
+    wait(lambda: not panel.session.is_busy)
+    labels = viewer.layers["nuclei · slide"]
+    before = labels.data.copy()
+    threshold = panel.objects.threshold.value()
+    panel.objects.threshold.setValue(threshold + 0.1)
+    wait(
+        lambda: (
+            not panel.session.presenter.is_drawing
+            and labels.metadata["napari_patchseg"]["objects"]["threshold"] > threshold
+        )
+    )
+    assert not np.array_equal(labels.data, before)
+    both = (labels.data > 0) & (before > 0)
+    assert (labels.data[both] == before[both]).mean() > 0.5
+    fresh = set(np.unique(labels.data)) - set(np.unique(before))
+    for number in fresh:  # of two halves one
+        assert number not in before
+    moved = labels.data.copy()
+    panel.make_labels()
+    wait(lambda: not panel.session.presenter.is_drawing)
+    np.testing.assert_array_equal(panel.session.labels.data, moved)

@@ -125,6 +125,8 @@ def test_what_is_made_of_a_plane_is_shown_with_it_alone(
     wait(lambda: not panel.session.is_busy)
     made = [derived for derived in viewer.layers if is_ours(derived)]
     assert len(made) == 4
+    for derived in made:
+        derived.visible = True
     for plane in (4, 5):
         viewer.dims.set_point(0, 3 * plane)
         for derived in made:

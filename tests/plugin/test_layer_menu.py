@@ -63,8 +63,8 @@ def test_right_click_to_labels(
     QApplication.processEvents()
     entries = right_click(shown, 0, qtbot, choose="Segment nuclei")
     assert "Segment nuclei" in entries
-    wait(lambda: "slide nuclei" in shown.layers)
-    report = shown.layers["slide nuclei"].metadata["napari_patchseg"]
+    wait(lambda: "nuclei · slide" in shown.layers)
+    report = shown.layers["nuclei · slide"].metadata["napari_patchseg"]
     assert report["settings"]["crop_size"] == quick.crop_size  # the remembered settings
     assert report["settings"]["stop_at_convergence"] is True
     assert report["stop_reason"] in ("converged", "step limit")
@@ -174,7 +174,7 @@ def test_without_the_private_menu_all_else_works(
     panel = layer_menu.find_panel(viewer)
     panel.show_settings(quick)
     layer_menu.segment_nuclei(viewer)
-    wait(lambda: "slide nuclei" in viewer.layers)
+    wait(lambda: "nuclei · slide" in viewer.layers)
 
 
 @pytest.mark.parametrize("layers", ["none", "labels", "two"])

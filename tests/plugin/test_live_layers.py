@@ -11,6 +11,7 @@ from napari_patchseg.method.snapshot import ConfidenceMap, NucleusClass
 from napari_patchseg.plugin.live_layers import LiveLayers
 from napari_patchseg.plugin.overlays import Canvas, ShownPatches, show_map
 from napari_patchseg.plugin.plane import Plane
+from napari_patchseg.plugin.views import View
 
 CANVAS = Canvas.of((128, 128), (0, 0, 128, 128))
 PLANE = Plane((128, 128), 0, 1, (0, 0))
@@ -59,9 +60,9 @@ def test_layers_are_made_once_and_then_written_to(model: ViewerModel, live: Live
     layers = list(model.layers)
     assert [layer.name for layer in layers] == [
         "slide",
-        "slide confidence",
-        "slide positive patches",
-        "slide negative patches",
+        "confidence · slide",
+        "positive patches · slide",
+        "negative patches · slide",
     ]
     for step in (2, 3):
         live.write_map(a_map(step))
@@ -102,7 +103,7 @@ def test_layers_follow_an_image_that_is_moved(
     source.translate, source.rotate = (50, 60), 10
     live.write_map(a_map(2))
     np.testing.assert_allclose(
-        model.layers["slide confidence"].data_to_world((9, 9)), source.data_to_world((9, 9))
+        model.layers["confidence · slide"].data_to_world((9, 9)), source.data_to_world((9, 9))
     )
 
 
@@ -117,27 +118,153 @@ def test_a_deleted_layer_stays_away_until_the_next_run(
     model: ViewerModel, live: LiveLayers
 ) -> None:
     live.write_map(a_map())
-    del model.layers["slide confidence"]
+    del model.layers["confidence · slide"]
     live.write_map(a_map(2))
-    assert "slide confidence" not in model.layers
+    assert "confidence · slide" not in model.layers
     live.begin(CANVAS, PLANE)
     live.write_map(a_map(3))
-    assert "slide confidence" in model.layers
+    assert "confidence · slide" in model.layers
 
 
 def test_layers_belong_to_the_image_and_not_to_its_name(
     model: ViewerModel, source: Any, live: LiveLayers, image: np.ndarray
 ) -> None:
     live.write_map(a_map())
-    first = model.layers["slide confidence"]
+    first = model.layers["confidence · slide"]
     source.name = "other"
     live.write_map(a_map(2))
     assert model.layers[-1] is first
-    twin = model.add_image(image, rgb=True, name="slide")
-    second = LiveLayers(model, twin)
-    second.begin(CANVAS, PLANE)
-    second.write_map(a_map(5))
-    assert first.metadata["napari_patchseg"]["step"] == 2
+    assert first.name == "confidence · slide"
+
+
+def test_runs_on_other_images_pile_up_no_layers(
+    model: ViewerModel, source: Any, live: LiveLayers, image: np.ndarray
+) -> None:
+    live.write_map(a_map())
+    live.write_patches(some_windows(3), some_windows(3))
+    nuclei = live.write_labels(ones(1), {})
+    ours = [layer for layer in model.layers[1:] if layer is not nuclei]
+    other = model.add_image(image, rgb=True, name="other", translate=(200, 0))
+    count = len(model.layers)
+    for run in (other, source, other):
+        live = LiveLayers.of(model, run)
+        live.begin(CANVAS, PLANE)
+        live.write_map(a_map(5))
+        live.write_patches(some_windows(2, 5), some_windows(2, 5))
+        assert len(model.layers) == count
+        assert [layer.name for layer in ours] == [
+            f"{kind} · {run.name}"
+            for kind in ("confidence", "positive patches", "negative patches")
+        ]
+        assert ours[0].metadata["napari_patchseg"]["step"] == 5
+        assert list(model.layers[-3:]) == ours  # above the image, as new ones would be
+        np.testing.assert_allclose(ours[0].data_to_world((9, 9)), run.data_to_world((9, 9)))
+    assert nuclei in model.layers
+
+
+def test_a_copy_that_the_user_made_of_a_layer_is_theirs(
+    model: ViewerModel, live: LiveLayers, image: np.ndarray
+) -> None:
+    from napari.layers import Layer
+
+    live.write_map(a_map())
+    copy = model.add_layer(Layer.create(*model.layers["confidence · slide"].as_layer_data_tuple()))
+    other = LiveLayers.of(model, model.add_image(image, rgb=True, name="other"))
+    other.begin(CANVAS, PLANE)
+    other.write_map(a_map(5))
+    np.testing.assert_array_equal(copy.data, a_map(1).data)
+
+
+PATCHES = {"positive patches", "negative patches"}
+
+
+def shown(model: ViewerModel) -> set[str]:
+    return {layer.name.split(" · ")[0] for layer in model.layers if layer.visible} - {"slide"}
+
+
+def of_a_run(live: LiveLayers) -> None:
+    live.show(View.LIVE)
+    live.write_map(a_map())
+    live.write_patches(some_windows(3), some_windows(3))
+
+
+def test_the_end_shows_the_nuclei_as_contours(model: ViewerModel, live: LiveLayers) -> None:
+    of_a_run(live)
+    assert shown(model) == {"confidence", *PATCHES}
+    layer = live.write_labels(ones(1), {"objects": {"diameter": 40.0}})
+    assert layer is not None
+    live.show(live.result_view)
+    assert shown(model) == {"nuclei"}
+    assert layer.contour == 3
+    live.show(View.FILLED, asked=True)
+    assert (shown(model), layer.contour) == ({"nuclei"}, 0)
+    live.show(View.LIVE, asked=True)
+    assert shown(model) == {"confidence", *PATCHES}
+    live.show(live.result_view)
+    assert (shown(model), layer.contour) == ({"nuclei"}, 0)  # as the user chose
+
+
+def test_a_thickness_of_the_user_s_own_stays(live: LiveLayers) -> None:
+    layer = live.write_labels(ones(1), {})
+    assert layer is not None
+    layer.contour, layer.opacity = 7, 0.5
+    live.rewrite_labels(ones(2), {})
+    live.show(View.CONTOURS)
+    assert (layer.contour, layer.opacity) == (7, 0.5)
+
+
+def test_what_the_user_showed_or_hid_stays_until_they_ask_for_a_view(
+    model: ViewerModel, live: LiveLayers
+) -> None:
+    of_a_run(live)
+    model.layers["positive patches · slide"].visible = False
+    live.write_labels(ones(1), {})
+    live.show(View.CONTOURS)
+    model.layers["confidence · slide"].visible = True
+    live.show(View.CONTOURS)
+    assert shown(model) == {"nuclei", "confidence"}
+    live.begin(CANVAS, PLANE)
+    of_a_run(live)
+    assert shown(model) == {"nuclei", "confidence", "negative patches"}
+    live.show(View.LIVE, asked=True)
+    assert shown(model) == {"nuclei", "confidence", *PATCHES}
+
+
+def test_labels_of_an_earlier_run_give_way_but_stay(model: ViewerModel, live: LiveLayers) -> None:
+    first = live.write_labels(ones(1), {})
+    live.begin(CANVAS, PLANE)
+    second = live.write_labels(ones(2), {})
+    assert first is not None
+    assert second is not None
+    assert not first.visible
+    assert second.visible
+    live.begin(CANVAS, PLANE)
+    second.visible = False
+    second.visible = True
+    live.write_labels(ones(3), {})
+    assert second.visible  # by hand
+
+
+def test_hidden_patches_are_drawn_when_they_are_seen_again(
+    model: ViewerModel, live: LiveLayers
+) -> None:
+    of_a_run(live)
+    layer = model.layers["positive patches · slide"]
+    live.show(View.CONTOURS)
+    live.write_patches(some_windows(5, 9), some_windows(5, 9))
+    assert layer.nshapes == 3
+    layer.visible = True
+    assert layer.nshapes == 5
+    assert layer.metadata["napari_patchseg"]["step"] == 9
+
+
+def test_the_region_s_labels_are_found_again(model: ViewerModel, source: Any) -> None:
+    live = LiveLayers(model, source)
+    live.begin(Canvas.of((128, 128), (20, 30, 100, 110)), PLANE)
+    assert live.region_labels is None
+    labels = np.arange(6400, dtype=np.uint16).reshape(80, 80)
+    live.write_labels(labels, {})
+    np.testing.assert_array_equal(live.region_labels, labels)
 
 
 def test_the_user_s_selection_is_kept(model: ViewerModel, source: Any, live: LiveLayers) -> None:
@@ -166,7 +293,7 @@ def test_labels_of_a_run_are_renewed(model: ViewerModel, live: LiveLayers) -> No
     layer = live.write_labels(ones(1), {"steps": 1})
     assert live.write_labels(ones(2), {"steps": 2}) is layer
     assert layer is not None
-    assert layer.name == "slide nuclei"
+    assert layer.name == "nuclei · slide"
     assert layer.data[0, 0] == 2
     assert layer.metadata["napari_patchseg"]["steps"] == 2
 
@@ -246,6 +373,7 @@ from qtpy.QtWidgets import QApplication
 from napari_patchseg.plugin.live_layers import LiveLayers
 from napari_patchseg.plugin.overlays import Canvas, ShownPatches
 from napari_patchseg.plugin.plane import Plane
+from napari_patchseg.plugin.views import View
 viewer = napari.Viewer()
 image = viewer.add_image(np.random.default_rng(0).random((128, 128, 3)), rgb=True)
 live = LiveLayers.of(viewer, image)

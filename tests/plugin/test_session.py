@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from napari_patchseg.errors import PatchSegError
+from napari_patchseg.image.numbering import keep_numbers
 from napari_patchseg.method.settings import Settings
 from napari_patchseg.objects import make_labels
 from napari_patchseg.plugin import mailbox, presenter
@@ -65,14 +66,14 @@ def test_a_run_to_its_end(
     assert RunState.TRAINING in states
     assert [row[0] for row in session.record.history] == list(range(1, 13))
     assert session.record.model.steps == 12
-    labels = viewer.layers["slide nuclei"]
+    labels = viewer.layers["nuclei · slide"]
     assert labels.data.max() > 3
     report = labels.metadata["napari_patchseg"]
     assert report["settings"]["seed"] == 0
     assert report["steps"] == 12
     assert report["stop_reason"] == "step limit"
     assert report["versions"]["torch"]
-    confidence = viewer.layers["slide confidence"]
+    confidence = viewer.layers["confidence · slide"]
     assert confidence.data.shape == (128, 128)
     assert confidence.metadata["napari_patchseg"]["step"] == 12
     assert 0 <= confidence.data.min() < confidence.data.max() <= 1
@@ -82,7 +83,7 @@ def test_live_layers_change_while_it_trains(
     viewer: Any, session: TrainingSession, layer: Any, long: Settings, wait: Wait
 ) -> None:
     session.start(source_of(viewer, layer), long)
-    wait(lambda: "slide negative patches" in viewer.layers)
+    wait(lambda: "negative patches · slide" in viewer.layers)
     live = list(viewer.layers)[1:]
     maps, windows = set(), set()
 
@@ -121,7 +122,7 @@ def test_windows_are_drawn_once_a_second_and_at_the_end(
     monkeypatch.setattr(presenter, "show_patches", count)
     chosen = {"nucleus_class": 0, "nucleus_polarity": "direct"}  # one that changes is shown at once
     session.start(source_of(viewer, layer), long.replace(**chosen))
-    wait(lambda: "slide negative patches" in viewer.layers)
+    wait(lambda: "negative patches · slide" in viewer.layers)
     written.clear()
     qtbot.wait(2500)
     assert len(written) <= 3
@@ -143,10 +144,10 @@ def test_windows_are_where_the_crops_were(
 ) -> None:
     """Under scale, rotation, shear and an affine a window is the image of its pixels."""
     session.start(source_of(viewer, layer), long)
-    wait(lambda: "slide positive patches" in viewer.layers)
+    wait(lambda: "positive patches · slide" in viewer.layers)
     session.stop()
     wait(lambda: not session.is_busy)
-    for name in ("slide positive patches", "slide negative patches"):
+    for name in ("positive patches · slide", "negative patches · slide"):
         shapes = viewer.layers[name]
         for corners in shapes.data:
             inside = corners + 0.5
@@ -182,16 +183,16 @@ def test_labels_while_it_trains_and_while_it_is_paused(
     session.start(source_of(viewer, layer), long)
     wait(lambda: step(session) > 2)
     session.make_labels()
-    wait(lambda: "slide nuclei" in viewer.layers)
+    wait(lambda: "nuclei · slide" in viewer.layers)
     assert session.is_busy
-    first = viewer.layers["slide nuclei"]
+    first = viewer.layers["nuclei · slide"]
     made_at = first.metadata["napari_patchseg"]["steps"]
     session.pause()
     wait(lambda: session.state is RunState.PAUSED)
     session.make_labels()
     wait(lambda: first.metadata["napari_patchseg"]["steps"] > made_at)
     assert session.state is RunState.PAUSED
-    assert sum(layer.name.startswith("slide nuclei") for layer in viewer.layers) == 1
+    assert sum(layer.name.startswith("nuclei · slide") for layer in viewer.layers) == 1
 
 
 def test_stop_keeps_weights_and_map(
@@ -205,10 +206,10 @@ def test_stop_keeps_weights_and_map(
     assert session.state is RunState.STOPPED
     assert session.record.model is not None
     steps = session.record.model.steps
-    assert "slide confidence" in viewer.layers
+    assert "confidence · slide" in viewer.layers
     session.make_labels()
-    wait(lambda: "slide nuclei" in viewer.layers)
-    report = viewer.layers["slide nuclei"].metadata["napari_patchseg"]
+    wait(lambda: "nuclei · slide" in viewer.layers)
+    report = viewer.layers["nuclei · slide"].metadata["napari_patchseg"]
     assert report["steps"] == steps
     assert report["stop_reason"] == "stopped"
     assert session.state is RunState.STOPPED
@@ -253,7 +254,7 @@ def test_without_streaming_there_are_no_live_layers(
     wait(lambda: not session.is_busy)
     assert list(viewer.layers) == [layer]
     session.make_labels()
-    wait(lambda: "slide nuclei" in viewer.layers)
+    wait(lambda: "nuclei · slide" in viewer.layers)
     assert len(viewer.layers) == 2
 
 
@@ -266,17 +267,17 @@ def test_deleting_live_layers_is_no_error(
     sentences: list[str],
 ) -> None:
     session.start(source_of(viewer, layer), long)
-    wait(lambda: "slide negative patches" in viewer.layers)
-    for name in ("slide confidence", "slide positive patches"):
+    wait(lambda: "negative patches · slide" in viewer.layers)
+    for name in ("confidence · slide", "positive patches · slide"):
         viewer.layers.remove(name)
     before = step(session)
     wait(lambda: step(session) > before + 5)
-    assert "slide confidence" not in viewer.layers
+    assert "confidence · slide" not in viewer.layers
     session.stop()
     wait(lambda: not session.is_busy)
     assert sentences == []
     session.start(source_of(viewer, layer), long)
-    wait(lambda: "slide confidence" in viewer.layers)
+    wait(lambda: "confidence · slide" in viewer.layers)
 
 
 def test_deleting_the_image_ends_the_run(
@@ -332,7 +333,7 @@ def test_changes_without_an_event_are_noticed_at_the_end(
     layer.data[:40] = 255
     wait(lambda: not session.is_busy)
     assert sentences == ["The data of 'slide' changed, so the run was ended."]
-    assert "slide nuclei" not in viewer.layers
+    assert "nuclei · slide" not in viewer.layers
 
 
 @pytest.mark.parametrize("error", [RuntimeError, ValueError, MemoryError, StopIteration, OSError])
@@ -384,7 +385,7 @@ def test_nothing_to_separate_is_a_result(
     assert session.state is RunState.FINISHED
     assert "nothing separated" in session.message
     assert len(sentences) == 1
-    labels = viewer.layers["noise nuclei"]
+    labels = viewer.layers["nuclei · noise"]
     assert labels.data.max() == 0
     assert labels.metadata["napari_patchseg"]["stop_reason"] == "nothing separated"
 
@@ -399,8 +400,8 @@ def test_sliders_redraw_the_last_unedited_labels(
 ) -> None:
     session.start(source_of(viewer, layer), quick, make_labels=True)
     wait(lambda: not session.is_busy)
-    labels = viewer.layers["slide nuclei"]
-    nuclei = viewer.layers["slide confidence"].data
+    labels = viewer.layers["nuclei · slide"]
+    nuclei = viewer.layers["confidence · slide"].data
     for threshold in (0.2, 0.3, float(np.quantile(nuclei, 0.98))):
         session.presenter.take_objects({"threshold": threshold, "min_area": 1})
     wait(lambda: not session.presenter.is_drawing)
@@ -413,7 +414,7 @@ def test_sliders_redraw_the_last_unedited_labels(
     session.presenter.take_objects({"threshold": 0.4})
     assert sentences == ["Edited labels stay; Make labels adds a new layer."]
     session.make_labels()
-    wait(lambda: "slide nuclei [1]" in viewer.layers)
+    wait(lambda: "nuclei · slide [1]" in viewer.layers)
     np.testing.assert_array_equal(labels.data, edited)
 
 
@@ -422,7 +423,7 @@ def test_the_shown_class_can_be_chosen(
 ) -> None:
     session.start(source_of(viewer, layer), quick)
     wait(lambda: not session.is_busy)
-    confidence = viewer.layers["slide confidence"]
+    confidence = viewer.layers["confidence · slide"]
     whole = session.record.whole
     for number in (0, 1):
         for polarity in ("direct", "inverted"):
@@ -471,13 +472,13 @@ def test_a_small_region_of_an_image(
     viewer.add_shapes([np.array([[20, 30], [20, 120], [110, 120], [110, 30]]) - 0.5], name="box")
     session.start(source_of(viewer, layer, Region.RECTANGLE), quick, make_labels=True)
     wait(lambda: not session.is_busy)
-    labels = viewer.layers["slide nuclei"].data
+    labels = viewer.layers["nuclei · slide"].data
     assert labels.shape == (128, 128)
     assert labels[20:110, 30:120].max() > 0
     outside = labels.copy()
     outside[20:110, 30:120] = 0
     assert outside.max() == 0
-    for corners in viewer.layers["slide positive patches"].data:
+    for corners in viewer.layers["positive patches · slide"].data:
         assert (corners >= np.array([20, 30]) - 0.5).all()
         assert (corners <= np.array([110, 120]) - 0.5).all()
 
@@ -487,11 +488,11 @@ def test_every_map_is_written_once(
 ) -> None:
     """And windows once a map: a Shapes layer says before and after that it changes."""
     session.start(source_of(viewer, layer), long)
-    wait(lambda: "slide negative patches" in viewer.layers)
+    wait(lambda: "negative patches · slide" in viewer.layers)
     came, written, windows = [], [], []
     session._run.news.connect(lambda mail: came.append(mail.shown))
-    viewer.layers["slide confidence"].events.data.connect(written.append)
-    for name in ("slide positive patches", "slide negative patches"):
+    viewer.layers["confidence · slide"].events.data.connect(written.append)
+    for name in ("positive patches · slide", "negative patches · slide"):
         viewer.layers[name].events.data.connect(lambda e: windows.append(str(e.action)))
     wait(lambda: len(written) >= 4)
     session.stop()
@@ -589,7 +590,7 @@ def test_the_run_gives_way_to_the_window_and_nobody_else_has_to(
 def labelled(session: TrainingSession, viewer: Any, layer: Any, quick: Settings, wait: Wait) -> Any:
     session.start(source_of(viewer, layer), quick, make_labels=True)
     wait(lambda: not session.is_busy)
-    return viewer.layers["slide nuclei"]
+    return viewer.layers["nuclei · slide"]
 
 
 def test_an_outline_is_shown_until_labels_are_drawn(
@@ -599,8 +600,8 @@ def test_an_outline_is_shown_until_labels_are_drawn(
     viewer.layers.selection.active = layer
     before = labels.data.copy()
     session.presenter.take_objects({"threshold": 0.3})
-    wait(lambda: "slide outline" in viewer.layers)
-    outline = viewer.layers["slide outline"]
+    wait(lambda: "outline · slide" in viewer.layers)
+    outline = viewer.layers["outline · slide"]
     assert outline.visible
     assert set(viewer.layers.selection) == {layer}
     assert session.labels is labels
@@ -611,10 +612,12 @@ def test_an_outline_is_shown_until_labels_are_drawn(
     assert viewer.layers.selection.active is layer
     session.presenter.take_objects({"threshold": 0.4})
     wait(lambda: outline.visible)  # the same layer again
-    wait(lambda: "slide outline" not in viewer.layers)
+    wait(lambda: "outline · slide" not in viewer.layers)
     record = session.record
     expected, _ = make_labels(record.whole, record.pixels, record.settings, pixel_size=0.5)
-    np.testing.assert_array_equal(labels.data, expected)
+    np.testing.assert_array_equal(labels.data, keep_numbers(expected, labels.data))
+    stay = (labels.data > 0) & (labels.data == before)
+    assert 2 * stay.sum() > (before > 0).sum()  # with their numbers
 
 
 def test_an_outline_goes_with_its_run(
@@ -622,9 +625,9 @@ def test_an_outline_goes_with_its_run(
 ) -> None:
     labelled(session, viewer, layer, quick, wait)
     session.presenter.take_objects({"threshold": 0.3})
-    wait(lambda: "slide outline" in viewer.layers)
+    wait(lambda: "outline · slide" in viewer.layers)
     session.presenter.clear()
-    assert "slide outline" not in viewer.layers
+    assert "outline · slide" not in viewer.layers
 
 
 def test_the_newest_wish_wins(

@@ -16,6 +16,7 @@ from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.model import Model
 from napari_patchseg.method.settings import Settings
 from napari_patchseg.pipeline import resolve
+from napari_patchseg.words import layer_name
 
 from .common import file_of, follow, read_pixels, sentence, settings_from, summary, understood
 from .console import Console
@@ -152,7 +153,7 @@ class _Run:
             done.labels,
             pixel_size=image.pixel_size_yx,
             provenance=report,
-            name=f"{image.name} nuclei",
+            name=layer_name("nuclei", image.name),
             overwrite=overwrite,
         )
         end = time.perf_counter()

@@ -44,6 +44,7 @@ from .save_dialog import ask_for_file, folder_of, last_folder, offered_name
 from .script import notice, script_of
 from .session import TrainingSession
 from .settings_form import PRESET_LEAVES, SettingsForm
+from .view_switch import ViewSwitch
 from .wheel import WheelScrolls
 
 if TYPE_CHECKING:
@@ -204,6 +205,7 @@ class PatchSegWidget(QWidget):
         self.run = RunPanel(self.session)
         self.curves = CurvesPlot()
         self.objects = ObjectsPanel()
+        self.view_switch = ViewSwitch(self.session.presenter)
         self.models = ModelPanel()
 
     def _lay_out(self) -> None:
@@ -224,7 +226,8 @@ class PatchSegWidget(QWidget):
         pair.addWidget(self.unit)
         top.addRow("diameter", pair)  # short: what it is estimated to be needs the room
         layout.addLayout(top)
-        for part in (self.form, self.run, self.curves, _line(), self.objects, _line(), self.models):
+        nuclei = (self.view_switch, self.objects)
+        for part in (self.form, self.run, self.curves, _line(), *nuclei, _line(), self.models):
             layout.addWidget(part)
         layout.addStretch(1)
         scroll = _VerticalScroll(content)

@@ -101,13 +101,25 @@ class LabelMaker(QObject):
 
     One that comes meanwhile makes the one under way give up after its present stage. Outlines are
     drawn beside it, so that they need not wait for labels.
+
+    Parameters
+    ----------
+    shown : callable
+        Asked for the labels (h, w) of the region that are shown, whose numbers new ones keep.
+    parent : QObject or None
+        Qt's owner.
     """
 
     drawn = Signal(object)  # Drawing
     outlined = Signal(object)  # Outline
 
-    def __init__(self, parent: QObject | None = None) -> None:
+    def __init__(
+        self,
+        shown: Callable[[], NDArray | None] = lambda: None,
+        parent: QObject | None = None,
+    ) -> None:
         super().__init__(parent)
+        self._shown = shown
         self._waiting: DrawRequest | None = None
         self._under_way: DrawRequest | None = None
         self._abandoned = threading.Event()
@@ -153,6 +165,7 @@ class LabelMaker(QObject):
             draw,
             request,
             self._diameter_of(request),
+            self._shown() if request.labels else None,
             abandoned=self._abandoned.is_set,
             _start_thread=False,
         )
@@ -216,6 +229,7 @@ def _both(older: DrawRequest, request: DrawRequest) -> DrawRequest:
 def draw(
     request: DrawRequest,
     diameter: float | None = None,
+    before: NDArray | None = None,
     *,
     abandoned: Callable[[], bool] = lambda: False,
 ) -> Drawing | None:
@@ -228,11 +242,13 @@ def draw(
     diameter : float or None
         The image's estimated nucleus diameter in pixels where it is known already: estimating
         takes longer than labelling.
+    before : ndarray or None
+        (h, w), the labels shown so far: nuclei that stay keep their numbers.
     abandoned : callable
         Asked after every stage: whether nobody waits for the answer any more. It is None then.
     """
     try:
-        return _draw(request, diameter, abandoned)
+        return _draw(request, diameter, before, abandoned)
     except PatchSegError as error:
         return Drawing(request, error=error)
     except Exception as error:
@@ -241,9 +257,13 @@ def draw(
 
 
 def _draw(
-    request: DrawRequest, diameter: float | None, abandoned: Callable[[], bool]
+    request: DrawRequest,
+    diameter: float | None,
+    before: NDArray | None,
+    abandoned: Callable[[], bool],
 ) -> Drawing | None:
     from napari_patchseg.image.content import expected_diameter
+    from napari_patchseg.image.numbering import keep_numbers
     from napari_patchseg.objects import labelling
     from napari_patchseg.provenance import nucleus_class, provenance
 
@@ -262,6 +282,8 @@ def _draw(
     if found is None:
         return None
     labels, objects = found
+    if before is not None:
+        labels = keep_numbers(labels, before)
     report = {
         **request.report,
         **provenance(request.settings),

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_patchseg.words import layer_name
+
 from .layer_source import METADATA_KEY, unwrap
 from .overlays import Canvas, ShownMap, ShownPatches
 from .plane import Plane
+from .views import View, Visibility
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer, Shapes
@@ -25,6 +28,12 @@ POSITIVE_COLOUR = "#56b4e9"
 NEGATIVE_COLOUR = "#e69f00"
 #: Yellow of the same: stands out from tissue and from the labels' colours.
 OUTLINE_COLOUR = "#f0e442"
+#: Of nuclei over the tissue; contours hide little and are opaque.
+_FILLED_OPACITY = 0.6
+#: What a run shows while it learns.
+_LIVE = ("confidence", "positive patches", "negative patches")
+#: Diameter of a nucleus in pixels where the labels don't say.
+_DIAMETER = 24.0
 
 #: The images that labels of ours were made of.
 _IMAGES: weakref.WeakKeyDictionary[Labels, weakref.ref[Image]] = weakref.WeakKeyDictionary()
@@ -47,9 +56,15 @@ class LiveLayers:
     viewer : Viewer
         Where the layers go.
     source : Image
-        The image; held weakly. Layers are reused for this object alone, whatever it is called.
+        The image; held weakly, and known whatever it is called. Confidence and patches of another
+        image's run are taken over, so that runs don't pile them up.
     """
 
+    #: Confidence, patches and outlines, and whose they are now.
+    _owners: ClassVar[weakref.WeakKeyDictionary[Layer, weakref.ref[LiveLayers]]] = (
+        weakref.WeakKeyDictionary()
+    )
+    _visibility: ClassVar[Visibility] = Visibility()
     _known: ClassVar[weakref.WeakKeyDictionary[Image, LiveLayers]] = weakref.WeakKeyDictionary()
 
     @classmethod
@@ -68,6 +83,11 @@ class LiveLayers:
         self._labels: list[_OwnLabels] = []
         self._made: list[_OwnLabels] = []  # by earlier runs as well
         self._around: NDArray | None = None  # (H, W), what stays outside of the region
+        #: What hidden layers are to show when they are seen again.
+        self._waiting: dict[str, Callable[[], None]] = {}
+        self.view = View.LIVE
+        #: How the nuclei are shown, as the user chose last.
+        self.result_view = View.CONTOURS
         self._canvas: Canvas | None = None
         self._plane: Plane | None = None
         unwrap(viewer).layers.events.removing.connect(self._draw_before_removal)
@@ -97,13 +117,40 @@ class LiveLayers:
         self._around = None
         if keeps_around:
             self._continue_last()
-        for role in [role for role, layer in self._layers.items() if not self._is_there(layer)]:
-            del self._layers[role]
+        self._waiting.clear()
+        self._layers = {
+            role: layer
+            for role, layer in self._layers.items()
+            if self._is_there(layer) and self._owns(layer)
+        }
+
+    def show(self, view: View, *, asked: bool = False) -> None:
+        """Show the nuclei, or the live layers.
+
+        Parameters
+        ----------
+        view : View
+            What to show.
+        asked : bool
+            Whether the user asked for it: else what they showed or hid by hand stays as it is.
+        """
+        self.view = view
+        if view is not View.LIVE:
+            self.result_view = view
+        for role in _LIVE:
+            layer = self._layers.get(role)
+            if layer is not None and self._is_there(layer):
+                self._visibility.set(layer, view is View.LIVE, asked=asked)
+        nuclei = self.last_labels
+        if nuclei is not None:
+            if view is not View.LIVE:
+                self._draw_as(nuclei, view)
+            self._visibility.set(nuclei, view is not View.LIVE, asked=asked)
 
     # -- while it runs
 
     def write_map(self, shown: ShownMap) -> None:
-        """Show a confidence map in "<image> confidence"."""
+        """Show a confidence map in "confidence · <image>"."""
         layer = self._layer("confidence", lambda: self._new_confidence(shown))
         if layer is None:
             return
@@ -116,11 +163,11 @@ class LiveLayers:
         )
 
     def write_positive(self, shown: ShownPatches) -> None:
-        """Show a step's positive windows in "<image> positive patches"."""
+        """Show a step's positive windows in "positive patches · <image>"."""
         self._write_patches("positive patches", POSITIVE_COLOUR, shown)
 
     def write_negative(self, shown: ShownPatches) -> None:
-        """Show a step's negative windows in "<image> negative patches"."""
+        """Show a step's negative windows in "negative patches · <image>"."""
         self._write_patches("negative patches", NEGATIVE_COLOUR, shown)
 
     def write_patches(self, positive: ShownPatches, negative: ShownPatches) -> None:
@@ -137,6 +184,15 @@ class LiveLayers:
         layer = self._layer(role, partial(self._new_patches, role, colour))
         if layer is None:
             return
+        if layer.visible:
+            self._fill_patches(role, shown)
+        else:  # sixty shapes take their time
+            self._waiting[role] = partial(self._fill_patches, role, shown)
+
+    def _fill_patches(self, role: str, shown: ShownPatches) -> None:
+        layer, plane = self._layers[role], self._plane
+        if plane is None:
+            return
         self._follow(layer)
         width = self._edge_width(shown)
         count = len(shown.rectangles)
@@ -152,7 +208,7 @@ class LiveLayers:
     # -- labels
 
     def write_outline(self, border: NDArray[np.bool_], reduction: int) -> None:
-        """Show a border in the region in "<image> outline", until `hide_outline`."""
+        """Show a border in the region in "outline · <image>", until `hide_outline`."""
         source, own = self._source(), self._unedited()
         if source is None or self._canvas is None or own is None or not own.layer.visible:
             return
@@ -167,7 +223,7 @@ class LiveLayers:
 
         self._layers["outline"] = layer = Labels(
             self._expand(border.view(np.uint8)),
-            name=f"{source.name} outline",
+            name=layer_name("outline", source.name),
             opacity=1,
             colormap={0: "transparent", 1: OUTLINE_COLOUR, None: "transparent"},
             metadata=self._metadata("outline", source),
@@ -188,7 +244,7 @@ class LiveLayers:
             viewer.layers.remove(layer)
 
     def write_labels(self, labels: NDArray, report: dict[str, Any]) -> Labels | None:
-        """Show labels (h, w) of the region in "<image> nuclei".
+        """Show labels (h, w) of the region in "nuclei · <image>".
 
         Labels of this run that nobody edited are rewritten; otherwise a new layer is made. None if
         the image is gone.
@@ -205,12 +261,16 @@ class LiveLayers:
 
         layer = Labels(
             data,
-            name=f"{source.name} nuclei",
-            opacity=0.6,
+            name=layer_name("nuclei", source.name),
+            opacity=_FILLED_OPACITY,
             metadata={METADATA_KEY: {"role": "nuclei", **report}},
             **self._transform(source, canvas.origin),
         )
         _IMAGES[layer] = self._source
+        self._draw_as(layer, self.result_view)
+        for earlier in self._made:
+            self._visibility.set(earlier.layer, False)
+        self._visibility.set(layer, True)  # and watched
         self._labels.append(own := _OwnLabels(layer))  # first: what listens to the viewer may raise
         self._made.append(own)
         self._add(layer, select=source in self._selection())
@@ -235,6 +295,22 @@ class LiveLayers:
         """The labels layer made last in this run, edited or not, if it is still there."""
         there = [own.layer for own in self._labels if self._is_there(own.layer)]
         return there[-1] if there else None
+
+    @property
+    def region_labels(self) -> NDArray[np.integer] | None:
+        """What `last_labels` has in the region, (h, w); None where it has nothing of its size."""
+        layer, canvas = self.last_labels, self._canvas
+        if layer is None or canvas is None or self._plane is None:
+            return None
+        if self._around is not None:  # beside others, whose numbers these may not take
+            return None
+        data = np.asarray(layer.data)
+        if data.shape != self._expand(np.empty(canvas.shape, np.uint8)).shape:
+            return None
+        (row0, column0), (row1, column1) = canvas.offset, canvas.region[2:]
+        rows, columns = row1 - canvas.region[0], column1 - canvas.region[1]
+        plane = data.reshape(canvas.shape)
+        return plane[row0 : row0 + rows, column0 : column0 + columns]
 
     def _unedited(self) -> _OwnLabels | None:
         there = [own for own in self._labels if self._is_there(own.layer)]
@@ -278,6 +354,7 @@ class LiveLayers:
         layer = viewer.layers[event.index]
         patches = (self._layers.get("positive patches"), self._layers.get("negative patches"))
         if any(layer is ours for ours in patches) and not layer.visible:
+            self._waiting.clear()
             layer.visible = True
             viewer.screenshot(canvas_only=True, flash=False)
 
@@ -305,13 +382,58 @@ class LiveLayers:
             source = self._source()
             if source is None or not self._is_there(source):
                 return None
-            layer = self._layers[role] = make()
-            self._add(layer)
+            layer = self._take_over(role, source)
+            if layer is None:
+                layer = make()
+                layer.visible = self.view is View.LIVE
+                self._add(layer)
+            self._layers[role] = layer
+            self._owners[layer] = weakref.ref(self)
+            self._visibility.set(layer, self.view is View.LIVE)
+            layer.events.visible.connect(self._on_visible)
         elif not self._is_there(layer):
             del self._layers[role]
             self._gone.add(role)
             return None
         return layer
+
+    def _draw_as(self, layer: Labels, view: View) -> None:
+        """Draw nuclei as contours or filled; a thickness or opacity of the user's own stays."""
+        viewer = self.viewer
+        flat = viewer is not None and viewer.dims.ndisplay == 2  # else napari draws none, and warns
+        contours = view is View.CONTOURS and flat
+        if (layer.contour > 0) != contours:
+            layer.contour = _thickness(layer) if contours else 0
+            layer.opacity = 1 if contours else _FILLED_OPACITY
+
+    def _owns(self, layer: Layer) -> bool:
+        owner = self._owners.get(layer)
+        return owner is not None and owner() is self
+
+    def _take_over(self, role: str, source: Image) -> Layer | None:
+        """The layer of this role that a run on another image left."""
+        viewer, plane = self.viewer, self._plane
+        assert viewer is not None
+        assert plane is not None
+        for layer in list(viewer.layers):
+            layer = unwrap(layer)
+            ours = layer in self._owners and layer.metadata.get(METADATA_KEY, {})
+            if not ours or ours.get("role") != role:
+                continue
+            if layer.ndim != len(plane.axes):  # which cannot change
+                viewer.layers.remove(layer)
+                continue
+            layer.name = layer_name(role, source.name)
+            layer.metadata.update(self._metadata(role, source))
+            viewer.layers.move(viewer.layers.index(layer), len(viewer.layers))
+            return layer
+        return None
+
+    def _on_visible(self, event: Any) -> None:
+        layer = event.source
+        for role in [role for role in self._waiting if self._layers.get(role) is layer]:
+            if layer.visible and self._owns(layer):
+                self._waiting.pop(role)()
 
     def _add(self, layer: Layer, *, select: bool = False) -> None:
         viewer = self.viewer
@@ -367,7 +489,7 @@ class LiveLayers:
         return Image(
             self._expand(shown.data),
             rgb=False,
-            name=f"{source.name} confidence",
+            name=layer_name("confidence", source.name),
             colormap="magma",
             contrast_limits=(0, 1),
             blending="translucent_no_depth",
@@ -385,7 +507,7 @@ class LiveLayers:
         return Shapes(
             None,
             ndim=len(self._plane.axes),
-            name=f"{source.name} {role}",
+            name=layer_name(role, source.name),
             edge_color=colour,
             face_color="transparent",
             edge_width=1,
@@ -401,6 +523,12 @@ class LiveLayers:
             return 1.0
         side = float(np.ptp(shown.rectangles[0, :, 0]))
         return float(np.clip(max(self._canvas.shape) / 500, 1, max(1.0, side / 10)))
+
+
+def _thickness(layer: Labels) -> int:
+    """Of a nucleus' contour, in pixels: a twelfth of the diameter, at least 1."""
+    objects = layer.metadata[METADATA_KEY].get("objects") or {}
+    return max(1, round(float(objects.get("diameter", _DIAMETER)) / 12))
 
 
 class _OwnLabels:

@@ -22,6 +22,7 @@ from .live_layers import LiveLayers
 from .mailbox import Mail
 from .overlays import ShownMap, show_patches
 from .run import RunRecord
+from .views import View
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -51,6 +52,8 @@ class Presenter(QObject):
     labelled = Signal(dict)
     #: The layers show all that came with a map, whose step is the argument.
     map_written = Signal(int)
+    #: Another view is shown, or of another run.
+    view_changed = Signal()
     #: A sentence for the user, and whether it is an error.
     told = Signal(str, bool)
 
@@ -65,12 +68,14 @@ class Presenter(QObject):
         self._patches_time = -math.inf
         self._asked = self._written = 0
         self.streaming = True
+        self._is_over = True  # the run
+        self._liked = View.CONTOURS  # how the user wants nuclei, whichever image's
         self._map_step = 0  # the step of the newest map
         self._to_write: list[Callable[[], None]] = []
         self._apart = QTimer(self)
         self._apart.setInterval(_APART_MS)
         self._apart.timeout.connect(self._write_next)
-        self._maker = LabelMaker(self)
+        self._maker = LabelMaker(self._shown_labels, self)
         self._maker.drawn.connect(self._on_drawn)
         self._maker.outlined.connect(self._on_outlined)
         self._outlined: LiveLayers | None = None
@@ -109,6 +114,31 @@ class Presenter(QObject):
         # A model that is used on a part of the image is used to mend that part.
         part = record.model is not None and not record.source.is_whole
         self.guard(lambda: live.begin(record.canvas, record.source.plane, keeps_around=part))
+        self._is_over = False
+        live.result_view = self._liked
+        self._show_view(View.LIVE if record.model is None else None)
+
+    @property
+    def view(self) -> View:
+        """What is shown of the record."""
+        return View.CONTOURS if self.live is None else self.live.view
+
+    def choose_view(self, view: View) -> None:
+        """The user wants to see the nuclei, or the live layers."""
+        self._show_view(view, asked=True)
+        if self.live is not None:
+            self._liked = self.live.result_view
+
+    def _show_view(self, view: View | None, *, asked: bool = False) -> None:
+        """Show a view; None: the nuclei, as the user likes them."""
+        live = self.live
+        if live is not None:
+            shown = live.result_view if view is None else view
+            self.guard(lambda: live.show(shown, asked=asked))
+        self.view_changed.emit()
+
+    def _shown_labels(self) -> NDArray | None:
+        return None if self.live is None else self.live.region_labels
 
     def clear(self) -> None:
         """Forget what is still to be drawn."""
@@ -160,6 +190,10 @@ class Presenter(QObject):
 
     def finish(self) -> None:
         """The run has ended: what still waits for its turn is written now."""
+        self._is_over = True
+        result = None if self._record is None else self._record.result
+        if result is not None and result.labels is not None:
+            self._show_view(None)  # before: what is hidden need not be drawn
         if self.streaming:
             self._show_patches(last=True)
         while self._to_write:
@@ -167,6 +201,7 @@ class Presenter(QObject):
 
     def drop(self) -> None:
         """What still waits for its turn shall not be written."""
+        self._is_over = True
         self._to_write.clear()
         self._apart.stop()
 
@@ -248,7 +283,7 @@ class Presenter(QObject):
         if record is not None and record.whole is not None and diameter is not None:
             self._maker.know(record.whole, record.settings, float(diameter))
         self._written = self._asked
-        self._write_labels(labels, report)
+        self._write_labels(labels, report)  # numbered as by any other door
 
     def take_pixel_size(self, pixel_size: float | None) -> None:
         """The user says what the image's pixel size is: what is made and saved from now on has it.
@@ -283,6 +318,8 @@ class Presenter(QObject):
         if live is None:
             return
         self.guard(lambda: live.write_labels(labels, report))
+        if self._is_over:
+            self._show_view(None)
         if live.last_labels is not None:
             self.labelled.emit(report)
 
