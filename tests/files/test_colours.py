@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from napari_patchseg.errors import FileError
-from napari_patchseg.files.images import read_image
+from napari_patchseg.files.images import read_image, unconverted_colours
 
 rng = np.random.default_rng(0)
 SECTION = np.full((80, 96, 3), (226, 170, 205), np.uint8)  # pink, with a violet nucleus
@@ -411,6 +411,23 @@ def test_grey_with_opacity(tmp_path):
         extrasamples=["unassalpha"], metadata=None,
     )  # fmt: skip
     np.testing.assert_array_equal(read_image(tmp_path / "a").array, GREY)
+
+
+def test_what_napari_shows_unconverted(tmp_path):
+    for array, photometric, name in (
+        (samples("YCbCr"), "YCBCR", "YCbCr"),
+        (cielab(), "CIELAB", "L*a*b*"),
+        (samples("CMYK"), "SEPARATED", "CMYK"),
+        (SECTION, "RGB", None),
+        (GREY, "MINISBLACK", None),
+    ):
+        write(tmp_path / "a.tif", array, photometric)
+        assert unconverted_colours(tmp_path / "a.tif") == name
+    tifffile.imwrite(tmp_path / "a.tif", SECTION, compression="jpeg", photometric="rgb")
+    Image.fromarray(SECTION).save(tmp_path / "a.png")
+    (tmp_path / "text.tif").write_text("text")
+    for file in ("a.tif", "a.png", "text.tif", "none.tif", "."):
+        assert unconverted_colours(tmp_path / file) is None
 
 
 @pytest.mark.parametrize("photometric", ["CFA", "LINEAR_RAW", "LOGLUV", 12_345])

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import dask.array as da
 import numpy as np
 import pytest
+import tifffile
 from napari.components import ViewerModel
+from napari.plugins import _initialize_plugins
 
 from napari_patchseg.errors import PatchSegError
 from napari_patchseg.plugin.layer_source import (
@@ -28,6 +31,18 @@ def test_rgb_plane_is_read_as_it_is(model: ViewerModel, image: np.ndarray) -> No
     assert (source.shape, source.box, source.rgb) == ((128, 128), (0, 0, 128, 128), True)
     assert source.open().shape == (3, 128, 128)
     assert source.pixel_size is None
+
+
+def test_colours_that_napari_does_not_convert_are_said(
+    model: ViewerModel, image: np.ndarray, tmp_path: Path
+) -> None:
+    _initialize_plugins()
+    path = tmp_path / "slide.tif"
+    for photometric, warned in (("ycbcr", True), ("rgb", False)):
+        tifffile.imwrite(path, image, photometric=photometric, metadata=None)
+        (layer,) = model.open(str(path), plugin="napari")
+        warnings = source_of(model, layer).open().warnings
+        assert any("YCbCr, which napari shows unconverted" in text for text in warnings) == warned
 
 
 def test_current_plane_of_a_stack(model: ViewerModel) -> None:

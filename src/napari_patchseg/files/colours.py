@@ -102,6 +102,15 @@ def of_tiff(array: NDArray[Any], axes: str, page: TiffPage, names: Sequence[str]
     raise UnknownColoursError(f"number {space}")
 
 
+def stored_as(page: TiffPage) -> str | None:
+    """Name of a page's colour space where software that converts none shows wrong colours."""
+    space = _space_of(page)
+    names = {"YCBCR": "YCbCr", "SEPARATED": "CMYK", "PALETTE": "a palette"}
+    if space == "SEPARATED" and page.samplesperpixel < _CMYK:
+        return None
+    return names.get(space, "L*a*b*" if space in _LAB else None)
+
+
 def is_packed(page: TiffPage) -> bool:
     """Whether the page's chroma is coarser than its luma in a way that tifffile cannot decode."""
     decoded = getattr(page.compression, "name", "") in _DECODED

@@ -128,27 +128,51 @@ def pixel_size_of_file(
         Height and width of a pixel in µm; None where the file says nothing plausible.
     """
     from PIL import Image
-    from tifffile import TiffFile
 
     try:
-        path = Path(path)
-        if not path.is_file():  # a pipe would be waited for
-            return None
-        with path.open("rb") as file, _quiet():
-            if file.read(4) in _TIFF:
-                file.seek(0)
-                tiff = TiffFile(file)
-                page = full_picture(tiff, path).keyframe
-                found = pixel_size.of_tiff(tiff, page)
+        with _regular(path) as file, _quiet():
+            page = _page(file, Path(path))
+            if page is not None:
+                found = pixel_size.of_tiff(page.parent, page)
                 height, width = int(page.imagelength), int(page.imagewidth)
             else:
-                file.seek(0)
                 with Image.open(file) as image:
                     found = pixel_size.of_picture(image.info)
                     width, height = image.size
     except Exception:  # noqa: BLE001  a decoder may raise anything
         return None
     return found if shape in (None, (height, width)) else None
+
+
+def unconverted_colours(path: str | os.PathLike[str]) -> str | None:
+    """The colour space of a file that napari shows as if it were RGB or grey.
+
+    Returns
+    -------
+    str or None
+        Its name, such as "YCbCr"; None where napari is right, or there is no such TIFF.
+    """
+    try:
+        with _regular(path) as file, _quiet():
+            page = _page(file, Path(path))
+            return None if page is None else colours.stored_as(page)
+    except Exception:  # noqa: BLE001  a decoder may raise anything
+        return None
+
+
+def _regular(path: str | os.PathLike[str]) -> BinaryIO:
+    if not Path(path).is_file():  # a pipe would be waited for
+        raise FileError(f"{path} is not a file.")
+    return Path(path).open("rb")
+
+
+def _page(file: BinaryIO, path: Path) -> TiffPage | None:
+    """The page with the image of a TIFF; None of another file, from its start."""
+    from tifffile import TiffFile
+
+    start = file.read(4)
+    file.seek(0)
+    return full_picture(TiffFile(file), path).keyframe if start in _TIFF else None
 
 
 # -- TIFF

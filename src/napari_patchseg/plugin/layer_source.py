@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_patchseg.errors import ImageError, PatchSegError
-from napari_patchseg.files.images import pixel_size_of_file
+from napari_patchseg.files.images import pixel_size_of_file, unconverted_colours
 from napari_patchseg.files.pixel_size import plausible
 from napari_patchseg.image.layout import MOST_CHANNELS, layout_of
 
@@ -162,12 +162,21 @@ class LayerSource:
         from napari_patchseg.image.arrays import read
         from napari_patchseg.image.pixels import Pixels
 
-        return Pixels.from_array(
+        pixels = Pixels.from_array(
             read(self.data, self.plane.region(self.box)),
             rgb=self.rgb,
             channel_axis=self.channel_axis,
             image_kind=image_kind,
         )
+        layer = self.layer
+        if layer is not None and self.path and layer.source.reader_plugin == "napari":
+            space = unconverted_colours(self.path)
+            if space is not None:
+                pixels.warnings.append(
+                    f"The file has {space}, which napari shows unconverted: colours are wrong; "
+                    "save it as RGB, or segment the file on the command line."
+                )
+        return pixels
 
     @property
     def is_intact(self) -> bool:
