@@ -5,10 +5,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import napari_patchseg
-from napari_patchseg.errors import ImageError, ModelError, SettingsError
+from napari_patchseg.errors import ImageError, ModelError, PatchSegError, SettingsError
+from napari_patchseg.image.pixels import Pixels
+from napari_patchseg.image.synthetic import synthetic_field
 from napari_patchseg.method.settings import Settings
+from napari_patchseg.pipeline import run
+
+MACHINE = {
+    "device": "cpu", "threads": 1, "precision": "float32", "memory_format": "contiguous",
+}  # fmt: skip
+QUICK = {
+    "start": "random", "classes": 2, "crop_size": 64, "batch_size": 2, "patch_size": 16,
+    "stride": 8, "patches": 6, "anchors": 4, "max_steps": 3,
+    "nucleus_class": 0, **MACHINE,
+}  # fmt: skip
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
 
@@ -61,3 +74,31 @@ def test_one_image_is_no_list(images):
 def test_no_images():
     with pytest.raises(ImageError, match="There is no image"):
         napari_patchseg.train_model([])
+
+
+def test_image_kind_is_a_setting_like_any_other():
+    image = synthetic_field((128, 128), seed=2)[0]
+    settings = Settings.create(**QUICK)
+    labels = napari_patchseg.segment(image, settings=settings, image_kind="grey")
+    by_hand = Pixels.from_array(image, image_kind="grey")
+    *_, result = run(by_hand, settings)
+    np.testing.assert_array_equal(labels, result.labels)
+    with pytest.raises(PatchSegError, match="three colours"):
+        napari_patchseg.segment(image[..., 0], settings=settings, image_kind="stained")
+    model = napari_patchseg.train_model([image], settings=settings, image_kind="grey")
+    assert model.kind == "dark on light"
+
+
+@pytest.mark.parametrize("change", ["planes", "16 bits", "floats", "tensor"])
+def test_the_same_colours_give_the_same_labels(change):
+    image = synthetic_field((160, 160), seed=2)[0]
+    other = {
+        "planes": lambda: np.moveaxis(image, -1, 0),
+        "16 bits": lambda: image.astype(np.uint16) * 257,
+        "floats": lambda: (image / 255).astype(np.float32),
+        "tensor": lambda: torch.from_numpy(image),
+    }[change]()
+    labels = napari_patchseg.segment(image, max_steps=2, **MACHINE)
+    assert labels.max() > 0
+    found = napari_patchseg.segment(other, max_steps=2, **MACHINE)
+    np.testing.assert_array_equal(found, labels)

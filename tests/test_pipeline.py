@@ -421,3 +421,14 @@ def test_most_of_the_image_being_empty_is_no_collapse():
     assert result.report["stop_reason"] in ("converged", "step limit")
     assert result.labels.max() > 0.5 * truth.max()
     assert agreement(truth, result.labels[:128, :128]).dice > 0.7
+
+
+def test_what_is_said_of_an_image_is_heeded_and_reported(field):
+    pixels = Pixels.from_array(field[0])
+    result = result_of([pixels], image_kind="grey")
+    assert result.model.kind == "dark on light"
+    assert result.report["settings"]["image_kind"] == "grey"
+    assert "darker than" in result.report["image"]["description"]
+    grey = Pixels.from_array(field[0], image_kind="grey")
+    assert result_of([grey]).report["settings"]["image_kind"] == "grey"
+    assert pixels.kind == "stained"

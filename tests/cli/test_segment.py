@@ -592,3 +592,24 @@ def test_terminal_without_micro_sign(process, slide, quickly):
     done = process("segment", "--help", env={"PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0
     assert "\\xb5m per pixel" in done.stdout
+
+
+def test_what_an_image_is_understood_as_is_said_and_can_be_chosen(cli, slide, quickly):
+    done = cli("segment", slide, *quickly)
+    assert "stained section, nuclei take the haematoxylin (otherwise: --image-kind)" in done.err
+    again = ("--overwrite", "--report", "r.json", *quickly)
+    done = cli("segment", slide, "--image-kind", "fluorescence", *again)
+    assert "nuclei are brighter than their surroundings; " in done.err
+    assert json.loads(Path("r.json").read_text())["settings"]["image_kind"] == "fluorescence"
+    done = cli("segment", slide, "--image-kind", "purple", *quickly)
+    assert done.code == 2
+    assert "image_kind" in done.err
+
+
+def test_a_dim_file_on_black_is_a_section_as_well(cli, slide, tissue, quickly):
+    dim = (tissue // 2).copy()
+    dim[: dim.shape[0] // 2 + 5] = 0
+    tifffile.imwrite("dim.tif", dim, photometric="rgb")
+    done = cli("segment", "dim.tif", *quickly)
+    assert done.code == 0, done.err
+    assert "stained section" in done.err

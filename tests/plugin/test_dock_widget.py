@@ -953,3 +953,49 @@ def test_a_moved_threshold_keeps_the_numbers_of_nuclei_that_stay(
     panel.make_labels()
     wait(lambda: not panel.session.presenter.is_drawing)
     np.testing.assert_array_equal(panel.session.labels.data, moved)
+
+
+def test_image_kind_is_said_can_be_chosen_and_ends_with_the_image(
+    viewer: Any, panel: PatchSegWidget, image: np.ndarray, quick: Settings, wait: Wait
+) -> None:
+    first = viewer.add_image(image, rgb=True, name="first")
+
+    def understood() -> str:
+        click(panel.run.train_button)
+        wait(lambda: panel.session.is_busy)
+        wait(lambda: not panel.session.is_busy)
+        return panel.run.image_label.text()
+
+    assert understood().endswith("nuclei take the haematoxylin (otherwise: image kind)")
+    panel.image_kind.setCurrentText("grey")
+    assert understood().endswith("nuclei are darker than their surroundings")
+    panel.make_labels()
+    wait(lambda: "first nuclei" in viewer.layers)
+    assert "image_kind='grey'" in panel.script()
+    namespace: dict[str, Any] = {}
+    exec(panel.script(), namespace)  # what the user would do
+    np.testing.assert_array_equal(namespace["labels"], viewer.layers["first nuclei"].data)
+    second = viewer.add_image(image, rgb=True, name="second")
+    assert panel.image_kind.currentText() == "auto"
+    panel.image_kind.setCurrentText("fluorescence")
+    panel.segment(first)  # by the right-click menu, of another layer than the one shown
+    wait(lambda: not panel.session.is_busy)
+    assert panel.session.record.pixels.kind == "stained"
+    viewer.layers.selection.active = second
+    assert panel.image_kind.currentText() == "auto"
+    panel.show_settings(quick.replace(image_kind="grey"))
+    panel.segment(second)
+    wait(lambda: not panel.session.is_busy)
+    assert panel.session.record.pixels.kind == "dark on light"
+
+
+def test_image_kind_is_not_remembered(make_napari_viewer: Callable[..., Any], qtbot: Any) -> None:
+    from napari_patchseg.files import preferences
+
+    panel = PatchSegWidget(make_napari_viewer())
+    qtbot.addWidget(panel)
+    panel.image_kind.setCurrentText("fluorescence")
+    panel.form.changed.emit()
+    panel.diameter.setValue(31)
+    qtbot.waitUntil(lambda: preferences.load_settings().get("nucleus_diameter") == 31)
+    assert "image_kind" not in preferences.load_settings()

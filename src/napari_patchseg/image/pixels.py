@@ -96,7 +96,6 @@ class Pixels:
         self.frame = (height, width)
         self.warnings = []
         self.valid = self._find_valid()
-        self._counterstain: float | None = None  # of a section with DAB
         grid = self._grid()
         sample = self._valid_of(grid)
         self._check_constant(sample)
@@ -114,6 +113,7 @@ class Pixels:
                 f"A stained section needs three colours, but this image is {label}; choose 'grey', "
                 "'fluorescence' or 'auto' as image kind."
             )
+        self._counterstain: float | None = None
         self.shape = (self._data.shape[2], height, width)
         self._fill = _percentile(sample, 50)
         self._low, self._high = _value_range(sample, colour=colour)
@@ -172,10 +172,10 @@ class Pixels:
         ImageError
             With one sentence, for anything that cannot be segmented.
         """
-        if image_kind not in get_args(ImageKind):
+        kinds: tuple[str, ...] = get_args(ImageKind)
+        if image_kind not in kinds:
             raise ImageError(
-                f"There is no image kind {image_kind!r}; choose "
-                f"{', '.join(map(repr, get_args(ImageKind)))}."
+                f"There is no image kind {image_kind!r}; choose {', '.join(map(repr, kinds))}."
             )
         array = as_array(array)
         names = getattr(array, "dims", None)  # of xarray
@@ -322,7 +322,7 @@ class Pixels:
         share = max(float(covered.mean()), 0.01)
         self.warnings.append(f"Ink or black covers {share:.0%} of the image and is left out.")
         self.valid = free
-        self._fill = np.median(self._valid_of(grid), axis=0).astype(np.float32)
+        self._fill = _percentile(self._valid_of(grid), 50)
 
     def _beside_dab(self, grid: NDArray[np.float32]) -> float | None:
         """How strong the haematoxylin of a section with DAB is; None without DAB."""
