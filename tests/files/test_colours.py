@@ -459,3 +459,33 @@ def test_a_transparent_colour(tmp_path):
     np.testing.assert_array_equal(got[..., :3], SECTION)
     assert got[0, 0, 3] == 0
     assert got[..., 3].max() == 255
+
+
+def seeds() -> list[bytes]:
+    packed = io.BytesIO()
+    tifffile.imwrite(packed, samples("CMYK"), photometric="separated", metadata=None)
+    palette = io.BytesIO()
+    colormap = np.zeros((3, 256), np.uint16)
+    tifffile.imwrite(palette, GREY, photometric="palette", colormap=colormap, metadata=None)
+    coarse = [subsampled_tiff(2, 2, how, rows) for how in (1, 5) for rows in (32, None)]
+    return [packed.getvalue(), palette.getvalue(), *coarse]
+
+
+SEEDS = seeds()
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damaged_files_end_in_an_image_or_a_sentence(tmp_path, data):
+    content = bytearray(data.draw(st.sampled_from(SEEDS)))
+    end = data.draw(st.sampled_from([40, 300, len(content)]))
+    places = st.integers(0, min(end, len(content)) - 1)
+    for place, byte in data.draw(st.lists(st.tuples(places, st.integers(0, 255)), max_size=5)):
+        content[place] = byte
+    (tmp_path / "a").write_bytes(content[: data.draw(st.integers(1, len(content)))])
+    try:
+        got, sentence = read_image(tmp_path / "a"), ""
+    except FileError as error:
+        got, sentence = None, str(error)
+    assert "\n" not in sentence
+    assert got is None or got.array.ndim == (3 if got.rgb or got.channel_axis is not None else 2)
