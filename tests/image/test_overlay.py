@@ -15,9 +15,13 @@ def labels():
     return array
 
 
+def colours():
+    violet = np.random.default_rng(0).integers(130, 256, (80, 100, 1), np.uint8)
+    return violet - np.array((20, 60, 0), np.uint8)
+
+
 def test_outlines_lie_on_the_labels(labels):
-    image = np.random.default_rng(0).integers(130, 256, (80, 100, 3), np.uint8)
-    image[..., 1] -= 60
+    image = colours()
     picture = outlined(Pixels.from_array(image, image_kind="stained"), labels)
     assert picture.shape == (80, 100, 3)
     assert picture.dtype == np.uint8
@@ -29,7 +33,7 @@ def test_outlines_lie_on_the_labels(labels):
 
 
 def test_no_labels_no_outlines(labels):
-    image = np.random.default_rng(0).integers(130, 256, (80, 100, 3), np.uint8)
+    image = colours()
     picture = outlined(Pixels.from_array(image, image_kind="stained"), np.zeros_like(labels))
     np.testing.assert_array_equal(picture, image)
 
