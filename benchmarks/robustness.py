@@ -1,12 +1,15 @@
 """The default on changed copies of real slides: pale, dark, 20x, glass, pen, blood, grey, blurred.
 
     python benchmarks/robustness.py --images DIR --labels DIR [--every 6] [--start 0] [--limit N]
+    python benchmarks/robustness.py --images DIR --labels DIR --same [--side 400] [--every 6]
     python benchmarks/robustness.py --images DIR --ink [--every 1]
 
 In the first each copy is segmented as any image would be and scored against the same true labels,
 moved and halved along with it. What lies under the pen, the blood or the glass has no label and is
-left out of the score; how much of it was taken for nuclei stands beside it. The second says of each
-copy what is taken for a pen's ink, and segments nothing. Fixed seeds.
+left out of the score; how much of it was taken for nuclei stands beside it. The second does so with
+copies that show the same: dimmed, beside black, of other types, layouts and files; each should be
+as good as the first. The third says of each copy what is taken for a pen's ink, and segments
+nothing. Fixed seeds.
 """
 
 from __future__ import annotations
@@ -14,12 +17,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 from skimage.draw import disk, line
@@ -32,7 +38,7 @@ from napari_patchseg.method.settings import Settings
 from napari_patchseg.pipeline import run
 from napari_patchseg.results import Segmentation
 
-Image = NDArray[np.uint8]
+Image = NDArray[Any]
 Mask = NDArray[np.bool_]
 #: The changed image, and where something lies on the tissue.
 Change = Callable[[Image], tuple[Image, Mask]]
@@ -130,11 +136,93 @@ CHANGES: dict[str, Change] = {
 }
 
 
+def dimmed(light: float) -> Change:
+    """So much of the lamp's light."""
+    return lambda image: ((light * image).round().astype(np.uint8), _untouched(image))
+
+
+def on_black(image: Image) -> tuple[Image, Mask]:
+    """Black beside the image, 60 % of what is there then."""
+    missing = round(1.5 * image.shape[1])
+    return np.pad(image, ((0, 0), (0, missing), (0, 0))), _beside(image, missing)
+
+
+def _beside(image: Image, missing: int) -> Mask:
+    return np.pad(_untouched(image), ((0, 0), (0, missing)), constant_values=True)
+
+
+def transparent(image: Image) -> tuple[Image, Mask]:
+    """The same with an alpha channel."""
+    black, mask = on_black(image)
+    return np.dstack([black, np.where(mask, 0, 255).astype(np.uint8)]), mask
+
+
+def of_type(factor: float, dtype: type) -> Change:
+    """Other numbers for the same light."""
+    return lambda image: ((image * dtype(factor)).astype(dtype), _untouched(image))
+
+
+def as_planes(image: Image) -> tuple[Image, Mask]:
+    """(3, H, W)."""
+    return np.moveaxis(image, -1, 0), _untouched(image)
+
+
+def ycbcr(path: Path, image: Image) -> None:
+    """TIFF of luminance and colour differences, JPEG as scanners write it."""
+    tifffile.imwrite(
+        path, image, photometric="ycbcr", compression="jpeg", compressionargs={"level": 95},
+        subsampling=(1, 1), tile=(256, 256),
+    )  # fmt: skip
+
+
+def palette(path: Path, image: Image) -> None:
+    """TIFF of 256 colours."""
+    from PIL import Image as Picture
+
+    indexed = Picture.fromarray(image).quantize(256, dither=Picture.Dither.NONE)
+    colours = np.zeros((256, 3), np.uint16)
+    given = np.array(indexed.getpalette(), np.uint16).reshape(-1, 3)
+    colours[: len(given)] = given
+    tifffile.imwrite(
+        path, np.asarray(indexed), photometric="palette", colormap=257 * colours.T, tile=(256, 256)
+    )
+
+
+def through_file(write: Callable[[Path, Image], None]) -> Change:
+    """What the reader makes of a file."""
+
+    def change(image: Image) -> tuple[Image, Mask]:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "copy.tif"
+            write(path, image)
+            return read_image(path).array, _untouched(image)
+
+    return change
+
+
+#: The same section: Dice should be that of the first within 0.03.
+SAME: dict[str, Change] = {
+    "as it is": lambda image: (image, _untouched(image)),
+    "light x 0.7": dimmed(0.7),
+    "light x 0.5": dimmed(0.5),
+    "on 60 % black": on_black,
+    "60 % transparent": transparent,
+    "16 bits": of_type(257, np.uint16),
+    "bytes in 16 bits": of_type(1, np.uint16),
+    "float": of_type(1 / 255, np.float32),
+    "planes (3, H, W)": as_planes,
+    "YCbCr TIFF": through_file(ycbcr),
+    "palette TIFF": through_file(palette),
+}
+
+
 def score(image: Image, truth: NDArray[np.integer], change: Change) -> tuple[float, float, float]:
     """Dice and AJI beside what covers the tissue, and the share of it taken for nuclei."""
     changed, covered = change(image)
-    if changed.shape[0] != truth.shape[0]:
-        truth = truth[::2, ::2][: changed.shape[0], : changed.shape[1]]
+    if covered.shape[0] < truth.shape[0]:
+        truth = truth[::2, ::2]
+    height, width = covered.shape
+    truth = np.pad(truth, ((0, 0), (0, max(0, width - truth.shape[1]))))[:height, :width]
     *_, result = run(Pixels.from_array(changed), Settings.create())
     assert isinstance(result, Segmentation)
     assert result.labels is not None
@@ -168,6 +256,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--labels", type=Path, help="<image's stem>.png, uint16")
+    parser.add_argument("--same", action="store_true", help="copies that show the same")
+    parser.add_argument("--side", type=int, help="only the upper left, so many pixels a side")
     parser.add_argument("--ink", action="store_true", help="only look for ink")
     parser.add_argument("--every", type=int, default=6, help="take every Nth image, sorted by name")
     parser.add_argument("--start", type=int, default=0, help="index of the first image taken")
@@ -182,11 +272,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(
         "| copy | Dice | worst Dice | AJI | of the cover taken for nuclei |\n|---|---|---|---|---|"
     )
-    for name, change in CHANGES.items():
+    side = slice(options.side)
+    for name, change in (SAME if options.same else CHANGES).items():
         rows = []
         for path in paths:
-            image = read_image(path).array[..., :3]
-            truth = read_image(options.labels / f"{path.stem}.png").array
+            image = read_image(path).array[side, side, :3]
+            truth = read_image(options.labels / f"{path.stem}.png").array[side, side]
             rows.append(score(image, truth, change))
             dice, aji, taken = rows[-1]
             print(f"{name} {path.stem}: {dice:.3f} {aji:.3f} {taken:.3f}", file=sys.stderr)
