@@ -215,6 +215,19 @@ class _Window:
             time.sleep(0.001)
         self._process()
 
+    def run_until(self, condition: Callable[[], Any]) -> None:
+        """Leave the window to Qt, as napari does, until something holds; it is asked now and then.
+
+        `until` asks all the time, which a run beside it would feel.
+        """
+        from qtpy.QtCore import QEventLoop, QTimer
+
+        loop, timer = QEventLoop(), QTimer()
+        timer.timeout.connect(lambda: condition() and loop.quit())
+        timer.start(20)
+        loop.exec()
+        timer.stop()
+
     def wait(self, seconds: float) -> None:
         end = time.perf_counter() + seconds
         self.until(lambda: time.perf_counter() > end)
@@ -273,7 +286,8 @@ def _whole_run(window: _Window, *, live: bool) -> dict[str, Any]:
     window.wait(0.5)
     clock = _Clock()
     get_app_model().commands.execute_command("napari-patchseg.segment").result()
-    window.until(lambda: window.shows("nuclei") and not panel.session.is_busy)
+    window.run_until(lambda: window.shows("nuclei") and not panel.session.is_busy)
+    window.until(lambda: True)  # drawn
     figures = clock.read()
     labels = window.layer_of("nuclei")
     report = labels.metadata["napari_patchseg"]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 #: Least seconds between two drawings of a run's windows: sixty shapes cost more than a map.
-_PATCHES_SECONDS = 1.0
+_PATCHES_SECONDS = 2.0
 #: Milliseconds from one layer's new data to the next one's: the window does other things meanwhile.
 _APART_MS = 20
 #: Milliseconds after which a hidden outline's layer is removed: napari takes a fifth of a second to
@@ -181,11 +181,8 @@ class Presenter(QObject):
             return
         self._patches_shown, self._patches_time = (patches.step, self._nucleus), now
         positive, negative = show_patches(patches, record.canvas, self._nucleus)
-        # Each layer in a turn of its own: together they would hold up the window for too long.
-        self._to_write = [
-            lambda: live.write_positive(positive),
-            lambda: live.write_negative(negative),
-        ]
+        # In a turn of their own: with the map they would hold up the window for too long.
+        self._to_write = [lambda: live.write_patches(positive, negative)]
         self._apart.start()
 
     def finish(self) -> None:

@@ -149,7 +149,11 @@ class RunPanel(QWidget):
         self._show_words()
 
     def _bar(self) -> tuple[int, int, str]:
-        """Maximum, value and text of the progress bar; a maximum of 0 is for nobody knows."""
+        """Maximum, value and text of the progress bar.
+
+        Where nobody knows it stands still: Qt's busy bar moves thirty times a second, and with each
+        move the whole window is composed anew.
+        """
         record = self._session.record
         last = None if record is None else record.last
         phase = None if record is None or not self._session.is_busy else record.progress
@@ -159,7 +163,7 @@ class RunPanel(QWidget):
             return 1, 1, "done"
         if last is not None:
             return last.max_steps, last.step, f"step {last.step} of {last.max_steps}"
-        return (0, 0, "") if self._session.is_busy else (1, 0, "")
+        return 1, 0, ""
 
 
 def _button(text: str, key: str, tooltip: str) -> QPushButton:
