@@ -229,8 +229,6 @@ def walk(tour: Tour, scratch: Path) -> None:
     tour.rest(2)
     tour.shoot("tour-3-labels")
 
-    for live in ("confidence", "positive patches", "negative patches"):
-        layers[f"{name} {live}"].visible = False
     outline(layers[nuclei])
     viewer.scene.camera.zoom *= 1.5
     before = layers[nuclei].data.copy()
@@ -266,8 +264,6 @@ def walk(tour: Tour, scratch: Path) -> None:
     tour.wait(lambda: "nuclei · IHC" in layers, "the labels of the IHC section")
     outline(layers["nuclei · IHC"])
     viewer.scene.camera.zoom *= 1.5
-    for live in ("confidence", "positive patches", "negative patches"):
-        layers[f"{live} · IHC"].visible = False
     tour.rest(2)
     tour.shoot("tour-6-ihc", left=PANELS)
 

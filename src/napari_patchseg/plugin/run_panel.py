@@ -60,7 +60,7 @@ class RunPanel(QWidget):
         self.stream_box.setChecked(True)
         self.stream_box.setToolTip(
             "Show confidence and sampled patches as layers while training.\n"
-            "Off: training is a little faster."
+            "Off: training is faster, most of all without a graphics card."
         )
         self.bar = QProgressBar()
         self.bar.setTextVisible(True)
