@@ -970,11 +970,11 @@ def test_image_kind_is_said_can_be_chosen_and_ends_with_the_image(
     panel.image_kind.setCurrentText("grey")
     assert understood().endswith("nuclei are darker than their surroundings")
     panel.make_labels()
-    wait(lambda: "first nuclei" in viewer.layers)
+    wait(lambda: panel.session.labels is not None)
     assert "image_kind='grey'" in panel.script()
     namespace: dict[str, Any] = {}
     exec(panel.script(), namespace)  # what the user would do
-    np.testing.assert_array_equal(namespace["labels"], viewer.layers["first nuclei"].data)
+    np.testing.assert_array_equal(namespace["labels"], panel.session.labels.data)
     second = viewer.add_image(image, rgb=True, name="second")
     assert panel.image_kind.currentText() == "auto"
     panel.image_kind.setCurrentText("fluorescence")
