@@ -278,3 +278,29 @@ def test_unresolved_settings_and_unlike_images_are_a_programming_error(disks, qu
         next(train(disks, quick.replace(device="auto")))
     with pytest.raises(ValueError, match="channels"):
         next(train([disks, ArraySource(np.zeros((1, 80, 80), np.float32))], quick))
+
+
+def test_what_is_left_out_takes_no_part():
+    """Beside an image three times as much that does not count: nothing changes but the draws."""
+    from napari_patchseg.method.scale import InputScale
+    from napari_patchseg.method.source import ArraySource
+
+    random = np.random.default_rng(0)
+    image = random.random((3, 128, 128)).astype(np.float32)
+    wide = np.pad(image, ((0, 0), (0, 0), (0, 384)), constant_values=0.5)
+    source = ArraySource(wide)
+    source.valid = np.arange(512) < 128 + np.zeros((128, 1))
+    assert InputScale.of_image(source) == InputScale.of_image(ArraySource(image))
+    read = []
+    plain = source.read
+    source.read = lambda box, reduction=1: read.append(box) or plain(box, reduction)
+    settings = Settings.create(
+        start="random", classes=2, crop_size=64, batch_size=2, patch_size=16, stride=8, patches=6,
+        anchors=4, max_steps=4, device="cpu", threads=1, precision="float32",
+        memory_format="contiguous", stop_at_convergence=False,
+    )  # fmt: skip
+    for _ in train([source], settings):
+        pass
+    drawn = [box for box in read if box[2] - box[0] == 64]
+    assert len(drawn) == 8
+    assert all(box[1] < 128 - 32 for box in drawn)

@@ -444,6 +444,11 @@ class RGBPixels:
         """(3, H, W)."""
         return 3, *self._pixels.shape[1:]
 
+    @property
+    def valid(self) -> NDArray[np.bool_] | None:
+        """That of the `Pixels`."""
+        return self._pixels.valid
+
     def read(self, box: Box, reduction: int = 1) -> NDArray[np.float32]:
         """(3, h, w) float32 in [0, 1], on a bright background; at a reduction as `Pixels.read`."""
         part = self._pixels.read(box, reduction)

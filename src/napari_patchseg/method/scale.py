@@ -48,9 +48,9 @@ class InputScale:
 
         Estimated once, on evenly spaced crops, so that tiles and the whole agree.
         """
-        values = np.concatenate(
-            [crop[:, ::2, ::2].reshape(len(crop), -1) for crop in crops(source, 512, 9)], axis=1
-        )
+        values = np.concatenate([_seen(source, box) for box in crop_boxes(source, 512, 9)], axis=1)
+        if not values.size:  # the valid pixels lie between
+            values = np.concatenate([c.reshape(len(c), -1) for c in crops(source, 512, 9)], axis=1)
         low, high = np.percentile(values, [_LOW, _HIGH], axis=1)
         gain = 4 / np.maximum(high - low, _LEAST_RANGE)
         return cls(tuple(gain.tolist()), tuple((-gain * low - 2).tolist()))
@@ -64,14 +64,27 @@ class InputScale:
 
 def crops(source: PixelSource, size: int, most: int) -> list[NDArray[np.float32]]:
     """Evenly spaced crops of at most ``size`` px a side, no more than ``most`` of them."""
+    return [source.read(box) for box in crop_boxes(source, size, most)]
+
+
+def crop_boxes(source: PixelSource, size: int, most: int) -> list[Box]:
+    """Where these crops are."""
     _, height, width = source.shape
     tall, wide = min(size, height), min(size, width)
     a_side = int(np.sqrt(most))
     rows = np.linspace(0, height - tall, min(a_side, -(-height // tall)), dtype=int)
     columns = np.linspace(0, width - wide, min(a_side, -(-width // wide)), dtype=int)
-    boxes: list[Box] = [
+    return [
         (int(row), int(column), int(row) + tall, int(column) + wide)
         for row in rows
         for column in columns
     ]
-    return [source.read(box) for box in boxes]
+
+
+def _seen(source: PixelSource, box: Box) -> NDArray[np.float32]:
+    """Every other valid pixel of every other row, (C, n)."""
+    crop = source.read(box)[:, ::2, ::2]
+    if source.valid is None:
+        return crop.reshape(len(crop), -1)
+    row0, column0, row1, column1 = box
+    return crop[:, source.valid[row0:row1:2, column0:column1:2]]

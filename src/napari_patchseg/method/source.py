@@ -18,6 +18,10 @@ class PixelSource(Protocol):
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""
 
+    @property
+    def valid(self) -> NDArray[np.bool_] | None:
+        """(H, W), False where nothing is to be learnt; None where all of the image counts."""
+
     def read(self, box: Box, reduction: int = 1) -> NDArray[np.float32]:
         """Pixels of a box (h, w) that lies inside the image: (C, h, w) float32 in [0, 1].
 
@@ -27,6 +31,8 @@ class PixelSource(Protocol):
 
 class ArraySource:
     """A `PixelSource` over an array (C, H, W) float32 in [0, 1]."""
+
+    valid: NDArray[np.bool_] | None = None
 
     def __init__(self, data: NDArray[np.float32]) -> None:
         self._data = np.asarray(data, dtype=np.float32)

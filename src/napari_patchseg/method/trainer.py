@@ -22,7 +22,10 @@ from .sampling import PatchSampler, Windows
 from .scale import InputScale, rescale
 from .settings import Settings
 from .snapshot import Cancelled, Control, SampledPatches
-from .source import PixelSource
+from .source import Box, PixelSource
+
+#: How often a crop is drawn anew where most of it is left out of the image.
+_DRAWS = 20
 
 
 class Step(NamedTuple):
@@ -195,14 +198,23 @@ class Trainer:
         for _ in range(self.settings.batch_size):
             owner = int(self.random.integers(len(self.sources)))
             _, height, width = self.sources[owner].shape
-            row = int(self.random.integers(height - self.crop + 1))
-            column = int(self.random.integers(width - self.crop + 1))
-            pixels.append(
-                self.sources[owner].read((row, column, row + self.crop, column + self.crop))
-            )
+            for _ in range(_DRAWS):
+                row = int(self.random.integers(height - self.crop + 1))
+                column = int(self.random.integers(width - self.crop + 1))
+                box = (row, column, row + self.crop, column + self.crop)
+                if _is_worth_it(self.sources[owner], box):
+                    break
+            pixels.append(self.sources[owner].read(box))
             origins.append((row, column))
             owners.append(owner)
         return np.stack(pixels), np.array(origins), np.array(owners)
+
+
+def _is_worth_it(source: PixelSource, box: Box) -> bool:
+    """Whether most of a crop is valid: of what is left out nothing can be learnt."""
+    row0, column0, row1, column1 = box
+    valid = source.valid
+    return valid is None or bool(valid[row0:row1, column0:column1].mean() > 0.5)
 
 
 def _go_on(control: Control) -> None:
