@@ -7,6 +7,7 @@ import torch
 from napari_patchseg.method.inference import input_scale, predict
 from napari_patchseg.method.model import Model
 from napari_patchseg.method.network import ConfidenceNetwork
+from napari_patchseg.method.scale import InputScale
 from napari_patchseg.method.snapshot import Control, NucleusClass
 from napari_patchseg.method.source import ArraySource
 from napari_patchseg.method.trainer import Trainer
@@ -116,6 +117,8 @@ def test_a_large_preview_is_reduced_and_says_so(disks, quick, monkeypatch):
 
 class Endless:
     """An image of any size, of which nothing is kept but how many values were read."""
+
+    valid = None
 
     def __init__(self, tile, side):
         self.tile, self.shape, self.values = tile, (len(tile), side, side), 0
@@ -280,11 +283,8 @@ def test_unresolved_settings_and_unlike_images_are_a_programming_error(disks, qu
         next(train([disks, ArraySource(np.zeros((1, 80, 80), np.float32))], quick))
 
 
-def test_what_is_left_out_takes_no_part():
+def test_what_is_left_out_takes_no_part(quick):
     """Beside an image three times as much that does not count: nothing changes but the draws."""
-    from napari_patchseg.method.scale import InputScale
-    from napari_patchseg.method.source import ArraySource
-
     random = np.random.default_rng(0)
     image = random.random((3, 128, 128)).astype(np.float32)
     wide = np.pad(image, ((0, 0), (0, 0), (0, 384)), constant_values=0.5)
@@ -294,13 +294,9 @@ def test_what_is_left_out_takes_no_part():
     read = []
     plain = source.read
     source.read = lambda box, reduction=1: read.append(box) or plain(box, reduction)
-    settings = Settings.create(
-        start="random", classes=2, crop_size=64, batch_size=2, patch_size=16, stride=8, patches=6,
-        anchors=4, max_steps=4, device="cpu", threads=1, precision="float32",
-        memory_format="contiguous", stop_at_convergence=False,
-    )  # fmt: skip
+    settings = quick.replace(max_steps=4, crop_size=64, stop_at_convergence=False)
     for _ in train([source], settings):
         pass
     drawn = [box for box in read if box[2] - box[0] == 64]
-    assert len(drawn) == 8
+    assert len(drawn) == 4 * settings.batch_size
     assert all(box[1] < 128 - 32 for box in drawn)

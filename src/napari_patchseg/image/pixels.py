@@ -388,8 +388,7 @@ def _many_planes(shape: tuple[int, ...]) -> str:
 
 def _are_equal(sample: NDArray[np.float32]) -> bool:
     """Whether the channels of (n, C) differ by no more than noise, as a grey picture's."""
-    span = float(sample.max() - min(0, sample.min()))
-    return bool(np.ptp(sample, axis=1).max() < 0.05 * span)
+    return bool(np.ptp(sample, axis=1).max() < 0.05 * np.ptp(sample))
 
 
 def _percentile(sample: NDArray[np.float32], percent: float) -> NDArray[np.float32]:

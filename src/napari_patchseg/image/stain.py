@@ -25,6 +25,8 @@ BLACK, _DIM, _MOST_DIM = 0.04, 0.08, 0.03
 #: faintest has (0.32 and more; of light of one colour 0), and how its colours correlate (0.76 and
 #: more; three fluorescences about 0 where they are crowded).
 _STAINED, _ALL_COLOURS, _TOGETHER = 0.17, 0.15, 0.4
+#: An image of less contrast shows hardly anything but light.
+_FAINT = 0.2
 
 
 def haematoxylin(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -71,8 +73,8 @@ def is_stained(sample: NDArray[np.float32]) -> bool:
     somewhere else. Black surroundings have no vote.
 
     The rule: the brightest colour of three quarters of the pixels is above 0.17 of the range, the
-    faintest of half of them more than 0.15 of their brightest, and the mean correlation of two
-    colours above 0.4.
+    faintest of half of them more than 0.15 of their brightest, and, where there is any contrast,
+    the mean correlation of two colours above 0.4.
 
     Parameters
     ----------
@@ -94,6 +96,8 @@ def is_stained(sample: NDArray[np.float32]) -> bool:
     lit = np.maximum(brightest - low, full * BLACK)
     if np.median((sample.min(0) - low) / lit) <= _ALL_COLOURS:
         return False
+    if light < _FAINT * full:  # glass: its noise says nothing
+        return True
     together = [correlation(sample[one], sample[two]) for one, two in ((0, 1), (0, 2), (1, 2))]
     return bool(np.mean(together) > _TOGETHER)
 
