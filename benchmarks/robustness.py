@@ -27,6 +27,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image as Picture
 from scipy import ndimage as ndi
 from skimage.draw import disk, line
 from skimage.transform import downscale_local_mean
@@ -168,17 +169,13 @@ def as_planes(image: Image) -> tuple[Image, Mask]:
 
 
 def ycbcr(path: Path, image: Image) -> None:
-    """TIFF of luminance and colour differences, JPEG as scanners write it."""
-    tifffile.imwrite(
-        path, image, photometric="ycbcr", compression="jpeg", compressionargs={"level": 95},
-        subsampling=(1, 1), tile=(256, 256),
-    )  # fmt: skip
+    """TIFF of luminance and colour differences."""
+    samples = np.asarray(Picture.fromarray(image).convert("YCbCr"))
+    tifffile.imwrite(path, samples, photometric="ycbcr", compression="zlib")
 
 
 def palette(path: Path, image: Image) -> None:
     """TIFF of 256 colours."""
-    from PIL import Image as Picture
-
     indexed = Picture.fromarray(image).quantize(256, dither=Picture.Dither.NONE)
     colours = np.zeros((256, 3), np.uint16)
     given = np.array(indexed.getpalette(), np.uint16).reshape(-1, 3)
