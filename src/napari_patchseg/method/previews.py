@@ -25,7 +25,7 @@ from .source import Box, PixelSource
 PREVIEW_INTERVAL = 0.2
 PREVIEW_SHARE = 0.2
 #: Seconds of that time which may be saved up while steps or a pause kept a preview from its turn.
-PREVIEW_CREDIT = 1.0
+PREVIEW_CREDIT = 0.5
 #: Pixels of a preview, a larger box is shown at reduced size; and how many of them the network sees
 #: on a CPU, so that a preview a step fits into the share on two cores. A graphics card takes more.
 PREVIEW_PIXELS, PREVIEW_SEEN = 300_000, 145_000
