@@ -60,3 +60,16 @@ def test_any_box_reads_the_same() -> None:
     pixels = Pixels.from_array(brown(3)[0])
     whole = pixels.read((0, 0, 320, 320))
     assert np.array_equal(pixels.read((40, 60, 200, 180)), whole[:, 40:200, 60:180])
+
+
+def test_grey_finds_nuclei_of_either_colour() -> None:
+    """As with Ki-67: DAB in every second nucleus."""
+    image, truth = ps.synthetic_field((320, 320), seed=5)
+    haematoxylin = rgb2hed(image)[..., 0]
+    positive = truth % 2 == 1
+    stains = [np.where(positive, 0.2, 0.6) * haematoxylin, 1.2 * positive * haematoxylin]
+    rgb = combine_stains(np.dstack([*stains, 0 * haematoxylin]), rgb_from_hdx)
+    labels = ps.segment((255 * rgb).clip(0, 255).astype(np.uint8), image_kind="grey")
+    assert agreement(truth, labels).dice > 0.8
+    assert (labels[positive] > 0).mean() > 0.7
+    assert (labels[(truth > 0) & ~positive] > 0).mean() > 0.6

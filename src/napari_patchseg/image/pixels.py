@@ -99,13 +99,14 @@ class Pixels:
         grid = self._grid()
         sample = self._valid_of(grid)
         self._check_constant(sample)
-        colour = False
+        colour = stained = False
         if self._data.shape[2] == 3:
             if _are_equal(sample):  # three equal channels carry one
                 label = "grey (three equal channels)"
                 self._data, grid, sample = self._data.first(1), grid[..., :1], sample[:, :1]
             else:
-                colour = is_stained(sample.T) if image_kind == "auto" else image_kind == "stained"
+                stained = is_stained(sample.T)
+                colour = stained if image_kind == "auto" else image_kind == "stained"
         if colour:
             label = "RGB" if self._opacity is None else "RGBA (alpha left out)"
         elif image_kind == "stained":
@@ -125,6 +126,8 @@ class Pixels:
         else:
             self.prior_channel, self.kind = grey_kind(scaled)
             self.kind = _SAID.get(image_kind, self.kind)
+            if stained and image_kind == "grey":  # haematoxylin and DAB take red, eosin does not
+                self.prior_channel, label = 0, "red of a stained section"
         low, high = np.percentile(scaled[self.prior_channel], [0.5, 99.5])
         self.light_range = (float(low), float(high))
         nuclei = {
