@@ -81,23 +81,6 @@ def choose_nucleus(
     return NucleusClass(index, inverted, correlation)
 
 
-def diameter_in_pixels(settings: Settings, pixel_size: float | None) -> float | None:
-    """The expected diameter in pixels; None where the user leaves it to the image.
-
-    Raises
-    ------
-    SettingsError
-        If it is given in µm and the image has no pixel size.
-    """
-    if settings.nucleus_diameter is None or settings.diameter_unit == "px":
-        return settings.nucleus_diameter
-    if pixel_size is None:
-        raise SettingsError(
-            "The diameter is given in µm but the image has no pixel size; give it in pixels."
-        )
-    return settings.nucleus_diameter / pixel_size
-
-
 def object_settings(
     confidence: ConfidenceMap,
     shown: NDArray[np.float32],
@@ -117,7 +100,7 @@ def object_settings(
     pixels, settings, pixel_size
         See `run`.
     """
-    diameter = diameter_in_pixels(settings, pixel_size) or expected_diameter(confidence.nuclei)
+    diameter = settings.diameter_in_pixels(pixel_size) or expected_diameter(confidence.nuclei)
     threshold = settings.threshold
     if threshold is None:
         threshold = _default_threshold(confidence, shown, pixels)

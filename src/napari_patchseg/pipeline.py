@@ -33,7 +33,7 @@ from napari_patchseg.method.snapshot import (
 from napari_patchseg.method.source import PixelSource
 from napari_patchseg.method.training import train
 from napari_patchseg.nucleus_size import choose_magnification, magnification_for
-from napari_patchseg.objects import ClassChooser, diameter_in_pixels, labelling
+from napari_patchseg.objects import ClassChooser, labelling
 from napari_patchseg.provenance import nucleus_class, provenance
 from napari_patchseg.results import Progress, Segmentation
 
@@ -180,7 +180,7 @@ class _Run:
         yield Progress("starting", 0, 1, MEASURING)
         start = time.perf_counter()
         # A wrong unit should fail before training.
-        diameter = diameter_in_pixels(self.settings, self.pixel_size)
+        diameter = self.settings.diameter_in_pixels(self.pixel_size)
         wished, self.settings = self.settings, resolve(self.settings, timed=False)
         promising = [image for image in self.images if self.model or has_structure(image)]
         if promising and self._is_measured(diameter):

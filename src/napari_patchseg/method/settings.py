@@ -244,6 +244,28 @@ class Settings(BaseModel):
         """Return a copy with some fields changed, validated anew; raises `SettingsError`."""
         return self.from_dict({**self.model_dump(), **changes})
 
+    def diameter_in_pixels(self, pixel_size: float | None) -> float | None:
+        """The expected nucleus diameter in pixels; None where it is left to the image.
+
+        Parameters
+        ----------
+        pixel_size : float or None
+            µm per pixel; None where it is unknown.
+
+        Raises
+        ------
+        SettingsError
+            If the diameter is given in µm and the image has no pixel size.
+        """
+        if self.nucleus_diameter is None or self.diameter_unit == "px":
+            return self.nucleus_diameter
+        if pixel_size is None:
+            raise SettingsError(
+                "The diameter is given in µm but the image has no pixel size; give the pixel size, "
+                "or the diameter in pixels."
+            )
+        return self.nucleus_diameter / pixel_size
+
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain JSON values."""
         return self.model_dump(mode="json")

@@ -69,12 +69,20 @@ class CurvesPlot(QWidget):
         top.getAxis("bottom").setStyle(showValues=False)
         bottom.setLabel("bottom", "step", color=_GREY)
         self._curves = (
-            top.plot(pen=pg.mkPen(_LOSS, width=1)),
-            bottom.plot(pen=pg.mkPen(_POSITIVE, width=1)),
-            bottom.plot(pen=pg.mkPen(_NEGATIVE, width=1)),
+            _curve(top, _LOSS),
+            _curve(bottom, _POSITIVE),
+            _curve(bottom, _NEGATIVE),
         )
         self._layout.replaceWidget(self._announcement, view)
         self._announcement.deleteLater()
+
+
+def _curve(plot: pg.PlotItem, colour: str) -> pg.PlotDataItem:
+    import pyqtgraph as pg
+
+    # With points: a step between two gaps has no line.
+    pen = pg.mkPen(colour, width=1)
+    return plot.plot(pen=pen, symbol="o", symbolSize=3, symbolPen=pen, symbolBrush=colour)
 
 
 def _plot(view: pg.GraphicsLayoutWidget, row: int, title: str) -> pg.PlotItem:

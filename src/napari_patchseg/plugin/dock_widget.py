@@ -284,6 +284,7 @@ class PatchSegWidget(QWidget):
             if source.layer is not None:
                 source = replace(source, pixel_size=self.pixel_size.size_of(source.layer))
             settings = self.settings().replace(image_kind=self.image_kind.kind_of(source.layer))
+            settings.diameter_in_pixels(source.pixel_size)  # µm need a pixel size
             if make_labels and model is None:
                 settings = settings.replace(stop_at_convergence=True)
             running = TrainingSession.running()
@@ -386,8 +387,8 @@ class PatchSegWidget(QWidget):
         from napari.layers import Labels
 
         active = unwrap(self._viewer.layers.selection.active)
-        if isinstance(active, Labels) and not is_preview(active):
-            return active
+        if isinstance(active, Labels) and not is_preview(active) and active.visible:
+            return active  # hidden ones are not what the user sees
         ours = [layer for layer in map(unwrap, self._viewer.layers) if _are_nuclei(layer)]
         return self.session.labels or (ours[-1] if ours else None)
 
@@ -396,8 +397,10 @@ class PatchSegWidget(QWidget):
         if layer is not shown:
             if shown is not None:
                 shown.events.name.disconnect(self._show_labels_to_save)
+                shown.events.visible.disconnect(self._show_labels_to_save)
             if layer is not None:
                 layer.events.name.connect(self._show_labels_to_save)
+                layer.events.visible.connect(self._show_labels_to_save)
             self._to_save = (lambda: None) if layer is None else weakref.ref(layer)
         self.objects.show_saved(None if layer is None else layer.name)
 
@@ -468,6 +471,7 @@ class PatchSegWidget(QWidget):
         shown = self._to_save()
         if shown is not None:
             shown.events.name.disconnect(self._show_labels_to_save)
+            shown.events.visible.disconnect(self._show_labels_to_save)
         self.pixel_size.show_layer(None)
         self.deleteLater()
 

@@ -313,12 +313,12 @@ def draw_outline(request: DrawRequest, diameter: float | None = None) -> Outline
     request, diameter
         See `draw`.
     """
-    from napari_patchseg.objects import diameter_in_pixels, outline
+    from napari_patchseg.objects import outline
 
     try:
         made = request.confidence
         made = replace(made, nucleus=request.chosen.of(made, request.pixels))
-        known = diameter_in_pixels(request.settings, request.pixel_size) or diameter
+        known = request.settings.diameter_in_pixels(request.pixel_size) or diameter
         border, reduction = outline(made, request.pixels, request.settings, known or _DIAMETER)
         return Outline(request, border, reduction)
     except Exception:  # the labels tell the user, if they fail as well

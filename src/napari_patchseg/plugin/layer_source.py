@@ -329,7 +329,12 @@ def _plane_of(viewer: Viewer, layer: Image, shape: tuple[int, ...], together: bo
     if channels is not None and (channels.likely if together is None else together):
         taken = channels.axis
     rows, columns = displayed_axes(viewer.dims.order, layer.ndim)
-    if taken in (rows, columns):  # displayed are channels, which are no rows or columns
+    if taken in (rows, columns) and viewer.dims.ndisplay == 2:
+        raise ImageError(
+            f"'{layer.name}' is shown with its channels along an edge; roll the dimensions (the "
+            "button below the layer list) until its rows and columns are shown."
+        )
+    if taken in (rows, columns):  # in 3-D all three axes are displayed
         rows, columns = [axis for axis in range(layer.ndim) if axis != taken][-2:]
     elif rows > columns and viewer.dims.ndisplay == 2:
         raise ImageError(

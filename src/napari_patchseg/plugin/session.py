@@ -200,9 +200,8 @@ class TrainingSession(QObject):
             return
         self._cut_short = None
         if labels and because is None and self._run.request.make_labels:
-            last = None if self.record is None else self.record.last
-            learning = self.record is not None and self.record.progress is None
-            self._cut_short = learning and last is not None and last.step > 0
+            # The step under way may still be counted: what was learnt is known at the end.
+            self._cut_short = self.record is not None and self.record.progress is None
         self._ended_because = because
         self._run.cancel()
         self._set_state(RunState.STOPPING, "stopping…")
@@ -385,7 +384,7 @@ class TrainingSession(QObject):
             self._write_result()
         elif wanted and result.report["stop_reason"] == "nothing separated":
             self.presenter.write_nothing(result.report)
-        elif self._cut_short and record.model is not None:
+        elif self._cut_short and record.model is not None and record.model.steps > 0:
             self._completes = True
             self._launch(
                 RunRequest(record.source, record.canvas, record.settings, record.model, True)
