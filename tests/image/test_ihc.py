@@ -73,3 +73,10 @@ def test_grey_finds_nuclei_of_either_colour() -> None:
     assert agreement(truth, labels).dice > 0.8
     assert (labels[positive] > 0).mean() > 0.7
     assert (labels[(truth > 0) & ~positive] > 0).mean() > 0.6
+
+
+@pytest.mark.parametrize("cast", [(1, 0.95, 0.8), (1, 0.9, 0.6), (0.8, 1, 0.8)])
+def test_the_lamp_s_colour_is_no_stain(cast: tuple[float, float, float]) -> None:
+    image = ps.synthetic_field((256, 256), seed=1)[0]
+    assert "DAB" not in Pixels.from_array((image * np.array(cast)).astype(np.uint8)).description
+    assert "DAB" in Pixels.from_array((brown(3)[0] * np.array(cast)).astype(np.uint8)).description

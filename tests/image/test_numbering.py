@@ -48,3 +48,15 @@ def test_many_numbers_need_more_than_sixteen_bits():
     assert kept.dtype == np.uint32
     np.testing.assert_array_equal(kept, labels)
     assert keep_numbers(labels % 300, np.zeros_like(labels)).dtype == np.uint16
+
+
+@pytest.mark.parametrize("painted", [2**31 - 1, -5])
+def test_any_number_may_have_been_painted(painted: int) -> None:
+    shown = np.zeros((40, 40), np.int32)
+    shown[2:8, 2:8], shown[20:26, 20:26] = 7, painted
+    labels = np.zeros((40, 40), np.uint16)
+    labels[2:8, 2:8], labels[20:26, 20:26], labels[30:36, 2:8] = 1, 2, 3
+    kept = keep_numbers(labels, shown)
+    assert kept[3, 3] == 7
+    assert len(np.unique(kept)) == 4
+    assert painted < 0 or kept[21, 21] == painted

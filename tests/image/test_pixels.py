@@ -239,3 +239,21 @@ def test_shining_nuclei_do_not_hide_dim_ones():
     assert raw[0, 0] - raw[30, 30] < 0.11
     assert seen[0, 0, 0] - seen[0, 30, 30] > 0.3
     assert seen[0, 30, 30] - seen[0, 70, 70] > 0.3
+
+
+def test_what_no_number_is_left_out_however_it_comes() -> None:
+    image = np.random.default_rng(0).random((80, 90, 4))
+    image[..., 3] = 0  # an opacity that nobody filled
+    image[5, 6, 0] = np.nan
+    image[7, 8, 1] = 1e300  # more than the method's numbers hold
+    pixels = Pixels.from_array(image, rgb=True)
+    assert pixels.valid is not None
+    assert (~pixels.valid).sum() == 2
+    assert np.isfinite(pixels.read((0, 0, 80, 90))).all()
+
+
+def test_a_section_that_is_nearly_all_black_can_be_said_to_be_one() -> None:
+    image = np.zeros((400, 400, 3), np.uint8)
+    image[:4, :4] = np.random.default_rng(0).integers(100, 255, (4, 4, 3))
+    pixels = Pixels.from_array(image, image_kind="stained")
+    assert np.isfinite(pixels.read((0, 0, 400, 400))).all()

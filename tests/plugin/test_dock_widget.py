@@ -547,6 +547,7 @@ def test_stop_once_more_leaves_no_labels(
     panel.session.stop()
     wait(lambda: not panel.session.is_busy)
     assert panel.session.state is RunState.STOPPED
+    assert panel.session.labels is None
 
 
 def test_removing_the_panel_ends_the_run(
@@ -897,6 +898,10 @@ def test_a_run_ends_with_contours_and_a_switch_shows_the_rest(
     nuclei = viewer.layers["nuclei · slide"]
     assert nuclei.contour > 0
     assert buttons[View.CONTOURS].isChecked()
+    viewer.dims.ndisplay = 3  # napari has no contours there
+    assert nuclei.contour == 0
+    viewer.dims.ndisplay = 2
+    assert nuclei.contour > 0
     click(buttons[View.FILLED])
     assert nuclei.contour == 0
     viewer.window._qt_window.show()

@@ -116,3 +116,16 @@ def test_there_are_never_too_many_windows(share: float) -> None:
     patches = windows(400, np.arange(400) % 100 < share * 100)
     positive, negative = show_patches(patches, Canvas.of((90, 90), (0, 0, 90, 90)), AUTO)
     assert len(positive.rectangles) + len(negative.rectangles) == MOST_PATCHES
+
+
+@pytest.mark.parametrize("taken", [65_534, 65_535])
+def test_labels_beside_others_keep_apart(taken: int) -> None:
+    canvas = Canvas.of((100, 100), (0, 0, 50, 100))
+    around = np.zeros((100, 100), np.uint16)
+    around[60:70, :10], around[60:70, 20:30] = taken, 1
+    labels = np.zeros((50, 100), np.uint16)
+    labels[:10, :10], labels[20:30, :10] = 1, 2
+    whole = canvas.place_within(labels, around)
+    np.testing.assert_array_equal(whole[50:], around[50:])
+    assert (whole[:50] > 0).sum() == (labels > 0).sum()
+    assert len(np.unique(whole)) == 5

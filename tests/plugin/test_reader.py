@@ -156,3 +156,30 @@ def test_files_that_are_not_ours(tmp_path, viewer):
         viewer.open(str(confidence), plugin=PLUGIN)
     (layer,) = viewer.open(str(described), plugin="napari")
     assert isinstance(layer, Image)
+
+
+@pytest.mark.parametrize("ending", [".ome.tif", ".png"])
+def test_labels_lie_on_their_image_where_it_is_open(tmp_path, viewer, ending):
+    """napari's reader leaves a file's pixel size out: the image lies in pixels."""
+    image = viewer.add_image(np.zeros((70, 90, 3), np.uint8), rgb=True, name="slide")
+    provenance = {**PROVENANCE, "pixel_size": 0.25}
+    labels = viewer.add_labels(
+        LABELS, name="nuclei · slide", metadata={"napari_patchseg": provenance}
+    )
+    path = str(tmp_path / f"nuclei · slide{ending}")
+    assert labels.save(path, plugin=PLUGIN) == [path]
+    viewer.layers.remove(labels)
+    (back,) = viewer.open(path, plugin=PLUGIN)
+    np.testing.assert_array_equal(back.extent.world, image.extent.world)
+    assert back.units == image.units
+    again = str(tmp_path / f"again nuclei{ending}")
+    assert back.save(again, plugin=PLUGIN) == [again]
+    other = viewer.add_image(np.zeros((70, 90)), name="other", scale=(3, 3))
+    viewer.layers.remove(back)
+    (third,) = viewer.open(again, plugin=PLUGIN)  # its name inside says whose it is
+    np.testing.assert_array_equal(third.extent.world, image.extent.world)
+    viewer.layers.remove(image)
+    viewer.layers.remove(third)
+    viewer.layers.remove(other)
+    (alone,) = viewer.open(again, plugin=PLUGIN)
+    np.testing.assert_allclose(alone.scale, (0.25, 0.25), rtol=1e-6)

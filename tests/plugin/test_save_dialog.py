@@ -130,6 +130,9 @@ def test_save_says_what_it_saves_and_is_off_without_labels(
     first.name = "renamed"
     assert "'renamed'" in objects.save_button.toolTip()
     assert "renamed" in objects.saved_label.text()
+    first.visible = False
+    assert not objects.save_button.isEnabled()
+    first.visible = True
     viewer.layers.selection.active = viewer.layers["slide"]
     assert not objects.save_button.isEnabled()
     viewer.layers.remove(second)

@@ -31,9 +31,12 @@ def image_files(texts: Sequence[str], mistakes: Mistakes, console: Console) -> l
         mistakes.add("No image is given; name one or several files.")
     found: dict[Path, None] = {}
     for text in texts:
-        for path in mistakes.of(_matching, text) or []:
+        matching = mistakes.of(_matching, text) or []
+        named = matching == [Path(os.path.expanduser(text))]
+        for path in matching:
             if path in found:
-                mistakes.add(f"{path} is given twice.")
+                if named:  # a pattern may take what was named, too
+                    mistakes.add(f"{path} is given twice.")
             elif mistakes.of(_checked, path):
                 found[path] = None
     ours = [path for path in found if _is_ours(path)]
@@ -60,7 +63,7 @@ def _matching(text: str) -> list[Path]:
     path = Path(os.path.expanduser(text))
     if glob.has_magic(text) and not os.path.lexists(path):
         # Of Windows' shells, or in quotes. A file may have such a name too: hence the look.
-        matching = [Path(name) for name in sorted(glob.glob(str(path)))]
+        matching = [Path(name) for name in sorted(glob.glob(str(path))) if os.path.isfile(name)]
         if not matching:
             raise FileError(f"No file matches {text}; check the pattern and the folder.")
         return matching

@@ -24,9 +24,10 @@ def has_dab(pixels: NDArray[np.float32]) -> bool:
     Parameters
     ----------
     pixels : ndarray
-        (3, n) in [0, 1], where 1 is the light that glass lets through.
+        (3, n) in [0, 1]. Each colour is seen against its own full light: a warm lamp is no stain.
     """
-    _, green, blue = pixels
+    glass = np.percentile(pixels, 99.9, axis=1)
+    _, green, blue = pixels / np.maximum(glass, 1e-6)[:, None]
     brown = (blue < np.exp(-_DENSE_BLUE)) & (blue < green)
     return bool(brown.mean() > _LEAST_SHARE)
 

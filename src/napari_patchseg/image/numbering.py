@@ -28,22 +28,32 @@ def keep_numbers(labels: NDArray[np.integer], shown: NDArray[np.integer]) -> Lab
     ndarray
         (H, W) uint16, or uint32 for numbers above 65,535: the same objects as `labels`.
     """
+    numbers, shown = _compact(shown)
     new, old = _areas(labels), _areas(shown)
     same = _pairs(labels, shown, new, old)
     names = np.zeros(len(new), np.int64)
     taken = np.zeros(len(old), bool)
     for number, before in same:
         if not names[number] and not taken[before]:
-            names[number], taken[before] = before, True
+            names[number], taken[before] = numbers[before], True
     others = np.flatnonzero((names == 0) & (new > 0))
     others = others[others > 0]
-    used = np.zeros(len(old) + len(others), bool)
-    used[: len(old)] = old > 0
-    used[0] = True
-    names[others] = np.flatnonzero(~used)[: len(others)]
+    free = np.setdiff1d(np.arange(1, len(old) + len(others) + 1), numbers[old > 0])
+    names[others] = free[: len(others)]
     names[0] = 0
     kept: Labels = names.astype(np.uint16 if names.max() < 2**16 else np.uint32)[labels]
     return kept
+
+
+def _compact(
+    shown: NDArray[np.integer],
+) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
+    """Numbers, and labels that index them; of labels that somebody painted any may occur."""
+    shown = np.where(shown > 0, shown, 0)
+    if shown.max(initial=0) <= shown.size:
+        return np.arange(int(shown.max(initial=0)) + 1), shown
+    numbers, labels = np.unique(np.append(shown, 0), return_inverse=True)
+    return numbers.astype(np.int64), labels[:-1].reshape(shown.shape)
 
 
 def _areas(labels: NDArray[np.integer]) -> NDArray[np.int64]:

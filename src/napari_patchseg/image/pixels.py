@@ -254,7 +254,7 @@ class Pixels:
     def _raw(self, box: Box, reduction: int = 1) -> NDArray[np.float32]:
         row0, column0, row1, column1 = box
         index = np.s_[row0:row1:reduction, column0:column1:reduction]
-        part = np.asarray(self._data.read(*index), np.float32)
+        part = _single(self._data.read(*index))
         if self.valid is None:
             return part
         return np.where(self.valid[index][..., None], part, self._fill)
@@ -290,10 +290,11 @@ class Pixels:
                 transparent += left - int(np.count_nonzero(good))
                 left = int(np.count_nonzero(good))
             if strip.dtype.kind == "f":
-                good &= np.isfinite(strip[..., : self._data.shape[2]]).all(-1)
+                good &= np.isfinite(_single(strip[..., : self._data.shape[2]])).all(-1)
                 infinite += left - int(np.count_nonzero(good))
         if transparent == valid.size:  # it says nothing: a fourth byte that nobody filled
-            return None
+            self._opacity = None
+            return self._find_valid()
         for count, what, rather in (
             (masked, "masked", "an image with pixels that are not"),
             (infinite, "NaN or infinite", "an image with finite values"),
@@ -346,7 +347,7 @@ class Pixels:
     def _grid(self) -> NDArray[np.float32]:
         """Evenly spaced pixels, (h, w, C)."""
         every = slice(None, None, self._every)
-        return np.asarray(self._data.read(every, every), np.float32)
+        return _single(self._data.read(every, every))
 
     def _valid_of(self, grid: NDArray[np.float32]) -> NDArray[np.float32]:
         """The valid pixels among them, (n, C)."""
@@ -360,7 +361,7 @@ class Pixels:
         assert self.valid is not None
         found: list[NDArray[np.float32]] = []
         for rows, strip in self._strips(self._data):
-            found.append(np.asarray(strip, np.float32)[self.valid[rows]])
+            found.append(_single(strip)[self.valid[rows]])
             if sum(map(len, found)) >= _STATISTICS_PIXELS:
                 break
         return np.concatenate(found)[:_STATISTICS_PIXELS]
@@ -369,7 +370,7 @@ class Pixels:
         if np.any(np.ptp(sample, axis=0)):
             return
         for rows, strip in self._strips(self._data):
-            differs = (np.asarray(strip, np.float32) != sample[0]).any(-1)
+            differs = (_single(strip) != sample[0]).any(-1)
             if self.valid is not None:
                 differs &= self.valid[rows]
             if differs.any():
@@ -387,6 +388,12 @@ def _many_planes(shape: tuple[int, ...]) -> str:
         f"The array of shape {shape} has no channel axis of at most {MOST_UNNAMED_CHANNELS} beside "
         "two longer ones; give one plane of it, or say channel_axis."
     )
+
+
+def _single(values: Any) -> NDArray[np.float32]:
+    """Values in single precision, in which what it cannot hold is infinite."""
+    with np.errstate(over="ignore"):
+        return np.asarray(values, np.float32)
 
 
 def _are_equal(sample: NDArray[np.float32]) -> bool:
@@ -408,7 +415,8 @@ def _value_range(
     if colour:
         brightest = sample.max(1)
         low = min(np.float32(0), low.min()) * ones
-        black = is_black((brightest - low[0]) / (high.max() - low[0]))
+        full = high.max() if high.max() > low[0] else brightest.max()  # of a few pixels, perhaps
+        black = is_black((brightest - low[0]) / (full - low[0]))
         lit = brightest if black is None else brightest[~black]
         return low, _percentile(lit[:, None], LIGHT) * ones
     flat = high <= low

@@ -19,7 +19,7 @@ ImageKind = Literal["auto", "stained", "grey", "fluorescence"]
 LIGHT, DARK = 99.9, 0.1
 #: Below the first share of the light a pixel may be black; from there to the second it is dim,
 #: which of a section's pixels hardly any is, where light that glows fades into the dark.
-BLACK, _DIM, _MOST_DIM = 0.04, 0.08, 0.03
+BLACK, _DIM, _MOST_DIM = 0.08, 0.12, 0.03
 #: How bright a section's darker quarter is at least (0.32 and more on 60 slides, 0.17 and more with
 #: 1.6 times the stain; fluorescence at most 0.06), which share of a pixel's brightest colour its
 #: faintest has (0.32 and more; of light of one colour 0), and how its colours correlate (0.76 and

@@ -289,7 +289,7 @@ class PatchSegWidget(QWidget):
                 settings = settings.replace(stop_at_convergence=True)
             running = TrainingSession.running()
             if running is not None:
-                ask_to_stop(self, running, source.name, begin)
+                ask_to_stop(self, running, source.name, lambda: self._guarded(begin))
                 return
             previous = self.session.record
             if previous is not None and previous.source.layer is not source.layer:
@@ -312,7 +312,8 @@ class PatchSegWidget(QWidget):
     def _show_changed(self) -> None:
         """Say whether the settings are still the preset's."""
         try:
-            changes = set(self.settings().changes()) - PRESET_LEAVES
+            # what kind an image is belongs to the image
+            changes = set(self.settings().changes()) - PRESET_LEAVES - {"image_kind"}
         except PatchSegError:  # of a preset they go together
             changes = {"all"}
         if not self.diameter.value():  # then its unit is of no matter

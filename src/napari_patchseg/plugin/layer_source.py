@@ -64,6 +64,12 @@ def is_image(layer: Layer) -> bool:
     return isinstance(unwrap(layer), Image) and not is_ours(layer)
 
 
+def size_of(layer: Image) -> tuple[int, int]:
+    """Height and width at full resolution of an image of two dimensions."""
+    height, width = _full_resolution(layer).shape[:2]
+    return int(height), int(width)
+
+
 def image_layer_of(viewer: Viewer) -> Image:
     """The one selected image layer; raises `PatchSegError` with a sentence otherwise."""
     selected = list(viewer.layers.selection)
@@ -329,12 +335,12 @@ def _plane_of(viewer: Viewer, layer: Image, shape: tuple[int, ...], together: bo
     if channels is not None and (channels.likely if together is None else together):
         taken = channels.axis
     rows, columns = displayed_axes(viewer.dims.order, layer.ndim)
-    if taken in (rows, columns) and viewer.dims.ndisplay == 2:
+    if taken == 0 and taken in (rows, columns) and viewer.dims.ndisplay == 2:
         raise ImageError(
             f"'{layer.name}' is shown with its channels along an edge; roll the dimensions (the "
             "button below the layer list) until its rows and columns are shown."
         )
-    if taken in (rows, columns):  # in 3-D all three axes are displayed
+    if taken in (rows, columns):  # in 3-D all three are, and channels that come last always
         rows, columns = [axis for axis in range(layer.ndim) if axis != taken][-2:]
     elif rows > columns and viewer.dims.ndisplay == 2:
         raise ImageError(
@@ -428,7 +434,7 @@ def _fingerprint(data: Any, index: tuple[int | slice, ...]) -> int | None:
         return None
     plane = data[index]
     every = max(1, math.isqrt(max(1, plane.size // _FINGERPRINT_VALUES)))
-    rows = plane.ndim - 2 if plane.ndim < 3 or plane.shape[-1] > 4 else 0
     key = [slice(None)] * plane.ndim
-    key[rows] = key[rows + 1] = slice(None, None, every)
+    for axis in np.argsort(plane.shape)[-2:]:  # all channels of a grid of pixels
+        key[axis] = slice(None, None, every)
     return zlib.crc32(np.ascontiguousarray(plane[tuple(key)]).view(np.uint8).data)

@@ -91,6 +91,7 @@ class LiveLayers:
         self._canvas: Canvas | None = None
         self._plane: Plane | None = None
         unwrap(viewer).layers.events.removing.connect(self._draw_before_removal)
+        unwrap(viewer).dims.events.ndisplay.connect(self._on_ndisplay)
 
     @property
     def viewer(self) -> Viewer | None:
@@ -405,6 +406,11 @@ class LiveLayers:
         if (layer.contour > 0) != contours:
             layer.contour = _thickness(layer) if contours else 0
             layer.opacity = 1 if contours else _FILLED_OPACITY
+
+    def _on_ndisplay(self, _event: Any = None) -> None:
+        nuclei = self.last_labels
+        if nuclei is not None and self._is_there(nuclei):
+            self._draw_as(nuclei, self.result_view)
 
     def _owns(self, layer: Layer) -> bool:
         owner = self._owners.get(layer)

@@ -77,8 +77,8 @@ class Canvas:
         outside[inside] = 0
         numbers, taken = np.unique(labels[labels > 0]), np.unique(outside)
         clash = np.intersect1d(numbers, taken)
-        free = max(numbers.max(initial=0), taken.max(initial=0)) + 1
-        most = int(free) + len(clash)
+        free = max(int(numbers.max(initial=0)), int(taken.max(initial=0))) + 1
+        most = free + len(clash)
         whole = outside.astype(np.result_type(outside, np.min_scalar_type(most)))
         new_number = np.arange(int(numbers.max(initial=0)) + 1, dtype=whole.dtype)
         new_number[clash] = np.arange(free, free + len(clash))

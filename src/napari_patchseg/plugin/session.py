@@ -200,8 +200,10 @@ class TrainingSession(QObject):
             return
         self._cut_short = None
         if labels and because is None and self._run.request.make_labels:
-            # The step under way may still be counted: what was learnt is known at the end.
-            self._cut_short = self.record is not None and self.record.progress is None
+            # It learns from the first map on, and the step under way may still be counted.
+            record = self.record
+            learning = record is not None and record.progress is None and record.last is not None
+            self._cut_short = learning and not self._completes
         self._ended_because = because
         self._run.cancel()
         self._set_state(RunState.STOPPING, "stopping…")

@@ -39,7 +39,7 @@ def write_ome_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     written = write_labels_ome_tiff(
         target,
         labels,
-        pixel_size=_stated_size(meta) or pixel_size(meta),
+        pixel_size=_size(meta),
         provenance=_provenance(meta),
         name=meta.get("name"),
         overwrite=overwrite,
@@ -54,7 +54,7 @@ def write_png(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     written = write_labels_png(
         target,
         labels,
-        pixel_size=pixel_size(meta),
+        pixel_size=_size(meta),
         provenance=_provenance(meta),
         name=meta.get("name"),
         overwrite=overwrite,
@@ -117,10 +117,10 @@ def pixel_size(meta: Mapping[str, Any]) -> tuple[float, ...] | None:
     )
 
 
-def _stated_size(meta: Mapping[str, Any]) -> tuple[float, float] | None:
-    """What our own labels say themselves, where the image's units don't."""
+def _size(meta: Mapping[str, Any]) -> tuple[float, ...] | None:
+    """What our own labels say themselves, where the image's units don't; else the layer's."""
     size = (_provenance(meta) or {}).get("pixel_size")
-    return None if not isinstance(size, int | float) else (float(size), float(size))
+    return (float(size), float(size)) if isinstance(size, int | float) else pixel_size(meta)
 
 
 def _micrometres(unit: Any) -> float | None:
