@@ -1004,3 +1004,26 @@ def test_image_kind_is_not_remembered(make_napari_viewer: Callable[..., Any], qt
     panel.diameter.setValue(31)
     qtbot.waitUntil(lambda: preferences.load_settings().get("nucleus_diameter") == 31)
     assert "image_kind" not in preferences.load_settings()
+
+
+def test_a_guess_at_channels_and_a_refusal_stay_to_be_read(
+    viewer: Any, panel: PatchSegWidget, image: np.ndarray, wait: Wait
+) -> None:
+    notice = panel.run.notice_label
+    grey = image[..., 0]
+    stack = viewer.add_image(np.stack([grey, grey[::-1], grey.T, grey]), name="stack")
+    panel.segment(stack)
+    wait(lambda: not panel.session.is_busy)
+    assert "'stack' is taken as channels" in notice.text()
+    panel.channels.setCurrentIndex(1)
+    panel.channels.activated.emit(1)
+    panel.segment(stack)
+    wait(lambda: not panel.session.is_busy)
+    assert "taken as channels" not in notice.text()
+    panel.pixel_size.setValue(0)
+    panel.unit.setCurrentText("µm")
+    panel.diameter.setValue(8)
+    panel.segment(stack)
+    assert not panel.session.is_busy
+    assert "pixel size" in notice.text()
+    assert not notice.isHidden()

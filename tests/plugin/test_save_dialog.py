@@ -132,6 +132,12 @@ def test_save_says_what_it_saves_and_is_off_without_labels(
     assert "renamed" in objects.saved_label.text()
     first.visible = False
     assert not objects.save_button.isEnabled()
+    second.metadata["napari_patchseg"] = {"role": "nuclei"}  # as a run leaves them
+    assert not first.visible
+    second.visible = False
+    second.visible = True
+    assert "'second'" in objects.save_button.toolTip()  # what is seen, though not selected
+    second.metadata.clear()
     first.visible = True
     viewer.layers.selection.active = viewer.layers["slide"]
     assert not objects.save_button.isEnabled()

@@ -78,7 +78,8 @@ class PatchSegWidget(QWidget):
         self._viewer = unwrap(napari_viewer)
         self.session = TrainingSession(self._viewer, self)
         #: The labels that *Save labels* names, held weakly.
-        self._to_save: Callable[[], Labels | None] = lambda: None
+        #: Labels whose names and visibility decide about what is saved.
+        self._watched: weakref.WeakSet[Labels] = weakref.WeakSet()
         self._had_parent = False
         self._make_views()
         self._lay_out()
@@ -299,7 +300,14 @@ class PatchSegWidget(QWidget):
             self.diameter.setSpecialValueText("auto")
             self.image.layer = source.layer
             self.image.hold(True)
+            self.run.show_notice("")
             self.session.start(source, settings, model=model, make_labels=make_labels)
+            if source.channel_axis is not None and not self.channels.was_chosen:
+                self._tell(
+                    f"'{source.name}' is taken as channels; choose 'the plane shown only' beside "
+                    "channels if it is a stack of planes.",
+                    False,
+                )
 
         self._guarded(begin)
 
@@ -388,22 +396,24 @@ class PatchSegWidget(QWidget):
         from napari.layers import Labels
 
         active = unwrap(self._viewer.layers.selection.active)
-        if isinstance(active, Labels) and not is_preview(active) and active.visible:
-            return active  # hidden ones are not what the user sees
+        chosen = isinstance(active, Labels) and not is_preview(active)
         ours = [layer for layer in map(unwrap, self._viewer.layers) if _are_nuclei(layer)]
-        return self.session.labels or (ours[-1] if ours else None)
+        made = [layer for layer in (self.session.labels, *reversed(ours)) if layer is not None]
+        for layer in [active, *made] if chosen else made:
+            if layer.visible:  # hidden ones are not what the user sees
+                return layer
+        return made[0] if made else None  # beside live layers labels are hidden
 
     def _show_labels_to_save(self, _event: object = None) -> None:
-        layer, shown = self._labels_to_save(), self._to_save()
-        if layer is not shown:
-            if shown is not None:
-                shown.events.name.disconnect(self._show_labels_to_save)
-                shown.events.visible.disconnect(self._show_labels_to_save)
-            if layer is not None:
+        from napari.layers import Labels
+
+        for layer in map(unwrap, self._viewer.layers):
+            if isinstance(layer, Labels) and layer not in self._watched:
+                self._watched.add(layer)
                 layer.events.name.connect(self._show_labels_to_save)
                 layer.events.visible.connect(self._show_labels_to_save)
-            self._to_save = (lambda: None) if layer is None else weakref.ref(layer)
-        self.objects.show_saved(None if layer is None else layer.name)
+        saved = self._labels_to_save()
+        self.objects.show_saved(None if saved is None else saved.name)
 
     def _refresh(self) -> None:
         session = self.session
@@ -422,6 +432,7 @@ class PatchSegWidget(QWidget):
 
     def _tell(self, sentence: str, is_error: bool) -> None:
         LOG.info(sentence)
+        self.run.show_notice(sentence)  # napari's notification goes, and is cut in small windows
         (show_error if is_error else show_warning)(sentence)
 
     def _show_remembered(self) -> None:
@@ -469,10 +480,9 @@ class PatchSegWidget(QWidget):
         self.image.disconnect_viewer()
         for event in self._layer_events():
             event.disconnect(self._show_labels_to_save)
-        shown = self._to_save()
-        if shown is not None:
-            shown.events.name.disconnect(self._show_labels_to_save)
-            shown.events.visible.disconnect(self._show_labels_to_save)
+        for layer in list(self._watched):
+            layer.events.name.disconnect(self._show_labels_to_save)
+            layer.events.visible.disconnect(self._show_labels_to_save)
         self.pixel_size.show_layer(None)
         self.deleteLater()
 

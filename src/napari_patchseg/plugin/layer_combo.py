@@ -115,6 +115,9 @@ class ChannelsCombo(QComboBox):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._layer: weakref.ref[Image] | None = None
+        #: Whether the user has chosen, or the axis' name says it.
+        self.was_chosen = False
+        self.activated.connect(self._on_activated)
         self.setObjectName("channels")
         self.setAccessibleName("channels")
         self.setToolTip(
@@ -136,7 +139,11 @@ class ChannelsCombo(QComboBox):
         self.addItems(texts)
         if found is not None:
             self.setCurrentIndex(0 if found.likely else 1)
+        self.was_chosen = found is not None and found.is_named
         return found is not None
+
+    def _on_activated(self, _index: int) -> None:
+        self.was_chosen = True
 
     def together(self, layer: Layer | None) -> bool | None:
         """Whether a layer's channels are taken together; None where nobody was asked."""

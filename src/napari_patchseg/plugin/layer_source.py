@@ -14,7 +14,7 @@ import numpy as np
 from napari_patchseg.errors import ImageError, PatchSegError
 from napari_patchseg.files.images import pixel_size_of_file, unconverted_colours
 from napari_patchseg.files.pixel_size import plausible
-from napari_patchseg.image.layout import MOST_CHANNELS, layout_of
+from napari_patchseg.image.layout import CHANNEL_NAMES, MOST_CHANNELS, layout_of
 
 from .plane import Plane, displayed_axes
 
@@ -258,11 +258,14 @@ class Channels:
         Which one, and how long it is.
     likely : bool
         Whether it is taken for channels where nobody says otherwise.
+    is_named : bool
+        Whether its name says so.
     """
 
     axis: int
     count: int
     likely: bool
+    is_named: bool = False
 
 
 def channels_of(layer: Layer) -> Channels | None:
@@ -272,7 +275,8 @@ def channels_of(layer: Layer) -> Channels | None:
     data = _full_resolution(layer)
     axis = layout_of(data.shape, data.dtype, rgb=False, names=layer.axis_labels).channels
     if axis is not None:
-        return Channels(axis, int(data.shape[axis]), likely=True)
+        named = str(layer.axis_labels[axis]).lower() in CHANNEL_NAMES
+        return Channels(axis, int(data.shape[axis]), likely=True, is_named=named)
     if layer.ndim == 3 and data.shape[0] <= MOST_CHANNELS:
         return Channels(0, int(data.shape[0]), likely=False)
     return None

@@ -70,6 +70,11 @@ class RunPanel(QWidget):
         self.state_label.setWordWrap(True)
         self.state_label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.state_label.setObjectName("state")
+        self.notice_label = QLabel()
+        self.notice_label.setWordWrap(True)
+        self.notice_label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.notice_label.setObjectName("notice")
+        self.notice_label.setVisible(False)
         self.image_label = QLabel()
         self.image_label.setWordWrap(True)
         self.image_label.setToolTip(
@@ -89,6 +94,7 @@ class RunPanel(QWidget):
         layout.addLayout(buttons)
         layout.addWidget(self.bar)
         layout.addLayout(below)
+        layout.addWidget(self.notice_label)
         layout.addWidget(self.image_label)
 
         self.train_button.clicked.connect(self.train_clicked)
@@ -98,6 +104,11 @@ class RunPanel(QWidget):
         session.state_changed.connect(self._show_state)
         session.progressed.connect(self._show_progress)
         self._show_state()
+
+    def show_notice(self, sentence: str) -> None:
+        """Keep a sentence to be read; none takes it away."""
+        self.notice_label.setText(sentence)
+        self.notice_label.setVisible(bool(sentence))
 
     def _on_pause(self) -> None:
         if self._session.state in (RunState.PAUSED, RunState.PAUSING):
