@@ -33,7 +33,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, pad
 
 from napari_patchseg.files.images import read_image
-from napari_patchseg.files.start import start_weights
+from napari_patchseg.files.pretrained import pretrained_weights
 from napari_patchseg.image.metrics import agreement
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.inference import autocast
@@ -84,7 +84,7 @@ def _data(result: Segmentation) -> NDArray[np.float32]:
 
 def of_the_start(image: Image, _result: Segmentation, settings: Settings) -> NDArray[np.float32]:
     """What the start's weights see."""
-    weights = start_weights(Pixels.from_array(image).kind)
+    weights = pretrained_weights(Pixels.from_array(image).kind)
     return _data(segmented(image, settings, Model(weights, 3, settings, 0, "stopped")))
 
 

@@ -39,7 +39,7 @@ from skimage.segmentation import find_boundaries, watershed
 
 import napari_patchseg
 from napari_patchseg.files.images import read_image
-from napari_patchseg.files.start import start_weights
+from napari_patchseg.files.pretrained import pretrained_weights
 from napari_patchseg.image.metrics import agreement
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.model import Model
@@ -83,7 +83,7 @@ def segmented(
 def untrained(image: NDArray[np.uint8]) -> Found:
     """What the start's weights find by themselves."""
     settings = resolve(napari_patchseg.Settings.create("default"))
-    weights = start_weights(Pixels.from_array(image).kind)
+    weights = pretrained_weights(Pixels.from_array(image).kind)
     return segmented(image, "default", model=Model(weights, 3, settings, 0, "stopped"))
 
 

@@ -99,10 +99,10 @@ def training(folder: Path, size: int) -> dict[str, Any]:
 
 def model_of(settings: Any) -> Any:
     """The synthetic start, untrained."""
-    from napari_patchseg.files.start import start_weights
+    from napari_patchseg.files.pretrained import pretrained_weights
     from napari_patchseg.method.model import Model
 
-    return Model(start_weights("stained"), 3, settings, 0, "step limit")
+    return Model(pretrained_weights("stained"), 3, settings, 0, "step limit")
 
 
 def prediction(folder: Path, size: int) -> dict[str, Any]:

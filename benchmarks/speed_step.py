@@ -20,7 +20,7 @@ import torch
 from plain_step import PlainNetwork, PlainStep
 from torch.nn import functional
 
-from napari_patchseg.files.start import start_weights
+from napari_patchseg.files.pretrained import pretrained_weights
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.image.synthetic import synthetic_field
 from napari_patchseg.method import hardware, trainer
@@ -133,7 +133,7 @@ class Steps:
     def __init__(self, source: PixelSource, preset: str, precision: str, layout: str) -> None:
         machine = {"device": "cpu", "precision": precision, "memory_format": layout}
         settings = Settings.create(preset, magnification="1", threads=THREADS, **machine)
-        start = start_weights("stained") if settings.start == "synthetic" else None
+        start = pretrained_weights("stained") if settings.start == "synthetic" else None
         self.trainer = trainer.Trainer([source], settings, start)
         self.number = 0
 
@@ -229,7 +229,7 @@ def changed(attributes: list[tuple[Any, str, Any]]) -> Iterator[None]:
 
 
 def prediction(source: PixelSource, choice: Mapping[str, str]) -> dict[str, Any]:
-    weights = dict(start_weights("stained"))
+    weights = dict(pretrained_weights("stained"))
     plain = PlainNetwork(3, 2)
     plain.load_state_dict(weights)
     plain.eval()

@@ -3,7 +3,7 @@
     python benchmarks/supervised.py DIR [DIR ...] [--steps 700] [--weights taught.safetensors]
 
 Each DIR holds images/ and labels/. The stained start goes on learning, now from the true labels of
-the images in odd positions (by name) of all folders together, as tools/train_start.py teaches from
+the images in odd positions (by name) of all folders together, as tools/pretrain.py teaches from
 generated masks. Then the images in even positions are segmented with it and with the start as it
 is, neither trained on the image. The taught network gets the threshold and the sureness of cores
 that serve it best on these very images, an advantage that the start does not have. Nothing of it is
@@ -23,15 +23,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
 import numpy as np
+import pretrain
 import torch
-import train_start
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from scipy import ndimage as ndi
 
 import napari_patchseg
 from napari_patchseg.files.images import read_image
-from napari_patchseg.files.start import start_weights
+from napari_patchseg.files.pretrained import pretrained_weights
 from napari_patchseg.image import instances
 from napari_patchseg.image.metrics import agreement
 from napari_patchseg.image.pixels import Pixels
@@ -56,8 +56,8 @@ def pairs(folder: Path, first: int) -> Iterator[tuple[Image, Labels]]:
         yield read_image(path).array[..., :3], labels
 
 
-def pieces(image: Image, labels: Labels) -> Iterator[train_start.Example]:
-    """What `train_start.teach` takes: pieces whose stain and focus vary from batch to batch."""
+def pieces(image: Image, labels: Labels) -> Iterator[pretrain.Example]:
+    """What `pretrain.teach` takes: pieces whose stain and focus vary from batch to batch."""
     for zoom in ZOOMS:
         large = ndi.zoom(image.astype(np.float32), (zoom, zoom, 1), order=1).clip(0, 255)
         owner = ndi.zoom(labels, zoom, order=0)
@@ -65,31 +65,31 @@ def pieces(image: Image, labels: Labels) -> Iterator[train_start.Example]:
             *(range(0, side - SIDE + 1, SIDE) for side in owner.shape)
         ):
             window = np.s_[row : row + SIDE, column : column + SIDE]
-            maps = np.stack([owner[window] > 0, train_start.core(owner[window])])
+            maps = np.stack([owner[window] > 0, pretrain.core(owner[window])])
             yield seen(large[window].astype(np.uint8), maps.astype(np.float32))
 
 
-def seen(field: Image, maps: NDArray[np.float32]) -> train_start.Example:
-    """A piece as `train_start.teach` takes it."""
-    return lambda random: train_start.stack(train_start.stain(field, random), maps)
+def seen(field: Image, maps: NDArray[np.float32]) -> pretrain.Example:
+    """A piece as `pretrain.teach` takes it."""
+    return lambda random: pretrain.stack(pretrain.stain(field, random), maps)
 
 
 def taught(folders: Sequence[Path], steps: int) -> dict[str, torch.Tensor]:
     """Weights that have seen true labels."""
     torch.manual_seed(0)
     # Not in bfloat16, which takes ten times as long where the processor does not have it.
-    train_start.logits_of = lambda network, images: network.logits(images[0])
+    pretrain.logits_of = lambda network, images: network.logits(images[0])
     network = ConfidenceNetwork(3, 2)
-    network.load_state_dict(dict(start_weights("stained")))
+    network.load_state_dict(dict(pretrained_weights("stained")))
     network = to_channels_last(network)
     examples = [piece for folder in folders for pair in pairs(folder, 0) for piece in pieces(*pair)]
     random = np.random.default_rng(0)
     last = steps * 2 // 7
     for phase in (
-        train_start.Phase("labelled slides", 0, len(examples), steps - last, 5e-3),
-        train_start.Phase("labelled slides", 0, len(examples), last, 3e-3, averaged=True),
+        pretrain.Phase("labelled slides", 0, len(examples), steps - last, 5e-3),
+        pretrain.Phase("labelled slides", 0, len(examples), last, 3e-3, averaged=True),
     ):
-        train_start.teach(network, examples, random, phase)
+        pretrain.teach(network, examples, random, phase)
     return network.state_dict()
 
 
@@ -137,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sep="\n",
     )
     for folder in options.folders:
-        own = scores(folder, start_weights("stained"), [(0.5, usual)])[0]
+        own = scores(folder, pretrained_weights("stained"), [(0.5, usual)])[0]
         of_taught = scores(folder, weights, ways)
         best = int(np.argmax([row[1] for row in of_taught]))
         for name, row, way in (

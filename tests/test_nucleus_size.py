@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from skimage.transform import resize
 
 import napari_patchseg
-from napari_patchseg.files.start import start_weights
+from napari_patchseg.files.pretrained import pretrained_weights
 from napari_patchseg.image.metrics import agreement
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.image.synthetic import synthetic_field
@@ -34,7 +34,7 @@ def of_size(factor, diameter=26.0):
 def chosen_for(image, **changes):
     pixels = Pixels.from_array(image)
     settings = Settings.create(**{**MACHINE, **changes})
-    return choose_magnification(pixels.as_rgb(), settings, start_weights(pixels.kind))
+    return choose_magnification(pixels.as_rgb(), settings, pretrained_weights(pixels.kind))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from napari_patchseg.errors import (
     SettingsError,
     TrainingError,
 )
-from napari_patchseg.files.start import start_weights
+from napari_patchseg.files.pretrained import pretrained_weights
 from napari_patchseg.image.fluorescence import synthetic_fluorescence
 from napari_patchseg.image.metrics import agreement
 from napari_patchseg.image.pixels import Pixels
@@ -71,8 +71,8 @@ def test_fluorescence_is_found_and_its_start_is_the_one_for_it(monkeypatch):
     for one in own:
         assert one.dice > 0.8
         assert one.f1 > 0.75
-    stained = start_weights("stained")
-    monkeypatch.setattr("napari_patchseg.pipeline.start_weights", lambda _kind: stained)
+    stained = pretrained_weights("stained")
+    monkeypatch.setattr("napari_patchseg.pipeline.pretrained_weights", lambda _kind: stained)
     gains = [one.aji - other.aji for one, other in zip(own, found(), strict=True)]
     assert min(gains) > 0
     assert np.mean(gains) > 0.2
@@ -91,9 +91,9 @@ def test_every_kind_gets_its_start(kind, image, monkeypatch):
 
     def start(of):
         asked.append(of)
-        return start_weights(of)
+        return pretrained_weights(of)
 
-    monkeypatch.setattr("napari_patchseg.pipeline.start_weights", start)
+    monkeypatch.setattr("napari_patchseg.pipeline.pretrained_weights", start)
     result = result_of(image)
     assert asked == [kind]
     assert result.model.kind == kind

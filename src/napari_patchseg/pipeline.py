@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from napari_patchseg.errors import DeviceError, ImageError, ModelError, TrainingError
 from napari_patchseg.files import preferences
-from napari_patchseg.files.start import NAMES, start_weights
+from napari_patchseg.files.pretrained import NAMES, pretrained_weights
 from napari_patchseg.image.content import has_structure
 from napari_patchseg.image.instances import Labels
 from napari_patchseg.image.pixels import Box, Pixels
@@ -168,7 +168,7 @@ class _Run:
     @cached_property
     def start(self) -> Mapping[str, torch.Tensor]:
         """The synthetic start for the kind of image."""
-        return start_weights(self.first.kind)
+        return pretrained_weights(self.first.kind)
 
     def sources(self, settings: Settings) -> list[PixelSource]:
         """The images as the settings' start takes them."""

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from napari_patchseg.errors import FileError
 
-from . import colours, pixel_size
+from . import _colours as colours
+from . import pixel_size
 from .pictures import channel_names, full_picture
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The weights that training starts from: learnt on synthetic images with generated masks."""
+"""The pretrained weights, learnt on synthetic images with generated masks."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from napari_patchseg.image.stain import Kind
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: Made by tools/train_start.py; their metadata says how.
+#: Made by tools/pretrain.py; their metadata says how.
 NAMES: Mapping[Kind, str] = {
-    "stained": "start-stained.safetensors",
-    "dark on light": "start-stained.safetensors",
-    "bright on dark": "start-fluorescence.safetensors",
+    "stained": "pretrained-stained.safetensors",
+    "dark on light": "pretrained-stained.safetensors",
+    "bright on dark": "pretrained-fluorescence.safetensors",
 }
 
 
 @cache
-def start_weights(kind: Kind) -> Mapping[str, Tensor]:
+def pretrained_weights(kind: Kind) -> Mapping[str, Tensor]:
     """State dict of a `ConfidenceNetwork` for images of a kind.
 
     Three channels, as `napari_patchseg.image.pixels.RGBPixels` has them; two classes, nucleus and
-    its core.
+    interior.
     """
     from safetensors.torch import load
 

@@ -1,8 +1,8 @@
 """Make the weights that training starts from: synthetic images, generated masks, no human label.
 
     cd src/napari_patchseg/files
-    python ../../../tools/train_start.py stained start-stained.safetensors
-    python ../../../tools/train_start.py fluorescence start-fluorescence.safetensors
+    python ../../../tools/pretrain.py stained pretrained-stained.safetensors
+    python ../../../tools/pretrain.py fluorescence pretrained-fluorescence.safetensors
 
 Teaches the confidence network two maps, nucleus and the nucleus's core. "stained": fields of
 synthetic H&E, first those of the sample image, then tissue of every kind; their stains, focus,
@@ -300,9 +300,9 @@ def save(weights: Mapping[str, torch.Tensor], kind: str, seed: int, path: Path) 
     """Write weights with where they come from."""
     phases = [asdict(phase) for phase in RECIPES[kind]]
     metadata = {
-        "format": "napari-patchseg start",
+        "format": "napari-patchseg pretrained weights",
         "format_version": "1",
-        "made_by": f"tools/train_start.py of napari-patchseg {__version__}",
+        "made_by": f"tools/pretrain.py of napari-patchseg {__version__}",
         "learnt_from": "synthetic images with generated masks; no human label, no real slide",
         "kind": kind,
         "recipe": json.dumps({"seed": seed, "phases": phases}),

@@ -1,4 +1,4 @@
-"""The starts are taught with what the network is later shown."""
+"""The pretrained weights are taught with what the network is later shown."""
 
 import importlib.util
 import sys
@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from napari_patchseg.files.start import NAMES, start_weights
+from napari_patchseg.files.pretrained import NAMES, pretrained_weights
 from napari_patchseg.image.fluorescence import culture
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.image.synthetic import synthetic_field
@@ -21,10 +21,10 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("train_start", ROOT / "tools" / "train_start.py")
+    spec = importlib.util.spec_from_file_location("pretrain", ROOT / "tools" / "pretrain.py")
     module = importlib.util.module_from_spec(spec)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "train_start", module)  # where its dataclasses look for it
+        patch.setitem(sys.modules, "pretrain", module)  # where its dataclasses look for it
         spec.loader.exec_module(module)
         yield module
 
@@ -50,7 +50,7 @@ def test_stained_fields_look_the_same_to_the_script_and_to_the_package(script):
 
 @pytest.mark.parametrize("kind", ["stained", "fluorescence"])
 def test_the_shipped_weights_say_how_they_were_made(script, kind):
-    path = ROOT / "src" / "napari_patchseg" / "files" / f"start-{kind}.safetensors"
+    path = ROOT / "src" / "napari_patchseg" / "files" / f"pretrained-{kind}.safetensors"
     with safe_open(path, framework="pt") as file:
         made = file.metadata()
     assert made["kind"] == kind
@@ -62,8 +62,8 @@ def test_the_shipped_weights_say_how_they_were_made(script, kind):
 
 @pytest.mark.parametrize("kind", list(NAMES))
 def test_the_shipped_weights_fit_the_network(kind):
-    ConfidenceNetwork(3, 2).load_state_dict(dict(start_weights(kind)))
-    assert all(torch.isfinite(weights).all() for weights in start_weights(kind).values())
+    ConfidenceNetwork(3, 2).load_state_dict(dict(pretrained_weights(kind)))
+    assert all(torch.isfinite(weights).all() for weights in pretrained_weights(kind).values())
 
 
 def test_a_core_is_the_inner_part_of_each_nucleus(script):
