@@ -62,7 +62,11 @@ def segment(
 
     Examples
     --------
-    >>> labels = napari_patchseg.segment(image)  # doctest: +SKIP
+    >>> import napari_patchseg
+    >>> image, truth = napari_patchseg.synthetic_field((128, 128))
+    >>> labels = napari_patchseg.segment(image, max_steps=2)
+    >>> labels.shape, labels.dtype
+    ((128, 128), dtype('uint16'))
     """
     chosen = _settings(preset, settings, changes)
     if pixel_size is not None and not _is_size(pixel_size):
@@ -99,6 +103,13 @@ def train_model(
 
     Parameters are those of `segment`. Raises `PatchSegError`, also where nothing could be
     separated.
+
+    Examples
+    --------
+    >>> import napari_patchseg
+    >>> images = [napari_patchseg.synthetic_field((128, 128), seed=seed)[0] for seed in (0, 1)]
+    >>> model = napari_patchseg.train_model(images, max_steps=2)
+    >>> labels = napari_patchseg.segment(images[0], model=model)
     """
     chosen = _settings(preset, settings, changes)
     if not isinstance(images, Iterable) or _is_one_image(images):
