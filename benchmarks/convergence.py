@@ -27,16 +27,16 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 from numpy.typing import NDArray
-from quality import code_version
 
 import napari_patchseg
+from metrics import agreement
 from napari_patchseg.files.images import read_image
-from napari_patchseg.image.metrics import agreement
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.convergence import ConvergenceRule
 from napari_patchseg.method.snapshot import Control, Snapshot
 from napari_patchseg.objects import make_labels
 from napari_patchseg.pipeline import resolve, run
+from quality import code_version
 
 #: Steps at which labels are scored, as far as the run goes.
 SCORED = (1, 2, 3, *range(4, 31, 2), *range(35, 61, 5), *range(80, 141, 20), *range(150, 1001, 50))

@@ -38,9 +38,9 @@ from skimage.morphology import disk, h_maxima, remove_small_objects
 from skimage.segmentation import find_boundaries, watershed
 
 import napari_patchseg
+from metrics import agreement
 from napari_patchseg.files.images import read_image
 from napari_patchseg.files.pretrained import pretrained_weights
-from napari_patchseg.image.metrics import agreement
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.model import Model
 from napari_patchseg.pipeline import resolve, run

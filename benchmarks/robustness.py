@@ -32,8 +32,8 @@ from scipy import ndimage as ndi
 from skimage.draw import disk, line
 from skimage.transform import downscale_local_mean
 
+from metrics import agreement
 from napari_patchseg.files.images import read_image
-from napari_patchseg.image.metrics import agreement
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.settings import Settings
 from napari_patchseg.pipeline import run

@@ -175,9 +175,9 @@ def prepare(folder: Path, size: int) -> dict[str, Any]:
     """The field, and the map of the start on it."""
     from napari_patchseg import Settings
     from napari_patchseg.image.pixels import Pixels
-    from napari_patchseg.image.synthetic import synthetic_field
     from napari_patchseg.pipeline import resolve, run
     from napari_patchseg.results import Segmentation
+    from napari_patchseg.synthetic import synthetic_field
 
     field, truth = synthetic_field((size, size), seed=3)
     np.save(folder / "field.npy", field)

@@ -17,18 +17,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from plain_step import PlainNetwork, PlainStep
 from torch.nn import functional
 
 from napari_patchseg.files.pretrained import pretrained_weights
 from napari_patchseg.image.pixels import Pixels
-from napari_patchseg.image.synthetic import synthetic_field
 from napari_patchseg.method import hardware, trainer
 from napari_patchseg.method.inference import input_scale, predict, prepare
 from napari_patchseg.method.network import DILATIONS, WIDTH, ConfidenceNetwork
 from napari_patchseg.method.settings import Settings
 from napari_patchseg.method.snapshot import Control
 from napari_patchseg.method.source import PixelSource
+from napari_patchseg.synthetic import synthetic_field
+from plain_step import PlainNetwork, PlainStep
 
 THREADS, DISCARDED, COUNTED = 2, 3, 7
 TILES = (256, 512, 1024)

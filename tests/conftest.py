@@ -10,8 +10,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
+from scipy.spatial import distance
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("project", deadline=None)
@@ -40,6 +42,12 @@ def _own_settings(
     The cache is the session's: the icons that napari keeps there are looked up once.
     """
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+
+
+@pytest.fixture(scope="session")
+def dice() -> Callable[[np.ndarray, np.ndarray], float]:
+    """Dice coefficient of the foregrounds of two label images of one shape."""
+    return lambda truth, found: float(1 - distance.dice(truth.ravel() > 0, found.ravel() > 0))
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,9 @@ import torch
 import napari_patchseg
 from napari_patchseg.errors import ImageError, ModelError, PatchSegError, SettingsError
 from napari_patchseg.image.pixels import Pixels
-from napari_patchseg.image.synthetic import synthetic_field
 from napari_patchseg.method.settings import Settings
 from napari_patchseg.pipeline import run
+from napari_patchseg.synthetic import synthetic_field
 
 MACHINE = {
     "device": "cpu", "threads": 1, "precision": "float32", "memory_format": "contiguous",

@@ -10,11 +10,10 @@ import torch
 from safetensors import safe_open
 
 from napari_patchseg.files.pretrained import NAMES, pretrained_weights
-from napari_patchseg.image.fluorescence import culture
 from napari_patchseg.image.pixels import Pixels
-from napari_patchseg.image.synthetic import synthetic_field
 from napari_patchseg.method.network import ConfidenceNetwork
 from napari_patchseg.method.scale import InputScale
+from napari_patchseg.synthetic import culture, synthetic_field
 
 ROOT = Path(__file__).parents[1]
 

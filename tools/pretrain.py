@@ -32,12 +32,10 @@ from scipy import ndimage as ndi
 from skimage.segmentation import find_boundaries
 
 from napari_patchseg import __version__
-from napari_patchseg.image.fluorescence import Culture, culture, expose
 from napari_patchseg.image.pixels import even_tones
-from napari_patchseg.image.synthetic import synthetic_field
-from napari_patchseg.image.tissue import Tissue
 from napari_patchseg.method.inference import to_channels_last
 from napari_patchseg.method.network import ConfidenceNetwork
+from napari_patchseg.synthetic import Culture, Tissue, culture, expose, synthetic_field
 
 CROP, CROPS, CROPS_PER_FIELD, FIRST_SEED = 200, 8, 2, 1000
 Image = NDArray[np.float32]

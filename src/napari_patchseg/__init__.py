@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from napari_patchseg.api import segment, train_model
     from napari_patchseg.errors import PatchSegError
     from napari_patchseg.image.pixels import Pixels
-    from napari_patchseg.image.synthetic import synthetic_field
     from napari_patchseg.method.settings import Settings
     from napari_patchseg.results import Segmentation
+    from napari_patchseg.synthetic import synthetic_field
 
 __version__ = "0.1.0.dev0"
 
@@ -38,7 +38,7 @@ _HOMES = {
     "Segmentation": "results",
     "Settings": "method.settings",
     "segment": "api",
-    "synthetic_field": "image.synthetic",
+    "synthetic_field": "synthetic",
     "train_model": "api",
 }
 

@@ -15,7 +15,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_patchseg.cli import main
-from napari_patchseg.image.synthetic import synthetic_field
+from napari_patchseg.synthetic import synthetic_field
 
 #: Settings that are quick; nothing is left "auto", so that no test measures the machine.
 QUICK = {

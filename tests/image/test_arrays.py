@@ -5,7 +5,7 @@ import pytest
 
 from napari_patchseg.errors import ImageError
 from napari_patchseg.image.pixels import Pixels
-from napari_patchseg.image.synthetic import synthetic_field
+from napari_patchseg.synthetic import synthetic_field
 
 RGB = synthetic_field((96, 112), seed=3)[0]
 LAYOUTS = {

@@ -5,9 +5,8 @@ from hypothesis import strategies as st
 from scipy import ndimage as ndi
 
 from napari_patchseg.image.content import _crops, expected_diameter, has_structure
-from napari_patchseg.image.fluorescence import synthetic_fluorescence
 from napari_patchseg.image.pixels import Pixels
-from napari_patchseg.image.synthetic import synthetic_field
+from napari_patchseg.synthetic import synthetic_field, synthetic_fluorescence
 
 rng = np.random.default_rng(0)
 SHADE = np.linspace(0, 20, 256)[:, None, None]

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from napari_patchseg.errors import ImageError
-from napari_patchseg.image.fluorescence import synthetic_fluorescence
 from napari_patchseg.image.pixels import Pixels
-from napari_patchseg.image.synthetic import synthetic_field
+from napari_patchseg.synthetic import synthetic_field, synthetic_fluorescence
 
 SLIDES = Path(__file__).parents[3] / "shared" / "data"
 

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from napari_patchseg.image.ink import ink
 from napari_patchseg.image.pixels import Pixels
-from napari_patchseg.image.synthetic import synthetic_field
-from napari_patchseg.image.tissue import Tissue
+from napari_patchseg.synthetic import Tissue, synthetic_field
 
 BLUE, GREEN, BLACK = (1.9, 1.1, 0.3), (2.0, 0.7, 1.2), (2.4, 2.3, 2.2)
 

@@ -9,7 +9,7 @@ from napari_patchseg.image.stain import (
     is_stained,
     with_prior,
 )
-from napari_patchseg.image.synthetic import synthetic_field
+from napari_patchseg.synthetic import synthetic_field
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from napari_patchseg.errors import FileError
-from napari_patchseg.image.synthetic import synthetic_field
 from napari_patchseg.plugin import sample_data
+from napari_patchseg.synthetic import synthetic_field
 
 PLUGIN = "napari-patchseg"
 

@@ -13,16 +13,18 @@ from pathlib import Path
 
 import numpy as np
 import platformdirs
+from scipy.spatial import distance
+from skimage.segmentation import mark_boundaries
+from skimage.util import img_as_ubyte
 
 from napari_patchseg.errors import PatchSegError, SettingsError
 from napari_patchseg.files.atomic import atomic_write
 from napari_patchseg.files.curves import require_matplotlib, write_curves_png
 from napari_patchseg.files.labels import write_confidence_tiff, write_labels_ome_tiff
-from napari_patchseg.image.overlay import outlined
 from napari_patchseg.image.pixels import Pixels
-from napari_patchseg.image.synthetic import synthetic_field
 from napari_patchseg.method.settings import Settings
 from napari_patchseg.pipeline import resolve
+from napari_patchseg.synthetic import synthetic_field
 
 from .common import follow, settings_from, summary
 from .console import Console
@@ -145,9 +147,7 @@ def _headless(
     done = follow(console, interrupt, "synthetic sample", pixels, settings, pixel_size=_PIXEL_SIZE)
     labels = done.labels
     assert labels is not None
-    found, true = labels > 0, truth > 0
-    total = int(np.count_nonzero(found) + np.count_nonzero(true))
-    dice = 2 * int(np.count_nonzero(found & true)) / total if total else 1.0
+    dice = float(1 - distance.dice(truth.ravel() > 0, labels.ravel() > 0))
     report = {"demo": True, "dice_against_truth": round(dice, 4), **done.report}
     report["image"]["file"] = "synthetic sample"
     report["seconds"]["total"] = round(time.perf_counter() - start, 3)
@@ -169,7 +169,7 @@ def _headless(
                 folder / FILES[2], done.confidence.nuclei, pixel_size, provenance=report
             )
         )
-    _write_png(folder / FILES[3], outlined(pixels, labels))
+    _write_png(folder / FILES[3], _outlined(image, labels))
     written += [folder / FILES[3], write_curves_png(folder / FILES[4], done.history)]
     for text in done.warnings:
         console.warn(text)
@@ -197,6 +197,12 @@ def _is_demo_report(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(report, dict) and report.get("demo") is True
+
+
+def _outlined(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The image (H, W, 3) uint8 with the labels' outlines in yellow."""
+    drawn = mark_boundaries(image, labels, color=(1, 0.9, 0), mode="inner")
+    return np.asarray(img_as_ubyte(drawn))
 
 
 def _write_png(path: Path, picture: np.ndarray) -> None:

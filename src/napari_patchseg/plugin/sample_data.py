@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 from napari_patchseg.errors import FileError
-from napari_patchseg.image.synthetic import synthetic_field
+from napari_patchseg.synthetic import synthetic_field
 
 LayerDataTuple = tuple[Any, dict[str, Any], str]
 

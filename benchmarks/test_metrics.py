@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from napari_patchseg.image.metrics import agreement
+from metrics import agreement
 
 small = arrays(np.uint8, (6, 7), elements=st.integers(0, 4))
 

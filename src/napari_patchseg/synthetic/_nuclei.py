@@ -1,4 +1,4 @@
-"""Nuclei of a synthetic field: where they lie, their outlines and their chromatin."""
+"""Tissue of a synthetic field and the nuclei in it: where they lie, how large, their chromatin."""
 
 from __future__ import annotations
 
@@ -8,10 +8,63 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .noise import Array, smooth_noise, soft_step
-from .tissue import Tissue
+from ._shapes import Array, outline, smooth_noise, soft_step
 
-Slices = tuple[slice, slice]
+
+@dataclass(frozen=True)
+class Tissue:
+    """Traits of a field; the defaults are those of the sample image.
+
+    Attributes
+    ----------
+    fat : float
+        How much of the field is fat: 0 none, 1 nearly all.
+    fat_cell : float
+        Diameter of a fat cell in nucleus diameters.
+    strands : float
+        Haematoxylin of thin strands in the stroma that are no nuclei.
+    specks : float
+        Specks of haematoxylin that are no nuclei, per square of two nucleus diameters.
+    vesicular : float
+        How often a nucleus of the epithelium is pale inside with a dark rim and a nucleolus.
+    pale : float
+        How often it is paler still, down to its cytoplasm.
+    inside : tuple of float
+        Range of a pale nucleus's inner stain, as a share of its darkness.
+    darkness : tuple of float
+        Range of the nuclei's haematoxylin in the epithelium.
+    eosin, blue : float
+        Eosin and haematoxylin of the epithelium beside that of the sample image.
+    """
+
+    fat: float = 0.0
+    fat_cell: float = 5.0
+    strands: float = 0.0
+    specks: float = 0.0
+    vesicular: float = 0.5
+    pale: float = 0.0
+    inside: tuple[float, float] = (0.25, 0.6)
+    darkness: tuple[float, float] = (0.65, 1.2)
+    eosin: float = 1.0
+    blue: float = 1.0
+
+    @classmethod
+    def drawn(cls, rng: np.random.Generator) -> Tissue:
+        """Tissue of any kind: what the start weights are taught with."""
+        low, high = sorted(rng.uniform(0.25, 0.6, 2))
+        dirty = rng.random() < 0.5
+        return cls(
+            fat=float(rng.uniform(0.3, 1.2)) if rng.random() < 0.18 else 0.0,
+            fat_cell=float(rng.uniform(3, 8)),
+            strands=float(rng.uniform(0.1, 0.5)) if dirty else 0.0,
+            specks=float(rng.uniform(0, 0.12)) if dirty else 0.0,
+            vesicular=float(rng.uniform(0.2, 0.8)),
+            pale=float(rng.uniform(0, 0.6)) if rng.random() < 0.5 else 0.0,
+            inside=(float(low), float(high)),
+            darkness=(0.6, 1.2),
+            eosin=float(np.exp(rng.normal(0, 0.2))),
+            blue=float(np.exp(rng.normal(0, 0.25))),
+        )
 
 
 @dataclass(frozen=True)
@@ -40,30 +93,6 @@ class Layout:
     along: Array
     across: Array
     angle: Array
-
-
-def outline(
-    rng: np.random.Generator, size: tuple[int, int], centre: NDArray[np.float64], radius: float,
-    elongation: float, angle: float, warp: float,
-) -> tuple[Slices | None, Array]:  # fmt: skip
-    """A warped ellipse: the window it covers, and how far out each pixel there is (inside: < 1)."""
-    reach = math.ceil(1.35 * radius * math.sqrt(elongation)) + 2
-    row, column = (round(float(value)) for value in centre)
-    rows = slice(max(0, row - reach), min(size[0], row + reach + 1))
-    columns = slice(max(0, column - reach), min(size[1], column + reach + 1))
-    if rows.start >= rows.stop or columns.start >= columns.stop:
-        return None, np.zeros((0, 0), np.float32)
-    y = np.arange(rows.start, rows.stop)[:, None] - centre[0]
-    x = np.arange(columns.start, columns.stop)[None] - centre[1]
-    along = (x * math.cos(angle) + y * math.sin(angle)) / math.sqrt(elongation)
-    across = (y * math.cos(angle) - x * math.sin(angle)) * math.sqrt(elongation)
-    direction = np.arctan2(across, along)
-    outline = radius * np.ones_like(direction)
-    for wave in range(2, 6):
-        size_of_wave = warp * 2 / wave * rng.standard_normal()
-        outline += radius * size_of_wave * np.cos(wave * direction + rng.uniform(0, 2 * math.pi))
-    ratio = np.hypot(along, across) / outline.clip(0.4 * radius)
-    return (rows, columns), ratio.astype(np.float32)
 
 
 def paint_nuclei(

@@ -17,9 +17,8 @@ from scipy.spatial import cKDTree
 
 from napari_patchseg.errors import SettingsError
 
-from .noise import Array, smooth_noise, soft_step
-from .nuclei import Layout, outline, paint_nuclei
-from .tissue import Tissue
+from ._nuclei import Layout, Tissue, paint_nuclei
+from ._shapes import Array, outline, smooth_noise, soft_step
 
 #: Optical density of red, green and blue per stain, around Ruifrok and Johnston's (2001).
 _DENSITIES = np.array(

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from napari_patchseg.errors import SettingsError
-from napari_patchseg.image.fluorescence import culture, expose, synthetic_fluorescence
 from napari_patchseg.image.pixels import Pixels
+from napari_patchseg.synthetic import culture, expose, synthetic_fluorescence
 
 
 def test_same_arguments_same_image():

@@ -11,8 +11,7 @@ from scipy import ndimage as ndi
 from napari_patchseg.errors import SettingsError
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.image.stain import haematoxylin
-from napari_patchseg.image.synthetic import synthetic_field
-from napari_patchseg.image.tissue import Tissue
+from napari_patchseg.synthetic import Tissue, synthetic_field
 
 
 @pytest.fixture(scope="module")

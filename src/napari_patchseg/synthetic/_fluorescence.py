@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from .noise import Array, smooth_noise
-from .nuclei import scatter_nuclei
-from .synthetic import check_field
+from ._nuclei import scatter_nuclei
+from ._shapes import Array, smooth_noise
+from ._stained import check_field
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def culture(
 ) -> Culture:
     """Grow nuclei: everywhere, or in colonies with loose cells between them.
 
-    Parameters and errors are those of `napari_patchseg.image.synthetic.synthetic_field`.
+    Parameters and errors are those of `synthetic_field`.
     """
     size = check_field(shape, seed, nucleus_diameter, density)
     rng = np.random.default_rng([seed, *size, 1])
@@ -113,7 +113,7 @@ def synthetic_fluorescence(
 ) -> tuple[NDArray[np.uint8], NDArray[np.unsignedinteger]]:
     """A fluorescence image of a culture and its true labels.
 
-    Parameters and labels are those of `napari_patchseg.image.synthetic.synthetic_field`; the image
+    Parameters and labels are those of `synthetic_field`; the image
     is (H, W) uint8, bright on dark. The same arguments give the same image.
 
     Raises
