@@ -32,8 +32,9 @@ import napari_patchseg
 from metrics import agreement
 from napari_patchseg.files.images import read_image
 from napari_patchseg.image.pixels import Pixels
+from napari_patchseg.method.control import Control
 from napari_patchseg.method.convergence import ConvergenceRule
-from napari_patchseg.method.snapshot import Control, Snapshot
+from napari_patchseg.method.events import Step
 from napari_patchseg.objects import make_labels
 from napari_patchseg.pipeline import resolve, run
 from quality import code_version
@@ -74,7 +75,7 @@ def record(image: Path, labels: Path, preset: str, steps: int, seed: int) -> dic
     dice: dict[int, float] = {}
     history: list[tuple[int, float, float]] = []
     for item in run(pixels, settings, control=control, make_labels=False):
-        if not isinstance(item, Snapshot):
+        if not isinstance(item, Step):
             continue
         history.append((item.step, item.positive_separation, item.negative_separation))
         if item.confidence is not None:
@@ -82,7 +83,7 @@ def record(image: Path, labels: Path, preset: str, steps: int, seed: int) -> dic
             dice[item.step] = agreement(truth, found).dice
         if item.step + 1 in SCORED:
             control.request_map()
-    return {"dice": dice, "history": history, "start": settings.start, "steps": steps}
+    return {"dice": dice, "history": history, "start": settings.training.weights, "steps": steps}
 
 
 def stop(
@@ -259,7 +260,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         count = len({_image(name) for name in runs})
         if count < 2:
             parser.error(f"--json holds {count} images with {' '.join(wanted)} steps; measure more")
-        print(search(runs, settings.start, min(options.steps, settings.max_steps)))
+        print(
+            search(runs, settings.training.weights, min(options.steps, settings.training.max_steps))
+        )
         return
     if options.images is None or options.labels is None:
         parser.error("--images and --labels are needed to measure")

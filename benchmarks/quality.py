@@ -44,7 +44,7 @@ from napari_patchseg.files.pretrained import pretrained_weights
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.model import Model
 from napari_patchseg.pipeline import resolve, run
-from napari_patchseg.results import Segmentation
+from napari_patchseg.report import Segmentation
 
 FIGURES = ("dice", "aji", "pq", "f1", "count_ratio", "seconds")
 Labels = NDArray[np.integer]

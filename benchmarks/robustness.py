@@ -35,9 +35,9 @@ from skimage.transform import downscale_local_mean
 from metrics import agreement
 from napari_patchseg.files.images import read_image
 from napari_patchseg.image.pixels import Pixels
-from napari_patchseg.method.settings import Settings
 from napari_patchseg.pipeline import run
-from napari_patchseg.results import Segmentation
+from napari_patchseg.report import Segmentation
+from napari_patchseg.settings import Settings
 
 Image = NDArray[Any]
 Mask = NDArray[np.bool_]

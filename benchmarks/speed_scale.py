@@ -73,7 +73,8 @@ def training(folder: Path, size: int) -> dict[str, Any]:
     """A short training run with previews of the whole image, as the window has it."""
     from napari_patchseg import Settings
     from napari_patchseg.image.pixels import Pixels
-    from napari_patchseg.method.snapshot import Control, Snapshot
+from napari_patchseg.method.control import Control
+from napari_patchseg.method.events import Step
     from napari_patchseg.pipeline import run
 
     pixels = Pixels.from_array(image_of(folder, size))
@@ -81,7 +82,7 @@ def training(folder: Path, size: int) -> dict[str, Any]:
     control = Control(previews=True)
     start, steps, previews = time.perf_counter(), [], 0
     for item in run(pixels, settings, control=control, make_labels=False):
-        if isinstance(item, Snapshot):
+        if isinstance(item, Step):
             previews += item.confidence is not None
             steps.append(item.elapsed)
             if item.model is not None:
@@ -110,7 +111,7 @@ def prediction(folder: Path, size: int) -> dict[str, Any]:
     from napari_patchseg import Settings
     from napari_patchseg.image.pixels import Pixels
     from napari_patchseg.pipeline import resolve, run
-    from napari_patchseg.results import Segmentation
+    from napari_patchseg.report import Segmentation
 
     pixels = Pixels.from_array(image_of(folder, size))
     settings = resolve(Settings())
@@ -128,7 +129,7 @@ def instances(folder: Path, size: int) -> dict[str, Any]:
     """Objects of a whole map, the diameter being estimated."""
     from napari_patchseg import Settings
     from napari_patchseg.image.pixels import Pixels
-    from napari_patchseg.method.snapshot import ConfidenceMap, NucleusClass
+from napari_patchseg.method.maps import ConfidenceMap, NucleusClass
     from napari_patchseg.objects import make_labels
 
     pixels = Pixels.from_array(image_of(folder, size))
@@ -149,7 +150,7 @@ def rethresholding(folder: Path, size: int) -> dict[str, Any]:
     """From new settings to labels and map, as the window's worker draws them."""
     from napari_patchseg import Settings
     from napari_patchseg.image.pixels import Pixels
-    from napari_patchseg.method.snapshot import ConfidenceMap, NucleusClass
+from napari_patchseg.method.maps import ConfidenceMap, NucleusClass
     from napari_patchseg.plugin.label_maker import DrawRequest, draw
     from napari_patchseg.plugin.overlays import Canvas
     from napari_patchseg.plugin.worker import ShownClass
@@ -176,7 +177,7 @@ def prepare(folder: Path, size: int) -> dict[str, Any]:
     from napari_patchseg import Settings
     from napari_patchseg.image.pixels import Pixels
     from napari_patchseg.pipeline import resolve, run
-    from napari_patchseg.results import Segmentation
+    from napari_patchseg.report import Segmentation
     from napari_patchseg.synthetic import synthetic_field
 
     field, truth = synthetic_field((size, size), seed=3)

@@ -22,11 +22,11 @@ from torch.nn import functional
 from napari_patchseg.files.pretrained import pretrained_weights
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method import hardware, trainer
+from napari_patchseg.method.control import Control
 from napari_patchseg.method.inference import input_scale, predict, prepare
 from napari_patchseg.method.network import DILATIONS, WIDTH, ConfidenceNetwork
-from napari_patchseg.method.settings import Settings
-from napari_patchseg.method.snapshot import Control
 from napari_patchseg.method.source import PixelSource
+from napari_patchseg.settings import Settings
 from napari_patchseg.synthetic import synthetic_field
 from plain_step import PlainNetwork, PlainStep
 
@@ -132,8 +132,8 @@ class Steps:
 
     def __init__(self, source: PixelSource, preset: str, precision: str, layout: str) -> None:
         machine = {"device": "cpu", "precision": precision, "memory_format": layout}
-        settings = Settings.create(preset, magnification="1", threads=THREADS, **machine)
-        start = pretrained_weights("stained") if settings.start == "synthetic" else None
+        settings = Settings.create(preset, rescale="1", threads=THREADS, **machine)
+        start = pretrained_weights("stained") if settings.training.weights == "synthetic" else None
         self.trainer = trainer.Trainer([source], settings, start)
         self.number = 0
 
@@ -243,7 +243,9 @@ def prediction(source: PixelSource, choice: Mapping[str, str]) -> dict[str, Any]
 
     def way(precision: str, layout: str) -> Callable[..., np.ndarray]:
         machine = {"device": "cpu", "precision": precision, "memory_format": layout}
-        settings = Settings.create(magnification="1", views=1, threads=THREADS, **machine)
+        settings = Settings.create(
+            rescale="1", test_time_augmentation=1, threads=THREADS, **machine
+        )
         network = ConfidenceNetwork(3, 2)
         network.load_state_dict(weights)
         network = prepare(network.eval(), settings)

@@ -10,15 +10,15 @@ import torch
 import napari_patchseg
 from napari_patchseg.errors import ImageError, ModelError, PatchSegError, SettingsError
 from napari_patchseg.image.pixels import Pixels
-from napari_patchseg.method.settings import Settings
 from napari_patchseg.pipeline import run
+from napari_patchseg.settings import Settings
 from napari_patchseg.synthetic import synthetic_field
 
 MACHINE = {
     "device": "cpu", "threads": 1, "precision": "float32", "memory_format": "contiguous",
 }  # fmt: skip
 QUICK = {
-    "start": "random", "classes": 2, "crop_size": 64, "batch_size": 2, "patch_size": 16,
+    "weights": "random", "classes": 2, "crop_size": 64, "batch_size": 2, "patch_size": 16,
     "stride": 8, "patches": 6, "anchors": 4, "max_steps": 3,
     "nucleus_class": 0, **MACHINE,
 }  # fmt: skip
@@ -86,7 +86,7 @@ def test_image_kind_is_a_setting_like_any_other():
     with pytest.raises(PatchSegError, match="three colours"):
         napari_patchseg.segment(image[..., 0], settings=settings, image_kind="stained")
     model = napari_patchseg.train_model([image], settings=settings, image_kind="grey")
-    assert model.kind == "dark on light"
+    assert model.kind == "grey"
 
 
 @pytest.mark.parametrize("change", ["planes", "16 bits", "floats", "tensor"])

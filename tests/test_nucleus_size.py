@@ -12,10 +12,11 @@ from skimage.transform import resize
 import napari_patchseg
 from napari_patchseg.files.pretrained import pretrained_weights
 from napari_patchseg.image.pixels import Pixels
-from napari_patchseg.method.settings import Settings
-from napari_patchseg.method.snapshot import Control, Snapshot
+from napari_patchseg.method.control import Control
+from napari_patchseg.method.events import Step
 from napari_patchseg.nucleus_size import choose_magnification, magnification_for
 from napari_patchseg.pipeline import run
+from napari_patchseg.settings import Settings
 from napari_patchseg.synthetic import synthetic_field
 
 MACHINE = {"device": "cpu", "precision": "float32", "memory_format": "channels_last", "threads": 2}
@@ -70,9 +71,9 @@ def test_where_nothing_is_found_the_image_is_seen_as_it_is():
 
 def test_small_nuclei_are_found_better_for_it():
     image, truth = of_size(0.4)
-    plain = napari_patchseg.segment(image, **MACHINE, magnification="1", max_steps=5)
+    plain = napari_patchseg.segment(image, **MACHINE, rescale="1", max_steps=5)
     *_, result = run(Pixels.from_array(image), Settings.create(**MACHINE, max_steps=5))
-    assert result.report["settings"]["magnification"] == "2"
+    assert result.report["settings"]["rescale"] == "2"
     assert result.model.settings.magnification == "2"
     better, worse = (adapted_rand_error(truth, found)[0] for found in (result.labels, plain))
     assert better < worse - 0.05
@@ -83,14 +84,14 @@ def test_the_expected_diameter_decides_where_it_is_given():
     for diameter, magnification in ((12, "2"), (20, "3/2"), (30, "1"), (60, "1/2")):
         settings = Settings.create(**MACHINE, nucleus_diameter=diameter, max_steps=1)
         *_, result = run(Pixels.from_array(image), settings)
-        assert result.report["settings"]["magnification"] == magnification
+        assert result.report["settings"]["rescale"] == magnification
 
 
 def test_a_random_start_learns_at_the_size_of_the_image():
     image, _ = of_size(0.4)
-    settings = Settings.create("default", start="random", classes=2, **MACHINE, max_steps=1)
+    settings = Settings.create("default", weights="random", classes=2, **MACHINE, max_steps=1)
     *_, result = run(Pixels.from_array(image[:96, :96]), settings)
-    assert result.report["settings"]["magnification"] == "1"
+    assert result.report["settings"]["rescale"] == "1"
 
 
 def test_a_model_is_applied_at_the_size_of_the_nuclei_of_each_image():
@@ -98,22 +99,22 @@ def test_a_model_is_applied_at_the_size_of_the_nuclei_of_each_image():
     *_, trained = run(Pixels.from_array(large), Settings.create(**MACHINE, max_steps=1))
     assert trained.model.settings.magnification == "1"
     *_, result = run(Pixels.from_array(small), Settings.create(**MACHINE), model=trained.model)
-    assert result.report["settings"]["magnification"] == "2"
+    assert result.report["settings"]["rescale"] == "2"
 
 
 def test_a_model_is_measured_by_its_own_settings():
     small = of_size(0.4)[0]
     *_, trained = run(Pixels.from_array(small), Settings.create(**MACHINE, max_steps=1))
-    other = Settings.create(**MACHINE, start="random", classes=4)
+    other = Settings.create(**MACHINE, weights="random", classes=4)
     *_, result = run(Pixels.from_array(small), other, model=trained.model)
-    assert result.report["settings"]["magnification"] == "2"
+    assert result.report["settings"]["rescale"] == "2"
 
 
 def test_glass_among_several_images_does_not_decide():
     glass = np.random.default_rng(0).normal(240, 1, (200, 200, 3)).astype(np.uint8)
     images = [Pixels.from_array(image) for image in (glass, of_size(0.4)[0])]
     *_, result = run(images, Settings.create(**MACHINE, max_steps=1), make_labels=False)
-    assert result.report["settings"]["magnification"] == "2"
+    assert result.report["settings"]["rescale"] == "2"
 
 
 def test_a_preview_is_not_taken_for_a_map_as_the_settings_say():
@@ -122,7 +123,7 @@ def test_a_preview_is_not_taken_for_a_map_as_the_settings_say():
     maps = {}
     pixels = Pixels.from_array(of_size(0.4)[0])
     for item in run(pixels, Settings.create(**MACHINE, max_steps=4), control=control):
-        if isinstance(item, Snapshot) and item.confidence is not None:
+        if isinstance(item, Step) and item.confidence is not None:
             maps[item.step] = item.confidence.is_exact
             control.request_map()
     assert maps[0] is False

@@ -19,11 +19,13 @@ from napari_patchseg.errors import (
 from napari_patchseg.files.pretrained import pretrained_weights
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method import hardware
-from napari_patchseg.method.settings import Settings
-from napari_patchseg.method.snapshot import ConfidenceMap, Control, NucleusClass, Snapshot
+from napari_patchseg.method.control import Control
+from napari_patchseg.method.events import Step
+from napari_patchseg.method.maps import ConfidenceMap, NucleusClass
 from napari_patchseg.objects import ClassChooser, choose_nucleus, core
 from napari_patchseg.pipeline import resolve, run
-from napari_patchseg.results import Progress, Segmentation
+from napari_patchseg.report import Progress, Segmentation
+from napari_patchseg.settings import Settings
 from napari_patchseg.synthetic import synthetic_field, synthetic_fluorescence
 
 MACHINE = {
@@ -78,8 +80,8 @@ def test_fluorescence_is_found_and_its_start_is_the_one_for_it(monkeypatch, dice
     ("kind", "image"),
     [
         ("stained", synthetic_field((128, 128), 1)[0]),
-        ("dark on light", synthetic_field((128, 128), 1)[0].mean(-1)),
-        ("bright on dark", synthetic_fluorescence((128, 128), 1)[0]),
+        ("grey", synthetic_field((128, 128), 1)[0].mean(-1)),
+        ("fluorescence", synthetic_fluorescence((128, 128), 1)[0]),
     ],
 )
 def test_every_kind_gets_its_start(kind, image, monkeypatch):
@@ -111,7 +113,7 @@ def test_a_model_of_another_kind_of_image_is_used_with_a_warning(field):
 @pytest.mark.parametrize("classes", [1, 4])
 def test_a_model_is_read_as_it_was_made_whatever_the_settings_say(field, classes):
     """A random start has no map of cores: the default's settings must not take one for it."""
-    random = {"preset": "paper", "start": "random", "classes": classes}
+    random = {"preset": "paper", "weights": "random", "classes": classes}
     model = result_of(field[0], **random, crop_size=160, batch_size=2).model
     as_default = result_of(field[0], model=model)
     as_paper = result_of(field[0], model=model, **random)
@@ -122,12 +124,12 @@ def test_a_model_is_read_as_it_was_made_whatever_the_settings_say(field, classes
 def test_cores_belong_to_the_synthetic_starts_whole_nuclei():
     data = np.random.default_rng(0).random((2, 64, 64)).astype(np.float32)
 
-    def map_of(start="synthetic", index=0, inverted=False):
+    def map_of(weights="pretrained", index=0, inverted=False):
         nucleus = NucleusClass(index, inverted, 0.5)
         return ConfidenceMap(1, data, (0, 0, 64, 64), 1, nucleus, start)
 
     assert np.array_equal(core(map_of()), data[1])
-    assert core(map_of(start="random")) is None
+    assert core(map_of(weights="random")) is None
     assert core(map_of(index=1)) is None
     assert core(map_of(inverted=True)) is None
 
@@ -143,7 +145,7 @@ def test_grey_goes_the_same_way(dice):
 
 def test_the_paper_preset_runs_from_random_weights(field):
     result = result_of(
-        field[0], preset="paper", start="random", classes=4, crop_size=160, batch_size=2
+        field[0], preset="paper", weights="random", classes=4, crop_size=160, batch_size=2
     )
     assert result.report["settings"]["start"] == "random"
     assert result.confidence.data.shape == (4, 256, 256)
@@ -153,7 +155,7 @@ def test_the_run_tells_where_it_is_and_ends_with_provenance(field):
     pixels = Pixels.from_array(field[0])
     events = list(run(pixels, Settings.create(**QUICK), pixel_size=0.25))
     kinds = [type(event) for event in events]
-    assert kinds.count(Snapshot) == 3
+    assert kinds.count(Step) == 3
     assert kinds[-1] is Segmentation
     phases = [event.phase for event in events if isinstance(event, Progress)]
     assert list(dict.fromkeys(phases)) == ["starting", "predicting", "instances"]
@@ -230,7 +232,7 @@ def test_stopping_keeps_the_weights_and_makes_no_labels(field):
     events = []
     for event in run(Pixels.from_array(field[0]), Settings.create(**QUICK), control=control):
         events.append(event)
-        if isinstance(event, Snapshot):
+        if isinstance(event, Step):
             control.cancel()
     assert isinstance(events[-1], Segmentation)
     assert events[-1].labels is None
@@ -323,7 +325,7 @@ def test_the_first_map_waits_for_no_timing_of_the_machine(field, timings):
     pixels, settings = Pixels.from_array(field[0]), Settings.create("default", max_steps=1)
     timed_before_map, used = [], None
     for item in run(pixels, settings, control=Control(previews=True), make_labels=False):
-        if isinstance(item, Snapshot) and item.step == 0 and item.confidence is not None:
+        if isinstance(item, Step) and item.step == 0 and item.confidence is not None:
             timed_before_map.append(list(timings))
         if isinstance(item, Progress) and item.settings is not None:
             used = item.settings
@@ -345,7 +347,7 @@ def test_what_is_presumed_is_not_remembered(timings):
 def test_a_run_that_is_stopped_at_its_first_map_times_nothing(field, timings):
     control = Control(previews=True)
     for item in run(Pixels.from_array(field[0]), Settings.create("default"), control=control):
-        if isinstance(item, Snapshot):
+        if isinstance(item, Step):
             control.cancel()
     assert item.report["stop_reason"] == "stopped"
     assert timings == []
@@ -380,7 +382,7 @@ def test_images_and_models_must_go_together(field):
     stack = [Pixels.from_array(field[0]), Pixels.from_array(field[0][..., 0])]
     with pytest.raises(ImageError, match="channels"):
         result_of(stack)
-    paper = {"preset": "paper", "start": "random", "classes": 4}
+    paper = {"preset": "paper", "weights": "random", "classes": 4}
     model = result_of(field[0], **paper).model
     with pytest.raises(ModelError, match="3 channel"):
         result_of(field[0][..., 0], model=model)
@@ -422,7 +424,7 @@ def test_most_of_the_image_being_empty_is_no_collapse(dice):
 def test_what_is_said_of_an_image_is_heeded_and_reported(field):
     pixels = Pixels.from_array(field[0])
     result = result_of([pixels], image_kind="grey")
-    assert result.model.kind == "dark on light"
+    assert result.model.kind == "grey"
     assert result.report["settings"]["image_kind"] == "grey"
     assert "darker than" in result.report["image"]["description"]
     grey = Pixels.from_array(field[0], image_kind="grey")

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from napari_patchseg.api import segment, train_model
     from napari_patchseg.errors import PatchSegError
     from napari_patchseg.image.pixels import Pixels
-    from napari_patchseg.method.settings import Settings
-    from napari_patchseg.results import Segmentation
+    from napari_patchseg.report import Segmentation
+    from napari_patchseg.settings import Settings
     from napari_patchseg.synthetic import synthetic_field
 
 __version__ = "0.1.0.dev0"
@@ -35,8 +35,8 @@ __all__ = [
 _HOMES = {
     "PatchSegError": "errors",
     "Pixels": "image.pixels",
-    "Segmentation": "results",
-    "Settings": "method.settings",
+    "Segmentation": "report",
+    "Settings": "settings",
     "segment": "api",
     "synthetic_field": "synthetic",
     "train_model": "api",

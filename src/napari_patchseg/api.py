@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 
 from napari_patchseg.errors import ImageError, ModelError, SettingsError
-from napari_patchseg.image.instances import Labels
 from napari_patchseg.image.pixels import Box, Pixels
 from napari_patchseg.method.model import Model
-from napari_patchseg.method.settings import Settings
 from napari_patchseg.pipeline import NOTHING_SEPARATED, run
-from napari_patchseg.results import Segmentation
+from napari_patchseg.report import Finished, Labels
+from napari_patchseg.settings import Settings
 
 
 def segment(
@@ -80,14 +79,15 @@ def segment(
     pixels = Pixels.from_array(
         image, rgb=rgb, channel_axis=channel_axis, box=box, image_kind=chosen.image_kind
     )
-    *_, result = run(pixels, chosen, model=model, pixel_size=pixel_size)
-    assert isinstance(result, Segmentation)
-    assert result.labels is not None
+    *_, last = run(pixels, chosen, model=model, pixel_size=pixel_size)
+    assert isinstance(last, Finished)
+    labels = last.result.labels
+    assert labels is not None
     if box is None:
-        return result.labels
-    labels = np.zeros(pixels.frame, result.labels.dtype)
-    labels[box[0] : box[2], box[1] : box[3]] = result.labels
-    return labels
+        return labels
+    whole = np.zeros(pixels.frame, labels.dtype)
+    whole[box[0] : box[2], box[1] : box[3]] = labels
+    return whole
 
 
 def train_model(
@@ -121,11 +121,11 @@ def train_model(
         Pixels.from_array(image, rgb=rgb, channel_axis=channel_axis, image_kind=chosen.image_kind)
         for image in images
     ]
-    *_, result = run(pixels, chosen, make_labels=False)
-    assert isinstance(result, Segmentation)
-    if result.model is None:
+    *_, last = run(pixels, chosen, make_labels=False)
+    assert isinstance(last, Finished)
+    if last.result.model is None:
         raise ImageError(NOTHING_SEPARATED)
-    return result.model
+    return last.result.model
 
 
 def _check_image(image: Any) -> None:

@@ -13,11 +13,11 @@ from torch import Tensor
 from napari_patchseg.image.content import core_diameter
 from napari_patchseg.method.inference import autocast, input_scale, prepare, to_batch
 from napari_patchseg.method.magnification import AS_IT_IS, magnified
+from napari_patchseg.method.maps import INTERIOR, channel_names
 from napari_patchseg.method.network import ConfidenceNetwork
 from napari_patchseg.method.scale import crops
-from napari_patchseg.method.settings import Magnification, Settings
 from napari_patchseg.method.source import PixelSource
-from napari_patchseg.objects import CORE
+from napari_patchseg.settings import Rescale, ResolvedMachine
 
 #: What the network sees of an image for this: crops of so many pixels a side, so many of them.
 _SIDE, _CROPS = 200, 9
@@ -33,7 +33,7 @@ _GROWN, _SHRUNK = 1.1, 0.9
 _CORE_SHARE, _LARGEST = 0.5, 48.0
 
 
-def magnification_for(diameter: float) -> Magnification:
+def rescale_for(diameter: float) -> Rescale:
     """The magnification at which nuclei of a diameter in pixels are like those of the start."""
     core = _CORE_SHARE * diameter
     if core < _SMALL:
@@ -41,41 +41,42 @@ def magnification_for(diameter: float) -> Magnification:
     return "1" if diameter <= _LARGEST else "1/2" if diameter <= 2 * _LARGEST else "1/4"
 
 
-def choose_magnification(
-    source: PixelSource, settings: Settings, weights: Mapping[str, Tensor]
-) -> Magnification:
+def choose_rescale(
+    source: PixelSource, machine: ResolvedMachine, weights: Mapping[str, Tensor]
+) -> Rescale:
     """The magnification that an image asks for, by the cores that weights find in a sample of it.
 
     Parameters
     ----------
     source : PixelSource
-        Three channels, as the synthetic starts take them.
-    settings : Settings
-        Resolved for the machine.
+        Three channels, as the pretrained weights take them.
+    machine : ResolvedMachine
+        Where to compute.
     weights : mapping of str to Tensor
-        Of a network that knows cores: a synthetic start.
+        Of a network that knows cores: the pretrained ones.
     """
-    network = ConfidenceNetwork(source.shape[0], settings.classes)
+    channels = channel_names("pretrained", 2)
+    network = ConfidenceNetwork(source.shape[0], len(channels))
     network.load_state_dict(dict(weights))
-    network = prepare(network, settings).eval()
-    scale = input_scale(source, settings)
+    network = prepare(network, machine).eval()
+    scale = input_scale(source, "pretrained")
 
     @cache
     def cores_at(magnification: Fraction) -> float:
         sample = np.stack(crops(source, round(_SIDE / magnification), _CROPS))
-        seen = magnified(scale(to_batch(sample, settings)), magnification)
-        with torch.inference_mode(), autocast(settings):
-            return core_diameter(network(seen)[:, CORE].float().cpu().numpy())
+        seen = magnified(scale(to_batch(sample, machine)), magnification)
+        with torch.inference_mode(), autocast(machine):
+            return core_diameter(network(seen)[:, channels.index(INTERIOR)].float().cpu().numpy())
 
     core = cores_at(AS_IT_IS)
     if core == 0:
         return "1"
     if core < _SMALL:
-        larger: Magnification = "2" if core < _TINY else "3/2"
+        larger: Rescale = "2" if core < _TINY else "3/2"
         if cores_at(Fraction(larger)) >= core:  # or they fall to pieces
             return larger
-    chosen: Magnification = "1"
-    smaller: tuple[Magnification, ...] = ("1/2", "1/4")
+    chosen: Rescale = "1"
+    smaller: tuple[Rescale, ...] = ("1/2", "1/4")
     for magnification in smaller:
         if core <= _LARGE or (core := cores_at(Fraction(magnification))) <= _STILL:
             break

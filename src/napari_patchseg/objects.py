@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
-from typing import Any
+from collections.abc import Generator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,20 +25,12 @@ from napari_patchseg.image.instances import (
 from napari_patchseg.image.pixels import Box, Pixels
 from napari_patchseg.image.regions import every
 from napari_patchseg.image.stain import choose_class, with_prior
-from napari_patchseg.method.settings import (
-    FLUORESCENCE_SPLIT_DEPTH,
-    FLUORESCENCE_THRESHOLD,
-    SPLIT_DEPTH,
-    SPLIT_DEPTH_WITH_CORES,
-    THRESHOLD,
-    Settings,
-)
-from napari_patchseg.method.snapshot import ConfidenceMap, NucleusClass
+from napari_patchseg.method.maps import NUCLEUS, ConfidenceMap, NucleusClass
+from napari_patchseg.report import ObjectsReport
+from napari_patchseg.settings import SPLIT_DEPTH_WITHOUT_INTERIORS, Objects
 
 #: Pixels of an outline; larger images are outlined at reduced size.
 OUTLINE_PIXELS = 2**20
-#: Class of the synthetic starts that is the nuclei's inner parts.
-CORE = 1
 
 
 class ClassChooser:
@@ -48,36 +39,41 @@ class ClassChooser:
     Above 4 Mpx an even grid of pixels stands for map and prior.
     """
 
-    def __init__(self, pixels: Pixels, settings: Settings) -> None:
+    def __init__(self, pixels: Pixels, objects: Objects) -> None:
         self._pixels = pixels
-        self._settings = settings
+        self._objects = objects
         self._key: tuple[Box, int] | None = None
         self._prior = np.empty(0, np.float32)
 
-    def __call__(self, data: NDArray[np.float32], box: Box, reduction: int) -> NucleusClass:
+    def __call__(
+        self, data: NDArray[np.float32], channels: Sequence[str], box: Box, reduction: int
+    ) -> NucleusClass:
         """The nucleus class of confidences (K, h, w) of a box at a reduction."""
         step = every(data.shape[1:])
         if self._key != (box, reduction):  # previews show the same box again and again
             self._prior = self._pixels.prior(box, reduction * step)
             self._key = (box, reduction)
-        return choose_nucleus(data[:, ::step, ::step], self._prior, self._settings)
+        return choose_nucleus(data[:, ::step, ::step], channels, self._prior, self._objects)
 
 
 def choose_nucleus(
-    data: NDArray[np.float32], prior: NDArray[np.float32], settings: Settings
+    data: NDArray[np.float32],
+    channels: Sequence[str],
+    prior: NDArray[np.float32],
+    objects: Objects,
 ) -> NucleusClass:
     """Which of the confidences (K, h, w) is nuclei: the user's choice, else the prior's."""
-    index = settings.nucleus_class
-    if index is None and settings.start == "synthetic":
-        index = 0  # the start was taught so
+    index = objects.nucleus_class
+    if index is None and NUCLEUS in channels:
+        index = list(channels).index(NUCLEUS)
     if index is None:
         index, inverted, correlation = choose_class(data, prior)
     else:
         if index >= len(data):
             raise SettingsError(f"There is no class {index}; the model has {len(data)}.")
         _, inverted, correlation = choose_class(data[index : index + 1], prior)
-    if settings.nucleus_polarity != "auto":
-        inverted = settings.nucleus_polarity == "inverted"
+    if objects.nucleus_polarity is not None:
+        inverted = objects.nucleus_polarity == "inverted"
     return NucleusClass(index, inverted, correlation)
 
 
@@ -85,7 +81,7 @@ def object_settings(
     confidence: ConfidenceMap,
     shown: NDArray[np.float32],
     pixels: Pixels,
-    settings: Settings,
+    objects: Objects,
     *,
     pixel_size: float | None = None,
 ) -> ObjectSettings:
@@ -97,21 +93,21 @@ def object_settings(
         Of the whole image; the diameter is estimated from it.
     shown : ndarray
         (H, W), its `evidence`; Otsu's threshold is taken from it.
-    pixels, settings, pixel_size
+    pixels, objects, pixel_size
         See `run`.
     """
-    diameter = settings.diameter_in_pixels(pixel_size) or expected_diameter(confidence.nuclei)
-    threshold = settings.threshold
+    diameter = objects.diameter_in_pixels(pixel_size) or expected_diameter(confidence.nuclei)
+    threshold = objects.threshold
     if threshold is None:
         threshold = _default_threshold(confidence, shown, pixels)
-    depth = settings.split_depth
+    depth = objects.split_depth
     if depth is None:
         depth = _default_split_depth(confidence, pixels)
     return ObjectSettings(
         threshold=threshold,
         diameter=diameter,
-        min_area=smallest_area(diameter) if settings.min_area is None else settings.min_area,
-        split=settings.split == "distance",
+        min_area=smallest_area(diameter) if objects.min_area is None else objects.min_area,
+        split=objects.split == "distance",
         split_depth=depth,
     )
 
@@ -119,44 +115,35 @@ def object_settings(
 def _default_threshold(
     confidence: ConfidenceMap, shown: NDArray[np.float32], pixels: Pixels
 ) -> float:
-    if confidence.start == "random":
-        return otsu(shown, pixels.valid)
-    return FLUORESCENCE_THRESHOLD if pixels.kind == "bright on dark" else THRESHOLD
+    if NUCLEUS in confidence.channels:
+        return pixels.modality.threshold
+    return otsu(shown, pixels.valid)
 
 
 def _default_split_depth(confidence: ConfidenceMap, pixels: Pixels) -> float:
-    if core(confidence) is None:
-        return SPLIT_DEPTH
-    return FLUORESCENCE_SPLIT_DEPTH if pixels.kind == "bright on dark" else SPLIT_DEPTH_WITH_CORES
+    if confidence.interiors is None:
+        return SPLIT_DEPTH_WITHOUT_INTERIORS
+    return pixels.modality.split_depth
 
 
-def evidence(confidence: ConfidenceMap, pixels: Pixels, settings: Settings) -> NDArray[np.float32]:
+def evidence(confidence: ConfidenceMap, pixels: Pixels, objects: Objects) -> NDArray[np.float32]:
     """What is thresholded: confidence in nuclei (H, W), moved by the prior if so set."""
-    if settings.prior_weight == 0:
+    if objects.prior_weight == 0:
         return confidence.nuclei
-    return with_prior(confidence.nuclei, pixels.prior(), settings.prior_weight, pixels.valid)
-
-
-def core(confidence: ConfidenceMap) -> NDArray[np.float32] | None:
-    """Confidence in the inner parts of nuclei (H, W), where the shown class is the whole ones."""
-    shown = confidence.nucleus
-    if confidence.start != "synthetic" or shown.index == CORE or shown.inverted:
-        return None
-    inner: NDArray[np.float32] = confidence.data[CORE]
-    return inner
+    return with_prior(confidence.nuclei, pixels.prior(), objects.prior_weight, pixels.valid)
 
 
 def outline(
     confidence: ConfidenceMap,
     pixels: Pixels,
-    settings: Settings,
+    objects: Objects,
     diameter: float,
 ) -> tuple[NDArray[np.bool_], int]:
     """Roughly the borders of what `make_labels` would label, much sooner: nothing is split.
 
     Parameters
     ----------
-    confidence, pixels, settings
+    confidence, pixels, objects
         See `make_labels`.
     diameter : float
         The expected diameter in pixels.
@@ -168,15 +155,15 @@ def outline(
     reduction : int
         r, pixels of the image per pixel; above 1 for large images.
     """
-    shown = evidence(confidence, pixels, settings)
-    threshold = settings.threshold
+    shown = evidence(confidence, pixels, objects)
+    threshold = objects.threshold
     if threshold is None:
         threshold = _default_threshold(confidence, shown, pixels)
     every = math.ceil(math.sqrt(shown.size / OUTLINE_PIXELS))
     mask = ndi.gaussian_filter(shown[::every, ::every], SMOOTHING * diameter / every) > threshold
     if pixels.valid is not None:
         mask &= pixels.valid[::every, ::every]
-    area = smallest_area(diameter) if settings.min_area is None else settings.min_area
+    area = smallest_area(diameter) if objects.min_area is None else objects.min_area
     parts, count = ndi.label(mask)
     area /= every**2
     mask &= ~too_small(parts, count, area, at_border=CUT * area)[parts]
@@ -186,30 +173,29 @@ def outline(
 def make_labels(
     confidence: ConfidenceMap,
     pixels: Pixels,
-    settings: Settings,
+    objects: Objects,
     *,
     pixel_size: float | None = None,
-) -> tuple[Labels, dict[str, Any]]:
+) -> tuple[Labels, ObjectsReport]:
     """`labelling` run to its end.
 
     Returns
     -------
     labels : ndarray
         (H, W) uint16 or uint32.
-    objects : dict
-        ``count``, ``threshold``, ``diameter``, ``min_area``, ``split``, ``split_depth``,
-        ``core_threshold``.
+    report : ObjectsReport
+        What they came from.
     """
-    return finished(labelling(confidence, pixels, settings, pixel_size=pixel_size))
+    return finished(labelling(confidence, pixels, objects, pixel_size=pixel_size))
 
 
 def labelling(
     confidence: ConfidenceMap,
     pixels: Pixels,
-    settings: Settings,
+    objects: Objects,
     *,
     pixel_size: float | None = None,
-) -> Generator[tuple[int, int], None, tuple[Labels, dict[str, Any]]]:
+) -> Generator[tuple[int, int], None, tuple[Labels, ObjectsReport]]:
     """Labels of a whole confidence map, and the object settings and count behind them.
 
     Yields
@@ -217,8 +203,10 @@ def labelling(
     done, total : int
         Steps of work, each a fraction of a second; whoever wants no more labels asks for no more.
     """
-    shown = evidence(confidence, pixels, settings)
-    chosen = object_settings(confidence, shown, pixels, settings, pixel_size=pixel_size)
-    labels, core_threshold = yield from label_steps(shown, chosen, pixels.valid, core(confidence))
+    shown = evidence(confidence, pixels, objects)
+    chosen = object_settings(confidence, shown, pixels, objects, pixel_size=pixel_size)
+    labels, marker_threshold = yield from label_steps(
+        shown, chosen, pixels.valid, confidence.interiors
+    )
     count = int(labels.max(initial=0))
-    return labels, {"count": count, **vars(chosen), "core_threshold": core_threshold}
+    return labels, ObjectsReport(count=count, **vars(chosen), marker_threshold=marker_threshold)

@@ -4,76 +4,105 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import cached_property
-from typing import Any
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from napari_patchseg.errors import DeviceError, ImageError, ModelError, TrainingError
-from napari_patchseg.files import preferences
-from napari_patchseg.files.pretrained import NAMES, pretrained_weights
+from napari_patchseg.files.pretrained import pretrained_weights
 from napari_patchseg.image.content import has_structure
-from napari_patchseg.image.instances import Labels
 from napari_patchseg.image.pixels import Box, Pixels
-from napari_patchseg.method import hardware
-from napari_patchseg.method.inference import VIEWS, input_scale, predict_tiles, prepare
+from napari_patchseg.method.control import Cancelled, Control
+from napari_patchseg.method.events import MapMade, Step, Trained
+from napari_patchseg.method.hardware import resolve_machine
+from napari_patchseg.method.inference import input_scale, predict_tiles, prepare
+from napari_patchseg.method.maps import ConfidenceMap, NucleusClass, channel_names
 from napari_patchseg.method.model import Model
-from napari_patchseg.method.settings import Magnification, Settings
-from napari_patchseg.method.snapshot import (
-    Cancelled,
-    ConfidenceMap,
-    Control,
-    NucleusClass,
-    Snapshot,
-)
+from napari_patchseg.method.network import ConfidenceNetwork
+from napari_patchseg.method.previews import Previews
+from napari_patchseg.method.scale import InputScale
 from napari_patchseg.method.source import PixelSource
 from napari_patchseg.method.training import train
-from napari_patchseg.nucleus_size import choose_magnification, magnification_for
+from napari_patchseg.nucleus_size import choose_rescale, rescale_for
 from napari_patchseg.objects import ClassChooser, labelling
-from napari_patchseg.provenance import nucleus_class, provenance
-from napari_patchseg.results import Progress, Segmentation
+from napari_patchseg.report import (
+    Finished,
+    HistoryRow,
+    ImageReport,
+    Labelled,
+    Labels,
+    NucleusReport,
+    ObjectsReport,
+    Progress,
+    Report,
+    Segmentation,
+    Started,
+    versions,
+)
+from napari_patchseg.settings import Rescale, Resolved, ResolvedMachine, Settings
 
-#: A chosen class that goes with the prior less than this is not nuclei.
-LEAST_CORRELATION = 0.15
-_LOOKS = {
-    "stained": "stained",
-    "dark on light": "darker than their surroundings",
-    "bright on dark": "brighter than their surroundings",
-}
+if TYPE_CHECKING:
+    from napari_patchseg.report import Event
+
+#: Correlation with the prior below which no map is taken for nuclei (docs/method.md).
+LEAST_CORRELATION = 0.05
 #: What a run does before it learns.
 MEASURING = "measuring nuclei"
 NOTHING_SEPARATED = "Nothing could be separated in this image: it shows no nuclei."
 
 
-def resolve(settings: Settings, *, timed: bool = True) -> Settings:
-    """Replace "auto" among device, precision, memory format and threads, once per machine.
+def resolve(
+    settings: Settings,
+    image: Pixels,
+    machine: ResolvedMachine,
+    *,
+    model: Model | None = None,
+    pixel_size: float | None = None,
+) -> Resolved:
+    """Make every automatic choice that is not read off a confidence map.
 
     Parameters
     ----------
     settings : Settings
-        As the user chose them.
-    timed : bool
-        Whether the ways of a machine that has no remembered one are timed, which takes half a
-        second. Else the usual one is taken, and not remembered.
+        As the user wished.
+    image : Pixels
+        Its modality and the size of its nuclei decide.
+    machine : ResolvedMachine
+        From `resolve_machine`.
+    model : Model or None
+        Used instead of training: how it was trained counts, not what the settings say.
+    pixel_size : float or None
+        µm per pixel.
 
     Raises
     ------
-    DeviceError
-        If the device asked for is not there.
+    SettingsError
+        If the diameter is given in µm and the image has no pixel size.
     """
-    capabilities = hardware.capabilities()
-    remembered = preferences.machine_choice(capabilities)
-    resolved = hardware.resolve(settings, remembered, timed=timed)
-    automatic = all(getattr(settings, name) == "auto" for name in hardware.MACHINE_FIELDS)
-    if timed and remembered is None and automatic:
-        preferences.remember_machine_choice(
-            capabilities, {name: getattr(resolved, name) for name in hardware.MACHINE_FIELDS}
-        )
-    return resolved
+    diameter = settings.objects.diameter_in_pixels(pixel_size)
+    training = settings.training if model is None else model.settings.training
+    random = training.weights == "random"
+    factor: Rescale | None = settings.training.rescale
+    if factor is None and random:  # bound to the size of nuclei that it was trained at
+        factor = "1" if model is None else model.settings.training.rescale or "1"
+    elif factor is None and diameter is not None:
+        factor = rescale_for(diameter)
+    elif factor is None:
+        # By the pretrained weights for a model too: what it was trained on is seen as then.
+        factor = choose_rescale(image.as_rgb(), machine, pretrained_weights(image.modality))
+    views = settings.training.test_time_augmentation or (
+        1 if random else image.modality.test_time_augmentation
+    )
+    update = {"rescale": factor, "test_time_augmentation": views}
+    filled = settings.model_copy(
+        update={"training": training.model_copy(update=update), "image_kind": image.kind}
+    ).replace(**vars(machine))
+    return Resolved(filled, image.modality, machine, Fraction(factor), views, diameter)
 
 
 def run(
@@ -84,7 +113,7 @@ def run(
     model: Model | None = None,
     make_labels: bool = True,
     pixel_size: float | None = None,
-) -> Iterator[Snapshot | Progress | Segmentation]:
+) -> Iterator[Event]:
     """Train on an image, predict its confidence and label its nuclei.
 
     Parameters
@@ -92,7 +121,7 @@ def run(
     pixels : Pixels or sequence of Pixels
         The image; further ones are trained on as well (the paper's data-set mode).
     settings : Settings
-        "auto" is resolved here.
+        As the user wished; resolved here.
     control : Control or None
         The host's wishes.
     model : Model or None
@@ -104,9 +133,9 @@ def run(
 
     Yields
     ------
-    Snapshot, Progress
+    Progress, Started, Step, MapMade, Trained, Labelled
         While it runs.
-    Segmentation
+    Finished
         Last.
 
     Raises
@@ -115,16 +144,26 @@ def run(
         With one sentence for the user. Nothing else that torch or the machine does gets out.
     """
     try:
-        yield from _Run(pixels, settings, control, model, pixel_size).steps(make_labels)
+        yield from _Run(pixels, settings, control, model, pixel_size).events(make_labels)
     except torch.OutOfMemoryError as error:
         raise DeviceError(
-            f"Device {settings.device!r} ran out of memory; choose device 'cpu' or smaller crops."
+            "The graphics card ran out of memory; choose device 'cpu' or smaller crops."
         ) from error
     except MemoryError as error:
         raise DeviceError("The computer ran out of memory; segment a region instead.") from error
     except RuntimeError as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise TrainingError(f"Training failed: {reason}") from error
+
+
+@dataclass
+class _Look:
+    """What a preview needs before there is a training run."""
+
+    sources: Sequence[PixelSource]
+    scales: Sequence[InputScale]
+    resolved: Resolved
+    network: ConfidenceNetwork
 
 
 class _Run:
@@ -143,13 +182,13 @@ class _Run:
         if len({image.shape[0] for image in self.images}) > 1:
             raise ImageError("The images differ in their number of channels; train on like images.")
         self.first = self.images[0]
-        settings = settings.replace(image_kind=self.first.image_kind)
-        if settings.start == "synthetic" and len({NAMES[image.kind] for image in self.images}) > 1:
+        self.random = (settings if model is None else model.settings).training.weights == "random"
+        if not self.random and len({image.modality.is_bright for image in self.images}) > 1:
             raise ImageError(
                 "Some of the images are fluorescence and some are not; train on like images."
             )
         if model is not None:
-            channels = self.sources(model.settings)[0].shape[0]
+            channels = self.sources[0].shape[0]
             if model.channels != channels:
                 raise ModelError(
                     f"The model takes images of {model.channels} channel(s), this one has "
@@ -159,225 +198,186 @@ class _Run:
         self.control = control or Control()
         self.model = model
         self.pixel_size = pixel_size
-        self.choose = ClassChooser(self.first, settings)
-        self.shown = False
+        self.shown = False  # the map of the pretrained weights
+        self.choose = ClassChooser(self.first, settings.objects)
         self.seconds: dict[str, float] = {}
-        self.history: list[tuple[int, float, float, float]] = []
+        self.history: list[HistoryRow] = []
         self.warnings = [text for image in self.images for text in image.warnings]
 
-    @cached_property
-    def start(self) -> Mapping[str, torch.Tensor]:
-        """The synthetic start for the kind of image."""
-        return pretrained_weights(self.first.kind)
-
-    def sources(self, settings: Settings) -> list[PixelSource]:
-        """The images as the settings' start takes them."""
-        if settings.start == "random":
-            return list(self.images)
+    @property
+    def sources(self) -> Sequence[PixelSource]:
+        """The images as the network takes them."""
+        if self.random:
+            return self.images
         return [image.as_rgb() for image in self.images]
 
-    def steps(self, labelled: bool) -> Iterator[Snapshot | Progress | Segmentation]:
+    def events(self, labelled: bool) -> Iterator[Event]:
         yield Progress("starting", 0, 1, MEASURING)
         start = time.perf_counter()
-        # A wrong unit should fail before training.
-        diameter = self.settings.diameter_in_pixels(self.pixel_size)
-        wished, self.settings = self.settings, resolve(self.settings, timed=False)
+        self.settings.objects.diameter_in_pixels(self.pixel_size)  # a wrong unit should fail now
+        machine = resolve_machine(self.settings.machine)
+        if machine.device == "cpu":
+            torch.set_num_threads(machine.threads)
         promising = [image for image in self.images if self.model or has_structure(image)]
-        if promising and self._is_measured(diameter):
-            yield from self._first_map()  # to look at while machine and nuclei are measured
-        self.settings = resolve(wished, timed=not self.control.cancelled)
-        if promising:
-            self._suit(promising[0], diameter)
-        yield Progress("starting", 1, 1, MEASURING, self.settings)
+        first_map = promising and not self.random and self.model is None
+        if first_map and self.control.previews:
+            yield from self._first_map(machine)  # to look at while nuclei are measured
+        self.resolved = resolve(
+            self.settings,
+            promising[0] if promising else self.first,
+            machine,
+            model=self.model,
+            pixel_size=self.pixel_size,
+        )
+        yield Progress("starting", 1, 1, MEASURING)
+        yield Started(self.resolved)
         self.seconds["starting"] = time.perf_counter() - start
         if not promising:
             yield self._nothing(None, 0, labelled)
             return
+        steps = 0
         if self.model is None:
-            confidence = yield from self._train()
-        else:
-            if self.model.kind not in (None, self.first.kind):
-                self.warnings.append(
-                    f"The model was trained on an image with nuclei {_LOOKS[self.model.kind]}, "
-                    f"here they are {_LOOKS[self.first.kind]}; train on this image instead."
-                )
-            confidence = yield from self._predict(self.model)
+            steps = yield from self._train()
+        elif self.model.image_kind not in (None, self.first.kind):
+            self.warnings.append(
+                f"The model was trained on another kind of image ({self.model.image_kind}) than "
+                f"this one ({self.first.kind}); train on this image instead."
+            )
         assert self.model is not None
+        steps = steps or self.model.steps
         reason = self.model.stop_reason
-        steps = self.history[-1][0] if self.history else self.model.steps
+        confidence = None
+        if not (self.history and self.control.cancelled):
+            confidence = yield from self._predict(self.model)
         if reason == "nothing separated" or (
             confidence is not None and abs(confidence.nucleus.correlation) < LEAST_CORRELATION
         ):
             yield self._nothing(confidence, steps, labelled)
             return
         labels: Labels | None = None
-        objects: dict[str, Any] = {}
+        objects: ObjectsReport | None = None
         if labelled and confidence is not None and not self.control.cancelled:
-            labels, objects = yield from self._label(confidence)
-        yield self._result(labels, confidence, steps, reason, objects)
+            made = yield from self._label(confidence)
+            if made is not None:
+                yield made
+                labels, objects = made.labels, made.objects
+        yield self._finished(labels, confidence, steps, reason, objects)
 
-    @property
-    def _trained(self) -> Settings:
-        """What the network is trained with."""
-        return self.settings if self.model is None else self.model.settings
+    def _first_map(self, machine: ResolvedMachine) -> Iterator[Event]:
+        """A map of the pretrained weights as they are, on the image as it is."""
+        network = ConfidenceNetwork(3, self.settings.training.classes)
+        network.load_state_dict(dict(pretrained_weights(self.first.modality)))
+        sources = self.sources[:1]
+        scales = [input_scale(sources[0], "pretrained")]
+        resolved = Resolved(self.settings, self.first.modality, machine, Fraction(1), 1, None)
+        look = _Look(sources, scales, resolved, prepare(network, machine))
+        made = Previews(look, self.control, self.choose).first()
+        if made is not None:
+            self.shown = True
+            yield MapMade(replace(made, is_exact=False))
 
-    def _views(self) -> int:
-        if self._trained.start == "random" or self.first.kind == "bright on dark":
-            return 1  # seen smaller, nuclei that glow and touch become one
-        return len(VIEWS)
-
-    def _magnification(self, image: Pixels, diameter: float | None) -> Magnification:
-        """The one that nuclei of the expected diameter need, or what an image shows."""
-        trained = self._trained
-        if trained.start == "random":  # bound to the size of nuclei that it was trained at
-            return "1" if trained.magnification == "auto" else trained.magnification
-        if diameter is not None:
-            return magnification_for(diameter)
-        if self.control.cancelled:
-            return "1"
-        if self.settings.device == "cpu":
-            torch.set_num_threads(int(self.settings.threads))
-        settings = self.settings.replace(classes=trained.classes, start=trained.start)
-        # By the start's weights for a model too: what it was trained on is seen as then.
-        return choose_magnification(image.as_rgb(), settings, self.start)
-
-    def _is_measured(self, diameter: float | None) -> bool:
-        """Whether the size of the nuclei is looked for before training."""
-        automatic = self.settings.magnification == "auto" and diameter is None
-        return automatic and self.model is None and self.settings.start == "synthetic"
-
-    def _suit(self, image: Pixels, diameter: float | None) -> None:
-        """Fill in the settings that depend on the image."""
-        if self.settings.views is None:
-            self.settings = self.settings.replace(views=self._views())
-        if self.settings.magnification == "auto":
-            chosen = self._magnification(image, diameter)
-            self.settings = self.settings.replace(magnification=chosen)
-
-    def _first_map(self) -> Iterator[Snapshot]:
-        """A map of the start's own weights, where previews are wanted."""
-        if self.control.previews and not self.control.cancelled:
-            settings = self.settings.replace(magnification="1", views=1)
-            first = next(self._training(settings, first_map=True))
-            self.shown = first.step == 0
-            if first.confidence is not None and self.shown:
-                inexact = replace(first.confidence, is_exact=False)
-                yield replace(first, confidence=inexact, message=MEASURING)
-
-    def _training(self, settings: Settings, *, first_map: bool) -> Iterator[Snapshot]:
-        return train(
-            self.sources(settings),
-            settings,
-            start=self.start if settings.start == "synthetic" else None,
+    def _train(self) -> Generator[Event, None, int]:
+        start = time.perf_counter()
+        steps = 0
+        for event in train(
+            self.sources,
+            self.resolved,
+            pretrained=None if self.random else pretrained_weights(self.first.modality),
             choose_class=self.choose,
             control=self.control,
-            first_map=first_map,
-        )
-
-    def _train(self) -> Generator[Snapshot | Progress, None, ConfidenceMap | None]:
-        start = time.perf_counter()
-        last: Snapshot | None = None
-        for last in self._training(self.settings, first_map=not self.shown):
-            if last.patches is not None:
+            first_map=not self.shown,
+        ):
+            if isinstance(event, Step):
                 self.history.append(
-                    (last.step, last.loss, last.positive_separation, last.negative_separation)
+                    HistoryRow(
+                        event.step, event.loss, event.positive_separation, event.negative_separation
+                    )
                 )
-            yield last
-        assert last is not None
-        assert last.model is not None
+            elif isinstance(event, Trained):
+                self.model = replace(event.model, image_kind=self.first.kind)
+                steps = event.steps
+                self.warnings += [f"Training recovered from a {text}." for text in event.recoveries]
+            yield event
         self.seconds["training"] = time.perf_counter() - start
-        self.model = replace(last.model, kind=self.first.kind)
-        self.warnings += [f"Training recovered from a {text}." for text in last.recoveries]
-        if self.control.cancelled:
-            return None
-        confidence = yield from self._predict(self.model)
-        return confidence
+        return steps
 
-    def _predict(self, model: Model) -> Generator[Progress, None, ConfidenceMap | None]:
+    def _predict(self, model: Model) -> Generator[Event, None, ConfidenceMap | None]:
         start = time.perf_counter()
         yield Progress("predicting", 0, 1, "predicting confidence")
-        settings = self.settings.replace(classes=model.settings.classes, start=model.settings.start)
-        source = self.sources(settings)[0]
-        if settings.device == "cpu":
-            torch.set_num_threads(int(settings.threads))
-        network = prepare(model.network(), settings)
-        data = np.empty((settings.classes, *self.first.shape[1:]), np.float32)
+        source = self.sources[0]
+        training = self.resolved.training
+        network = prepare(model.network(), self.resolved.machine)
+        data = np.empty((network.classes, *self.first.shape[1:]), np.float32)
+        scale = input_scale(source, training.weights)
         try:
             for done, total in predict_tiles(
-                network,
-                source,
-                settings,
-                input_scale(source, settings),
-                data,
-                control=self.control,
+                network, source, self.resolved, scale, data, control=self.control
             ):
                 yield Progress("predicting", done, total, "predicting confidence")
         except Cancelled:
             return None
+        channels = channel_names(training.weights, network.classes)
         box: Box = (0, 0, *self.first.shape[1:])
-        nucleus = self._nucleus_of(model, data, box)
+        nucleus = self._nucleus_of(model, data, channels, box)
         self.model = replace(model, nucleus=nucleus)
         self.seconds["predicting"] = time.perf_counter() - start
-        return ConfidenceMap(model.steps, data, box, 1, nucleus, settings.start)
+        return ConfidenceMap(model.steps, data, channels, box, 1, nucleus)
 
-    def _label(
-        self, confidence: ConfidenceMap
-    ) -> Generator[Progress, None, tuple[Labels | None, dict[str, Any]]]:
-        yield Progress("instances", 0, 1, "labelling nuclei")
+    def _label(self, confidence: ConfidenceMap) -> Generator[Event, None, Labelled | None]:
+        yield Progress("labelling", 0, 1, "labelling nuclei")
         start = time.perf_counter()
-        steps = labelling(confidence, self.first, self.settings, pixel_size=self.pixel_size)
+        steps = labelling(confidence, self.first, self.settings.objects, pixel_size=self.pixel_size)
         try:
             while not self.control.cancelled:
-                yield Progress("instances", *next(steps), "labelling nuclei")
+                yield Progress("labelling", *next(steps), "labelling nuclei")
         except StopIteration as end:
             labels, objects = end.value
-            self.seconds["instances"] = time.perf_counter() - start
-            if objects["count"] == 0:
+            self.seconds["labelling"] = time.perf_counter() - start
+            if objects.count == 0:
                 self.warnings.append("No nuclei were found; try a lower threshold or diameter.")
-            return labels, objects
-        return None, {}
+            return Labelled(labels, objects)
+        return None
 
-    def _nucleus_of(self, model: Model, data: NDArray[np.float32], box: Box) -> NucleusClass:
-        chosen = self.settings.nucleus_class is not None
+    def _nucleus_of(
+        self, model: Model, data: NDArray[np.float32], channels: Sequence[str], box: Box
+    ) -> NucleusClass:
+        chosen = self.settings.objects.nucleus_class is not None
         if self.history or chosen or model.nucleus is None:
-            return self.choose(data, box, 1)
+            return self.choose(data, channels, box, 1)
         return model.nucleus  # a loaded model knows its class
 
-    def _nothing(
-        self, confidence: ConfidenceMap | None, steps: int, labelled: bool
-    ) -> Segmentation:
+    def _nothing(self, confidence: ConfidenceMap | None, steps: int, labelled: bool) -> Finished:
         self.warnings.append(NOTHING_SEPARATED)
         labels = np.zeros(self.first.shape[1:], np.uint16) if labelled else None
-        return self._result(labels, confidence, steps, "nothing separated", {"count": 0})
+        objects = ObjectsReport(count=0)
+        return self._finished(labels, confidence, steps, "nothing separated", objects)
 
-    def _result(
+    def _finished(
         self,
         labels: Labels | None,
         confidence: ConfidenceMap | None,
         steps: int,
         reason: str,
-        objects: dict[str, Any],
-    ) -> Segmentation:
-        finite = [row for row in self.history if math.isfinite(row[2]) and math.isfinite(row[3])]
-        last = finite[-1] if finite else (0, None, None, None)
-        report = {
-            **provenance(self.settings),
-            "image": {
-                "description": self.first.description,
-                "shape": list(self.first.shape),
-                "pixel_size_um": self.pixel_size,
-            },
-            "steps": steps,
-            "weights_of_step": None if self.model is None else self.model.steps,
-            "stop_reason": reason,
-            "loss": last[1],
-            "positive_separation": last[2],
-            "negative_separation": last[3],
-            "nucleus_class": None if confidence is None else nucleus_class(confidence.nucleus),
-            "objects": objects,
-            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
-            "warnings": list(self.warnings),
-        }
-        return Segmentation(
-            labels, confidence, self.model, report, list(self.warnings), tuple(self.history)
-        )
+        objects: ObjectsReport | None,
+    ) -> Finished:
+        finite = [row for row in self.history if all(map(math.isfinite, row[2:]))]
+        last = finite[-1] if finite else None
+        report = Report(
+            settings=self.resolved.settings,
+            versions=versions(),
+            image=ImageReport(
+                description=self.first.description,
+                shape=self.first.shape,
+                pixel_size_um=self.pixel_size,
+            ),
+            steps=steps,
+            weights_of_step=None if self.model is None else self.model.steps,
+            stop_reason=reason,
+            loss=None if last is None or not math.isfinite(last.loss) else last.loss,
+            positive_separation=None if last is None else last.positive_separation,
+            negative_separation=None if last is None else last.negative_separation,
+            nucleus_class=None if confidence is None else NucleusReport.of(confidence.nucleus),
+            objects=objects,
+            warnings=tuple(self.warnings),
+        ).took(**self.seconds)
+        return Finished(Segmentation(labels, confidence, self.model, report, tuple(self.history)))

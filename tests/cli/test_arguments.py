@@ -12,7 +12,7 @@ import napari_patchseg
 from napari_patchseg.cli.arguments import parse
 from napari_patchseg.cli.values import assignment, length, pixel_size
 from napari_patchseg.errors import SettingsError
-from napari_patchseg.method.settings import (
+from napari_patchseg.settings import (
     FLUORESCENCE_THRESHOLD,
     PRESETS,
     THRESHOLD,

@@ -14,10 +14,10 @@ from safetensors.torch import save
 
 from napari_patchseg.errors import FileError, ModelError
 from napari_patchseg.files.models import load_model, save_model
+from napari_patchseg.method.maps import NucleusClass
 from napari_patchseg.method.model import Model, weights_of
 from napari_patchseg.method.network import ConfidenceNetwork
-from napari_patchseg.method.settings import Settings
-from napari_patchseg.method.snapshot import NucleusClass
+from napari_patchseg.settings import Settings
 
 
 def make_model(channels: int = 3, classes: int = 4, nucleus: NucleusClass | None = None) -> Model:
@@ -133,7 +133,7 @@ def test_repacked_is_good(tmp_path):
         ({"header": {"channels": "3"}}, "its description cannot be read"),
         ({"header": {"steps": -1}}, "its description cannot be read"),
         ({"header": {"channels": 4}}, "weights of another network"),
-        ({"header": {"settings": {"start": "random", "classes": 3}}}, "of another network"),
+        ({"header": {"settings": {"weights": "random", "classes": 3}}}, "of another network"),
         ({"header": {"settings": {"of_the_future": 3}}}, r"settings that this .*of_the_fut.* 9\.9"),
         (
             {"header": {"nucleus": {"index": 4, "inverted": False, "correlation": 0.5}}},

@@ -17,7 +17,7 @@ from napari_patchseg.files.preferences import (
     remember_machine_choice,
     save_settings,
 )
-from napari_patchseg.method.settings import Settings
+from napari_patchseg.settings import Settings
 
 CHOICE = {
     "device": "cpu",

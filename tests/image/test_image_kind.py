@@ -131,7 +131,7 @@ def test_colours_are_known_whatever_is_said_of_their_axis(section, said):
 
 @pytest.mark.parametrize("change", GLOWS)
 def test_fluorescence_is_bright_on_dark_in_any_colour(glow, change):
-    assert Pixels.from_array(GLOWS[change](glow)).kind == "bright on dark"
+    assert Pixels.from_array(GLOWS[change](glow)).kind == "fluorescence"
 
 
 def test_light_is_scaled_not_the_type(section):
@@ -152,12 +152,12 @@ def test_transparent_pixels_are_left_out_and_said(section):
 
 
 def test_what_the_user_says_of_an_image_counts(section, glow):
-    kinds = {"stained": "stained", "grey": "dark on light", "fluorescence": "bright on dark"}
+    kinds = {"stained": "stained", "grey": "grey", "fluorescence": "fluorescence"}
     for said, kind in kinds.items():
         pixels = Pixels.from_array(section, image_kind=said)
         assert (pixels.kind, pixels.image_kind) == (kind, said)
         assert Pixels.from_array(section).understood_as(said).description == pixels.description
-    assert Pixels.from_array(glow, image_kind="grey").kind == "dark on light"
+    assert Pixels.from_array(glow, image_kind="grey").kind == "grey"
     assert Pixels.from_array(coloured(0, 0, 1)(glow), image_kind="stained").kind == "stained"
     for grey in (glow, coloured(1, 1, 1)(glow), np.stack([glow] * 4)):
         with pytest.raises(ImageError, match="needs three colours"):
@@ -179,4 +179,4 @@ def test_real_slides_are_understood(folder):
         for name, change in changes.items():
             changed = change(image[..., 0] if glows else image[:512, :512])
             kind = Pixels.from_array(changed).kind
-            assert kind == ("bright on dark" if glows else "stained"), (path.name, name)
+            assert kind == ("fluorescence" if glows else "stained"), (path.name, name)

@@ -63,7 +63,7 @@ def test_grey_of_any_type_comes_out_dark_on_light(dtype, dark):
     if np.dtype(dtype).kind != "f":
         image = image * min(np.iinfo(dtype).max, 3000)
     pixels = Pixels.from_array(image.astype(dtype))
-    assert pixels.kind == ("dark on light" if dark else "bright on dark")
+    assert pixels.kind == ("grey" if dark else "fluorescence")
     out = whole(pixels)
     assert out.shape == (1, 96, 128)
     assert out.min() >= 0
@@ -93,7 +93,7 @@ def test_three_equal_channels_are_grey():
     image = (disks(dark=False) * 255).astype(np.uint8)
     pixels = Pixels.from_array(np.dstack([image, image, image, np.full_like(image, 255)]))
     assert pixels.shape == (1, 96, 128)
-    assert pixels.kind == "bright on dark"
+    assert pixels.kind == "fluorescence"
     assert "grey" in pixels.description
 
 
@@ -232,7 +232,7 @@ def test_shining_nuclei_do_not_hide_dim_ones():
     image[20:40, 20:40] = 30
     image[60:80, 60:80] = 210
     pixels = Pixels.from_array(image)
-    assert pixels.kind == "bright on dark"
+    assert pixels.kind == "fluorescence"
     box = (0, 0, 100, 100)
     raw, seen = pixels.read(box)[0], pixels.as_rgb().read(box)
     assert seen.shape == (3, 100, 100)

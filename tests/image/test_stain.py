@@ -38,8 +38,8 @@ def test_the_smaller_side_is_nuclei_and_the_clearest_channel_is_taken():
     nuclei[:200] = 1
     noise = rng.normal(0, 0.3, 1000)
     clear = rng.normal(0, 0.05, 1000)
-    assert grey_kind(np.stack([nuclei + noise, nuclei + clear])) == (1, "bright on dark")
-    assert grey_kind(np.stack([1 - nuclei + clear, nuclei + noise])) == (0, "dark on light")
+    assert grey_kind(np.stack([nuclei + noise, nuclei + clear])) == (1, "fluorescence")
+    assert grey_kind(np.stack([1 - nuclei + clear, nuclei + noise])) == (0, "grey")
 
 
 def test_the_class_that_goes_with_the_prior_is_chosen_whatever_its_sign():

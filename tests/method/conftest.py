@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from napari_patchseg.method.settings import Settings
 from napari_patchseg.method.source import ArraySource
+from napari_patchseg.settings import Settings
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +24,7 @@ def disks():
 def quick():
     """Resolved settings for the CPU."""
     return Settings.create(
-        start="random",
+        weights="random",
         classes=2,
         patch_size=24,
         stride=8,
@@ -33,8 +33,8 @@ def quick():
         max_steps=6,
         learning_rate=1e-3,
         stop_at_convergence=False,
-        magnification="1",
-        views=1,
+        rescale="1",
+        test_time_augmentation=1,
         device="cpu",
         precision="float32",
         memory_format="contiguous",

@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_patchseg.method import inference
+from napari_patchseg.method.control import Cancelled, Control
 from napari_patchseg.method.inference import predict, predict_tiles, tiles
 from napari_patchseg.method.network import ConfidenceNetwork
 from napari_patchseg.method.scale import InputScale
-from napari_patchseg.method.snapshot import Cancelled, Control
 from napari_patchseg.method.source import ArraySource
 
 SCALE = InputScale.of_the_paper(3)
@@ -51,18 +51,18 @@ def test_tiled_equals_untiled(disks_and_network, tile):
 
 @pytest.fixture(scope="module")
 def disks_and_network(disks):
-    from napari_patchseg.method.settings import Settings
+    from napari_patchseg.settings import Settings
 
     torch.manual_seed(1)
     machine = {"device": "cpu", "precision": "float32", "memory_format": "contiguous", "threads": 1}
-    quick = Settings.create(**machine, magnification="1", views=1)
+    quick = Settings.create(**machine, rescale="1", test_time_augmentation=1)
     return disks, ConfidenceNetwork(3, 2).eval(), quick
 
 
 @settings(deadline=None, max_examples=8)
 @given(
     magnification=st.sampled_from(["1/4", "1/2", "2/3", "1", "3/2", "2"]),
-    views=st.integers(1, 3),
+    test_time_augmentation=st.integers(1, 3),
     tile=st.integers(70, 170),
     height=st.integers(90, 128),
     width=st.integers(120, 160),
@@ -72,7 +72,7 @@ def test_tiled_equals_untiled_at_any_magnification_and_view(
 ):
     disks, network, quick = disks_and_network
     part = ArraySource(disks.read((0, 0, height, width)))
-    quick = quick.replace(magnification=magnification, views=views)
+    quick = quick.replace(magnification=magnification, test_time_augmentation=views)
     whole = predict(network, part, quick, SCALE, tile=1000)
     assert whole.shape == (2, height, width)
     assert np.allclose(predict(network, part, quick, SCALE, tile=tile), whole, atol=1e-4)
@@ -82,11 +82,14 @@ def test_tiled_equals_untiled_at_any_magnification_and_view(
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
-@pytest.mark.parametrize(("magnification", "views"), [("1", 1), ("3/2", 2)])
+@pytest.mark.parametrize(("rescale", "test_time_augmentation"), [("1", 1), ("3/2", 2)])
 def test_tiled_equals_untiled_in_bfloat16(disks_and_network, layout, magnification, views):
     disks, network, quick = disks_and_network
     quick = quick.replace(
-        precision="bfloat16", memory_format=layout, magnification=magnification, views=views
+        precision="bfloat16",
+        memory_format=layout,
+        magnification=magnification,
+        test_time_augmentation=views,
     )
     whole = predict(network, disks, quick, SCALE, tile=1000)
     for tile in (64, 101) if views == 1 else (101,):

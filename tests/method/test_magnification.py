@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from napari_patchseg.errors import SettingsError
 from napari_patchseg.method.magnification import AS_IT_IS, magnified, restored
 from napari_patchseg.method.network import ConfidenceNetwork
-from napari_patchseg.method.settings import Settings
 from napari_patchseg.method.source import ArraySource
 from napari_patchseg.method.training import train
+from napari_patchseg.settings import Settings
 
 MAGNIFICATIONS = [Fraction(text) for text in ("1/4", "1/2", "5/6", "1", "3/2", "2")]
 
@@ -52,7 +52,7 @@ def test_as_it_is_nothing_is_resampled():
 
 
 @pytest.mark.parametrize(
-    ("magnification", "size"), [("1/2", 48), ("2/3", 36), ("1", 24), ("3/2", 16), ("2", 12)]
+    ("rescale", "size"), [("1/2", 48), ("2/3", 36), ("1", 24), ("3/2", 16), ("2", 12)]
 )
 def test_windows_are_of_the_set_size_as_the_network_sees_them(quick, disks, magnification, size):
     quick = quick.replace(magnification=magnification, max_steps=2)
@@ -65,7 +65,7 @@ def test_windows_are_of_the_set_size_as_the_network_sees_them(quick, disks, magn
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("magnification", ["1/4", "3/2", "2"])
+@pytest.mark.parametrize("rescale", ["1/4", "3/2", "2"])
 def test_the_smallest_image_trains_at_any_magnification(quick, magnification, precision):
     image = np.random.default_rng(0).random((3, 65, 67), np.float32)
     quick = quick.replace(magnification=magnification, max_steps=2, patch_size=50, crop_size=200)
@@ -76,9 +76,9 @@ def test_the_smallest_image_trains_at_any_magnification(quick, magnification, pr
 
 def test_a_number_may_be_written_as_one():
     assert Settings.create(magnification=1.5).magnification == "3/2"
-    assert Settings.create(magnification="0.25").magnification == "1/4"
+    assert Settings.create(rescale="0.25").magnification == "1/4"
     assert Settings.create(magnification=0.667).magnification == "2/3"
     for wrong in (3, "0.3", "1e999999999", True, "half", -1, float("nan"), [1]):
-        with pytest.raises(SettingsError, match="magnification"):
+        with pytest.raises(SettingsError, match="rescale"):
             Settings.create(magnification=wrong)
-    assert Settings.create(magnification=2.0) == Settings.create(magnification="2")
+    assert Settings.create(magnification=2.0) == Settings.create(rescale="2")

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from napari_patchseg.method.contrast import contrast
+from napari_patchseg.method.control import Control
 from napari_patchseg.method.inference import autocast, to_batch
 from napari_patchseg.method.sampling import Windows
 from napari_patchseg.method.scale import rescale
-from napari_patchseg.method.settings import Settings
-from napari_patchseg.method.snapshot import Control
 from napari_patchseg.method.source import ArraySource
 from napari_patchseg.method.trainer import Trainer
+from napari_patchseg.settings import Settings
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "plain_step.py"
 LAYOUTS = ["contiguous", "channels_last"]
@@ -58,7 +58,7 @@ def error(found, expected):
 def test_three_steps_in_float32_are_the_plain_ones(plain_step, source, layout):
     settings = paper("float32", layout)
     trainer, same_crops = Trainer([source], settings), Trainer([source], settings)
-    plain = plain_step.PlainStep(trainer.learner.state_dict(), seed=settings.seed)
+    plain = plain_step.PlainStep(trainer.learner.state_dict(), seed=settings.training.seed)
     for number in (1, 2, 3):
         pixels, _, _ = same_crops._crops()
         loss, within, between = plain(torch.from_numpy(pixels), number)
@@ -76,7 +76,7 @@ def test_three_steps_in_float32_are_the_plain_ones(plain_step, source, layout):
 def test_bfloat16_is_near_it_on_the_same_windows(plain_step, source, layout):
     settings = paper("bfloat16", layout)
     trainer = Trainer([source], settings)
-    plain = plain_step.PlainStep(trainer.learner.state_dict(), seed=settings.seed)
+    plain = plain_step.PlainStep(trainer.learner.state_dict(), seed=settings.training.seed)
     pixels, _, _ = trainer._crops()
     image = rescale(torch.from_numpy(pixels))
     confidence = plain.network(image).sigmoid()

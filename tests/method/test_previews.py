@@ -6,17 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_patchseg.method import previews
+from napari_patchseg.method.control import Control
+from napari_patchseg.method.maps import NucleusClass
 from napari_patchseg.method.previews import PREVIEW_CREDIT, PREVIEW_INTERVAL, PREVIEW_SHARE, reduced
-from napari_patchseg.method.settings import Settings
-from napari_patchseg.method.snapshot import Control, NucleusClass
 from napari_patchseg.method.source import ArraySource
 from napari_patchseg.method.trainer import Trainer
+from napari_patchseg.settings import Settings
 
 
 @given(st.integers(64, 90), st.integers(64, 90), st.sampled_from([2, 3, 4, 6]))
 def test_a_reduced_image_is_the_mean_of_its_pixels(height, width, reduction):
     """Above a reduction of 3, of four of them."""
-    settings = Settings.create(device="cpu", memory_format="contiguous", magnification="1")
+    settings = Settings.create(device="cpu", memory_format="contiguous", rescale="1")
     image = np.random.default_rng(0).random((3, height + 7, width + 5), np.float32)
     small = reduced(ArraySource(image), (4, 3, 4 + height, 3 + width), reduction, settings)[0]
     assert small.shape == (3, -(-height // reduction), -(-width // reduction))
@@ -29,7 +30,7 @@ def test_a_reduced_image_is_the_mean_of_its_pixels(height, width, reduction):
 
 
 def test_a_tall_image_is_reduced_in_strips_that_meet():
-    settings = Settings.create(device="cpu", memory_format="contiguous", magnification="1")
+    settings = Settings.create(device="cpu", memory_format="contiguous", rescale="1")
     image = np.random.default_rng(0).random((1, 1100, 64), np.float32)
     small = reduced(ArraySource(image), (0, 0, 1100, 64), 3, settings)[0, 0]
     assert small.shape == (367, 22)

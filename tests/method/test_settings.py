@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_patchseg.errors import PatchSegError, SettingsError
-from napari_patchseg.method.settings import PRESETS, Settings
+from napari_patchseg.settings import PRESETS, Settings
 
 
 def test_the_paper_preset_is_section_4():
@@ -22,7 +22,7 @@ def test_the_paper_preset_is_section_4():
 
 def test_settings_of_an_earlier_version_leave_magnification_and_views_to_the_image():
     earlier = Settings.create().to_dict()
-    del earlier["magnification"], earlier["views"]
+    del earlier["rescale"], earlier["test_time_augmentation"]
     settings = Settings.from_dict(earlier)
     assert (settings.magnification, settings.views) == ("auto", None)
 
@@ -83,7 +83,7 @@ def test_replace_validates_and_leaves_the_original():
     with pytest.raises(SettingsError):
         settings.replace(classes=0)
     assert settings.replace(seed=3).seed == 3
-    assert settings.seed == 0
+    assert settings.training.seed == 0
 
 
 @given(st.dictionaries(st.text(max_size=12), st.integers() | st.text() | st.none(), max_size=4))

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from napari_patchseg.method.control import Control
 from napari_patchseg.method.inference import input_scale, predict
+from napari_patchseg.method.maps import NucleusClass
 from napari_patchseg.method.model import Model
 from napari_patchseg.method.network import ConfidenceNetwork
 from napari_patchseg.method.scale import InputScale
-from napari_patchseg.method.snapshot import Control, NucleusClass
 from napari_patchseg.method.source import ArraySource
 from napari_patchseg.method.trainer import Trainer
 from napari_patchseg.method.training import _remaining, train
@@ -63,11 +64,14 @@ def test_sampled_patches_lie_in_the_image_and_describe_themselves(disks, quick):
     for shot in train(disks, quick):
         patches = shot.patches
         assert patches.step == shot.step
-        assert len(patches.boxes) == quick.batch_size * quick.classes * quick.patches
+        assert (
+            len(patches.boxes)
+            == quick.training.batch_size * quick.training.classes * quick.training.patches
+        )
         assert (patches.boxes[:, :2] >= 0).all()
         assert (patches.boxes[:, 2] <= 128).all()
         assert (patches.boxes[:, 3] <= 160).all()
-        assert (patches.boxes[:, 2:] - patches.boxes[:, :2] == quick.patch_size).all()
+        assert (patches.boxes[:, 2:] - patches.boxes[:, :2] == quick.training.patch_size).all()
         assert ((patches.confidence >= 0) & (patches.confidence <= 1)).all()
         assert ((patches.entropy >= 0) & (patches.entropy <= 1)).all()
 
@@ -83,7 +87,7 @@ def test_a_preview_is_a_forward_pass_of_the_weights_of_its_step(disks, quick):
             assert shot.confidence.data.shape == (2, 128, 160)
         control.request_map()  # the step after is mapped, due or not
         trainer_model = shot.model
-    assert seen >= quick.max_steps - 2
+    assert seen >= quick.training.max_steps - 2
     assert trainer_model is not None
 
 
@@ -143,7 +147,7 @@ def test_training_reads_as_much_of_a_large_image_as_of_a_larger_one(disks, quick
 
 
 def test_the_first_map_is_that_of_the_start_s_own_weights(disks, quick):
-    settings = quick.replace(start="synthetic", max_steps=2)
+    settings = quick.replace(weights="pretrained", max_steps=2)
     start = ConfidenceNetwork(3, 2).eval().state_dict()
     shots = list(train(disks, settings, start=start, control=Control(previews=True)))
     assert [shot.step for shot in shots] == [0, 1, 2]
@@ -161,7 +165,7 @@ def test_the_first_map_is_that_of_the_start_s_own_weights(disks, quick):
 
 def test_a_map_asked_for_is_not_that_of_the_start(disks, quick):
     """Whoever asks wants labels of weights that a step has reached."""
-    settings = quick.replace(start="synthetic", max_steps=2)
+    settings = quick.replace(weights="pretrained", max_steps=2)
     control = Control(previews=True)
     control.request_map()
     start = ConfidenceNetwork(3, 2).eval().state_dict()
@@ -188,7 +192,7 @@ def test_a_cancelled_run_ends_with_the_weights_of_its_last_whole_step(disks, qui
     quick = quick.replace(start=start)
     torch.manual_seed(0)
     weights = ConfidenceNetwork(3, 2).state_dict() if start == "synthetic" else None
-    shots = list(train(disks, quick, control=CancelledAt(asked), start=weights))
+    shots = list(train(disks, quick, control=CancelledAt(asked), pretrained=weights))
     whole = [shot for shot in shots if shot.patches is not None]
     assert [shot.step for shot in whole] == list(range(1, len(whole) + 1))
     assert len(shots) - len(whole) <= 1
@@ -198,7 +202,7 @@ def test_a_cancelled_run_ends_with_the_weights_of_its_last_whole_step(disks, qui
     steps = "1 step" if end.step == 1 else f"{end.step} steps"
     assert end.message == f"stopped after {steps}"
     shorter = quick.replace(max_steps=end.step, stop_at_convergence=False)
-    *_, reference = train(disks, shorter, start=weights)
+    *_, reference = train(disks, shorter, pretrained=weights)
     for name, expected in reference.model.weights.items():
         assert torch.equal(expected, end.model.weights[name])
 
@@ -230,7 +234,7 @@ def test_the_smallest_images_train(quick, side):
     assert last.stop_reason == "step limit"
 
 
-@pytest.mark.parametrize("magnification", ["1", "2"])
+@pytest.mark.parametrize("rescale", ["1", "2"])
 @pytest.mark.parametrize("similarity", ["cross-entropy", "featurised-cosine"])
 def test_the_other_similarities_train(disks, quick, similarity, magnification):
     quick = quick.replace(similarity=similarity, magnification=magnification)
@@ -298,5 +302,5 @@ def test_what_is_left_out_takes_no_part(quick):
     for _ in train([source], settings):
         pass
     drawn = [box for box in read if box[2] - box[0] == 64]
-    assert len(drawn) == 4 * settings.batch_size
+    assert len(drawn) == 4 * settings.training.batch_size
     assert all(box[1] < 128 - 32 for box in drawn)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_patchseg.method.settings import Settings
+from napari_patchseg.settings import Settings
 
 #: Milliseconds after which a wait is taken for a hang; says nothing about speed.
 PATIENCE = 120_000
@@ -49,7 +49,7 @@ def transform() -> dict[str, Any]:
 def quick() -> Settings:
     """Resolved, and a few hundredths of a second a step."""
     return Settings.create(
-        start="random",
+        weights="random",
         classes=2,
         crop_size=64,
         batch_size=2,

@@ -17,12 +17,12 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QFileDialog, QLabel, QMessageBox, QPushButton, QWidget
 
 from napari_patchseg.image.numbering import keep_numbers
-from napari_patchseg.method.settings import PRESETS, Settings
 from napari_patchseg.plugin.activity import Activity
 from napari_patchseg.plugin.dock_widget import PatchSegWidget
 from napari_patchseg.plugin.layer_source import METADATA_KEY, Region
 from napari_patchseg.plugin.states import RunState
 from napari_patchseg.plugin.views import View
+from napari_patchseg.settings import PRESETS, Settings
 
 Wait = Callable[[Callable[[], Any]], None]
 
@@ -321,12 +321,12 @@ def test_labels_made_on_the_way_are_counted(
         {"nucleus_diameter": 12.5, "diameter_unit": "µm", "threshold": 0.25, "min_area": 0.0},
         {
             "classes": 7,
-            "start": "random",
+            "weights": "random",
             "nucleus_class": 6,
             "nucleus_polarity": "inverted",
             "split": "none",
         },
-        {"start": "random", "stop_at_convergence": False, "split_depth": 0.25},
+        {"weights": "random", "stop_at_convergence": False, "split_depth": 0.25},
     ],
 )
 def test_the_form_shows_settings_as_they_are(
@@ -349,9 +349,13 @@ def test_settings_are_remembered(make_napari_viewer: Callable[..., Any], qtbot: 
     second = PatchSegWidget(make_napari_viewer())
     qtbot.addWidget(second)
     settings = second.settings()
-    assert (settings.max_steps, settings.patch_size, settings.nucleus_diameter) == (77, 40, 21)
-    assert settings.threshold == pytest.approx(0.3)
-    assert settings.nucleus_class is None  # a number means nothing for another run
+    assert (
+        settings.training.max_steps,
+        settings.training.patch_size,
+        settings.objects.nucleus_diameter,
+    ) == (77, 40, 21)
+    assert settings.objects.threshold == pytest.approx(0.3)
+    assert settings.objects.nucleus_class is None  # a number means nothing for another run
 
 
 def test_sliders_redraw_at_once(viewer: Any, panel: PatchSegWidget, layer: Any, wait: Wait) -> None:
@@ -839,8 +843,8 @@ def test_copy_as_python_makes_the_same_labels(
         panel.segment_with_model()
         wait(lambda: not panel.session.is_busy)
     made = panel.session.labels.metadata[METADATA_KEY]["settings"]
-    assert made["magnification"] != "auto"
-    assert made["views"] is not None
+    assert made["rescale"] != "auto"
+    assert made["test_time_augmentation"] is not None
     told.clear()
     click(panel.models.copy_button)
     assert "napari's console" in told[0]  # the image is in no file
@@ -991,7 +995,7 @@ def test_image_kind_is_said_can_be_chosen_and_ends_with_the_image(
     panel.show_settings(quick.replace(image_kind="grey"))
     panel.segment(second)
     wait(lambda: not panel.session.is_busy)
-    assert panel.session.record.pixels.kind == "dark on light"
+    assert panel.session.record.pixels.kind == "grey"
 
 
 def test_image_kind_is_not_remembered(make_napari_viewer: Callable[..., Any], qtbot: Any) -> None:

@@ -11,10 +11,10 @@ import pytest
 from napari.layers import Image, Labels, Shapes
 from qtpy.QtWidgets import QApplication
 
-from napari_patchseg.method.settings import Settings
 from napari_patchseg.plugin.guard import Guard
 from napari_patchseg.plugin.layer_source import is_ours
 from napari_patchseg.plugin.states import RunState
+from napari_patchseg.settings import Settings
 
 Wait = Callable[[Callable[[], Any]], None]
 

@@ -14,9 +14,9 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QMenu
 
 from napari_patchseg.files import preferences
-from napari_patchseg.method.settings import Settings
 from napari_patchseg.plugin import layer_menu, preload
 from napari_patchseg.plugin.dock_widget import PatchSegWidget
+from napari_patchseg.settings import Settings
 
 Wait = Callable[[Callable[[], Any]], None]
 
@@ -65,7 +65,7 @@ def test_right_click_to_labels(
     assert "Segment nuclei" in entries
     wait(lambda: "nuclei · slide" in shown.layers)
     report = shown.layers["nuclei · slide"].metadata["napari_patchseg"]
-    assert report["settings"]["crop_size"] == quick.crop_size  # the remembered settings
+    assert report["settings"]["crop_size"] == quick.training.crop_size  # the remembered settings
     assert report["settings"]["stop_at_convergence"] is True
     assert report["stop_reason"] in ("converged", "step limit")
     assert {"seed", "versions", "steps"} <= set(report)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_patchseg.method.snapshot import ConfidenceMap, NucleusClass
+from napari_patchseg.method.maps import ConfidenceMap, NucleusClass
 from napari_patchseg.plugin.live_layers import LiveLayers
 from napari_patchseg.plugin.overlays import Canvas, ShownPatches, show_map
 from napari_patchseg.plugin.plane import Plane

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_patchseg.method.snapshot import ConfidenceMap, NucleusClass, SampledPatches
+from napari_patchseg.method.maps import ConfidenceMap, NucleusClass, SampledPatches
 from napari_patchseg.plugin import overlays
 from napari_patchseg.plugin.overlays import MOST_PATCHES, Canvas, show_map, show_patches
 

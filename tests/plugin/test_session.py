@@ -15,7 +15,6 @@ import pytest
 
 from napari_patchseg.errors import PatchSegError
 from napari_patchseg.image.numbering import keep_numbers
-from napari_patchseg.method.settings import Settings
 from napari_patchseg.objects import make_labels
 from napari_patchseg.plugin import mailbox, presenter
 from napari_patchseg.plugin.layer_source import source_of
@@ -24,6 +23,7 @@ from napari_patchseg.plugin.mailbox import Mailbox
 from napari_patchseg.plugin.session import TrainingSession
 from napari_patchseg.plugin.states import RunState
 from napari_patchseg.plugin.worker import RunControl
+from napari_patchseg.settings import Settings
 
 Wait = Callable[[Callable[[], Any]], None]
 
@@ -136,7 +136,7 @@ def test_windows_are_drawn_once_a_second_and_at_the_end(
     assert written[-1] == session.record.model.steps
     session.start(source_of(viewer, layer), quick.replace(**chosen))
     wait(lambda: not session.is_busy)
-    assert written[-1] == quick.max_steps
+    assert written[-1] == quick.training.max_steps
 
 
 def test_windows_are_where_the_crops_were(
@@ -636,7 +636,7 @@ def test_the_newest_wish_wins(
     labels = labelled(session, viewer, layer, quick, wait)
     maker = session.presenter._maker
     drawn: list[Any] = []
-    maker.drawn.connect(lambda drawing: drawn.append(drawing.request.settings.threshold))
+    maker.drawn.connect(lambda drawing: drawn.append(drawing.request.settings.objects.threshold))
     session.presenter.take_objects({"threshold": 0.2})
     wait(lambda: maker._under_way is not None)
     for threshold in (0.3, 0.35, 0.4):

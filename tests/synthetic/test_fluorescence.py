@@ -22,7 +22,7 @@ def test_nuclei_are_what_glows(seed):
     image, labels = synthetic_fluorescence((256, 256), seed, density=0.2)
     assert labels.max() > 10
     assert image[labels > 0].mean() > 1.2 * image[labels == 0].mean()
-    assert Pixels.from_array(image).kind == "bright on dark"
+    assert Pixels.from_array(image).kind == "fluorescence"
 
 
 def test_every_exposure_is_another_of_the_same_nuclei():

@@ -37,9 +37,9 @@ class _Parser(argparse.ArgumentParser):
         """With what the settings say about themselves."""
         if "--set" not in self._option_string_actions:
             return super().format_help()
-        from napari_patchseg.method.settings import Settings  # not for a call that asks no help
+        from napari_patchseg.settings import FIELDS  # not for a call that asks no help
 
-        fields = dict(Settings.model_fields)
+        fields = {name: field.info for name, field in FIELDS.items()}
         for action in self._actions:
             field = fields.pop(action.dest, None)
             if field is not None and action.help is None:
@@ -58,8 +58,9 @@ class _Parser(argparse.ArgumentParser):
 
 def _described(field: FieldInfo) -> str:
     """A setting's description, words that it may be, and default."""
-    words = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
-    default = "" if field.default is None else f"default: {field.default}"
+    parts = (field.annotation, *get_args(field.annotation))
+    words = [word for part in parts if get_origin(part) is Literal for word in get_args(part)]
+    default = f"default: {'auto' if field.default is None else field.default}"
     notes = "; ".join(filter(None, (", ".join(words), default)))
     return f"{field.description} ({notes})" if notes else str(field.description)
 

@@ -11,9 +11,10 @@ from typing import Any
 from napari_patchseg.errors import FileError, ImageError, PatchSegError
 from napari_patchseg.files.images import ImageFile, read_image
 from napari_patchseg.image.pixels import Pixels
-from napari_patchseg.method.settings import Settings
-from napari_patchseg.pipeline import resolve, run
-from napari_patchseg.results import Segmentation
+from napari_patchseg.method.hardware import resolve_machine
+from napari_patchseg.pipeline import run
+from napari_patchseg.report import Finished, Report, Segmentation
+from napari_patchseg.settings import Settings
 from napari_patchseg.words import counted
 
 from .arguments import SETTINGS
@@ -27,7 +28,7 @@ _WORDS = ("preset", "device", "image_kind")
 
 
 def settings_from(args: argparse.Namespace, mistakes: Mistakes) -> Settings | None:
-    """The settings asked for, "auto" included; None where they are mistaken.
+    """The settings asked for, None where they are mistaken.
 
     An option of its own, such as ``--seed 3``, goes before ``--set seed=4``.
     """
@@ -39,7 +40,7 @@ def settings_from(args: argparse.Namespace, mistakes: Mistakes) -> Settings | No
             changes[name] = text if name in _WORDS else setting(name, text)
     settings = mistakes.of(Settings.create, str(changes.pop("preset", "default")), **changes)
     if settings is not None:
-        mistakes.of(resolve, settings, timed=False)  # whether the device is there
+        mistakes.of(resolve_machine, settings.machine)  # whether the device is there
     return settings
 
 
@@ -70,7 +71,7 @@ def read_pixels(path: Path, settings: Settings) -> tuple[ImageFile, Pixels]:
 
 def understood(pixels: Pixels) -> str:
     """How an image is understood, and how to have it otherwise."""
-    if pixels.image_kind != "auto":
+    if pixels.image_kind is not None:
         return pixels.description
     return f"{pixels.description} (otherwise: --image-kind)"
 
@@ -105,21 +106,21 @@ def follow(
     done: Segmentation | None = None
     for item in console.follow(run(pixels, settings, **options), name, words or {}):
         interrupt.check()
-        if isinstance(item, Segmentation):
-            done = item
+        if isinstance(item, Finished):
+            done = item.result
     assert done is not None
     return done
 
 
-def summary(report: dict[str, Any]) -> str:
+def summary(report: Report) -> str:
     """Objects, steps, why they ended, and seconds, in a line."""
     parts = []
-    if "count" in report["objects"]:
-        parts.append(counted(report["objects"]["count"], "nucleus", "nuclei"))
-    if "diameter" in report["objects"]:
-        parts[-1] += f" of about {report['objects']['diameter']:.0f} px"
-    steps = f"{counted(report['steps'], 'step')} ({report['stop_reason']})"
-    of_model = report["steps"] and "training" not in report["seconds"]
+    if report.objects is not None:
+        parts.append(counted(report.objects.count, "nucleus", "nuclei"))
+        if report.objects.diameter is not None:
+            parts[-1] += f" of about {report.objects.diameter:.0f} px"
+    steps = f"{counted(report.steps, 'step')} ({report.stop_reason})"
+    of_model = report.steps and "training" not in report.seconds
     parts.append(f"model of {steps}" if of_model else steps)
-    parts.append(f"{report['seconds']['total']:.1f} s")
+    parts.append(f"{report.seconds['total']:.1f} s")
     return ", ".join(parts)

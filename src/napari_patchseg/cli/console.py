@@ -13,10 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 from napari_patchseg.words import time_left
 
 if TYPE_CHECKING:
-    from napari_patchseg.method.snapshot import Snapshot
-    from napari_patchseg.results import Progress, Segmentation
-
-    Item = Snapshot | Progress | Segmentation
+    from napari_patchseg.report import Event
 
 PROGRAM = "napari-patchseg"
 #: Seconds between two lines of progress where there is no terminal to draw a bar on.
@@ -57,7 +54,9 @@ class Console:
         """Why there is no result."""
         _say(f"{PROGRAM}: {text}", sys.stderr)
 
-    def follow(self, items: Iterable[Item], name: str, words: Mapping[str, str]) -> Iterator[Item]:
+    def follow(
+        self, items: Iterable[Event], name: str, words: Mapping[str, str]
+    ) -> Iterator[Event]:
         """Hand on the items of `pipeline.run`, showing progress under a name.
 
         ``words`` has other words for some phases.
@@ -109,11 +108,11 @@ class _State:
     time_left: str = ""  # empty where nobody knows
 
 
-def _state(item: Item, words: Mapping[str, str]) -> _State | None:
-    from napari_patchseg.method.snapshot import Snapshot
-    from napari_patchseg.results import Progress
+def _state(item: Event, words: Mapping[str, str]) -> _State | None:
+    from napari_patchseg.method.events import Step
+    from napari_patchseg.report import Progress
 
-    if isinstance(item, Snapshot):
+    if isinstance(item, Step):
         text = "training" if item.state == "separating" else item.message
         left = item.remaining
         told = time_left(left, may_end_sooner=item.may_end_sooner) if left else ""

@@ -22,8 +22,7 @@ from napari_patchseg.files.atomic import atomic_write
 from napari_patchseg.files.curves import require_matplotlib, write_curves_png
 from napari_patchseg.files.labels import write_confidence_tiff, write_labels_ome_tiff
 from napari_patchseg.image.pixels import Pixels
-from napari_patchseg.method.settings import Settings
-from napari_patchseg.pipeline import resolve
+from napari_patchseg.settings import Settings
 from napari_patchseg.synthetic import synthetic_field
 
 from .common import follow, settings_from, summary
@@ -76,7 +75,7 @@ def demo(args: argparse.Namespace, console: Console, interrupt: Interrupt) -> in
         assert settings is not None
         assert size is not None
         console.note(f"No window: {obstacle}. The results go to {folder}.")
-        _headless(folder, resolve(settings), size, console, interrupt)
+        _headless(folder, settings, size, console, interrupt)
     return 0
 
 
@@ -148,9 +147,8 @@ def _headless(
     labels = done.labels
     assert labels is not None
     dice = float(1 - distance.dice(truth.ravel() > 0, labels.ravel() > 0))
-    report = {"demo": True, "dice_against_truth": round(dice, 4), **done.report}
-    report["image"]["file"] = "synthetic sample"
-    report["seconds"]["total"] = round(time.perf_counter() - start, 3)
+    made = done.report.took(total=time.perf_counter() - start)
+    report = {"demo": True, "dice_against_truth": round(dice, 4), **made.to_dict()}
     pixel_size = (_PIXEL_SIZE, _PIXEL_SIZE)
     written = [folder / FILES[0]]
     write_json(written[0], report, overwrite=True)
@@ -171,9 +169,9 @@ def _headless(
         )
     _write_png(folder / FILES[3], _outlined(image, labels))
     written += [folder / FILES[3], write_curves_png(folder / FILES[4], done.history)]
-    for text in done.warnings:
+    for text in made.warnings:
         console.warn(text)
-    console.result(f"synthetic sample: {summary(report)}; Dice against the true nuclei {dice:.2f}")
+    console.result(f"synthetic sample: {summary(made)}; Dice against the true nuclei {dice:.2f}")
     for path in written:
         console.result(f"wrote {path}")
 

@@ -14,8 +14,7 @@ from napari_patchseg.files.labels import write_labels_ome_tiff, write_labels_png
 from napari_patchseg.files.models import load_model
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.model import Model
-from napari_patchseg.method.settings import Settings
-from napari_patchseg.pipeline import resolve
+from napari_patchseg.settings import Settings
 from napari_patchseg.words import layer_name
 
 from .common import file_of, follow, read_pixels, sentence, settings_from, summary, understood
@@ -68,7 +67,7 @@ def segment(args: argparse.Namespace, console: Console, interrupt: Interrupt) ->
         if model is not None and args.max_steps is not None:
             console.note("Nothing is trained with --model: --max-steps is not used.")
         asked = _Asked(
-            settings=resolve(settings),
+            settings=settings,
             diameter=diameter,
             pixel_size=size,
             model=model,
@@ -140,11 +139,11 @@ class _Run:
             pixel_size=image.pixel_size,
         )
         assert done.labels is not None
-        report = done.report
-        report["image"]["file"] = path.name  # no folders: labels are passed on
-        report["seconds"]["reading"] = round(reading, 3)
+        report = done.report.took(reading=reading)
+        if report.image is not None:
+            report = report.replace(image=report.image.model_copy(update={"file": path.name}))
         if self.asked.model_file is not None:
-            report["model_file"] = self.asked.model_file.name
+            report = report.replace(model_file=self.asked.model_file.name)
         writing = time.perf_counter()
         is_png = target.suffix.lower() == ".png"
         write = write_labels_png if is_png else write_labels_ome_tiff
@@ -152,19 +151,16 @@ class _Run:
             target,
             done.labels,
             pixel_size=image.pixel_size_yx,
-            provenance=report,
+            provenance=report.to_dict(),
             name=layer_name("nuclei", image.name),
             overwrite=overwrite,
         )
         end = time.perf_counter()
-        report["seconds"] |= {
-            "writing": round(end - writing, 3),
-            "total": round(end - start, 3),
-        }
-        for text in done.warnings:
+        report = report.took(writing=end - writing, total=end - start)
+        for text in report.warnings:
             console.warn(f"{path}: {text}")
         console.result(f"{path}: {summary(report)} -> {target}")
-        return {"image_file": str(path), "labels_file": str(target), **report}
+        return {"image_file": str(path), "labels_file": str(target), **report.to_dict()}
 
     def _with_diameter(self, image: _Image) -> Settings:
         settings, diameter = self.asked.settings, self.asked.diameter

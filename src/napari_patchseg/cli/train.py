@@ -6,12 +6,11 @@ import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from napari_patchseg.errors import ImageError, PatchSegError
 from napari_patchseg.files.models import save_model
-from napari_patchseg.method.settings import Settings
-from napari_patchseg.pipeline import resolve
+from napari_patchseg.report import Report
+from napari_patchseg.settings import Settings
 from napari_patchseg.words import counted
 
 from .common import file_of, follow, read_pixels, sentence, settings_from, summary, understood
@@ -53,9 +52,11 @@ def train(args: argparse.Namespace, console: Console, interrupt: Interrupt) -> i
         mistakes.end()
     assert settings is not None
     assert target is not None
-    report = _train(images, target, resolve(settings), args.overwrite, console, interrupt)
+    report = _train(images, target, settings, args.overwrite, console, interrupt)
     if report_file is not None:
-        write_json(report_file, report, overwrite=args.overwrite)
+        files = [str(path) for path in images]
+        content = {"image_files": files, **report.to_dict(), "model_file": str(target)}
+        write_json(report_file, content, overwrite=args.overwrite)
     console.result(f"{counted(len(images), 'image')}: {summary(report)} -> {target}")
     return 0
 
@@ -67,7 +68,7 @@ def _train(
     overwrite: bool,
     console: Console,
     interrupt: Interrupt,
-) -> dict[str, Any]:
+) -> Report:
     """Write the model; returns the report."""
     start = time.perf_counter()
     images, sizes, said = [], [], set()
@@ -99,20 +100,11 @@ def _train(
     )
     if done.model is None:
         raise ImageError(f"{target} was not written: nothing could be separated in what was given.")
-    for text in done.warnings:
+    for text in done.report.warnings:
         if text not in said:
             console.warn(text)
     writing = time.perf_counter()
     save_model(target, done.model, overwrite=overwrite)
     end = time.perf_counter()
-    report = {
-        "image_files": [str(path) for path in files],
-        "model_file": str(target),
-        **done.report,
-    }
-    report["seconds"] |= {
-        "reading": round(reading, 3),
-        "writing": round(end - writing, 3),
-        "total": round(end - start, 3),
-    }
-    return report
+    report = done.report.replace(model_file=target.name)
+    return report.took(reading=reading, writing=end - writing, total=end - start)

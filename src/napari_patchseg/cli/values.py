@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from napari_patchseg.errors import SettingsError
-from napari_patchseg.method.settings import Settings
+from napari_patchseg.settings import FIELDS
 
 _NUMBER = r"[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+"
 _LENGTH = re.compile(rf"\s*({_NUMBER})\s*(px|[uµμ]m)?\s*", re.IGNORECASE)
@@ -56,11 +56,11 @@ def assignment(text: str) -> tuple[str, Any]:
 def setting(name: str, text: str) -> Any:
     """A setting's value: JSON where the text is some, else a number or a word."""
     text = text.strip()
-    field = Settings.model_fields.get(name)
-    if field is not None and "float" in str(field.annotation) and _COMMA.fullmatch(text):
+    kinds = str(FIELDS[name].info.annotation) if name in FIELDS else ""
+    if "float" in kinds and _COMMA.fullmatch(text):
         return float(text.replace(",", "."))
-    if text == "None" and field is not None and "None" in str(field.annotation):
-        return None  # as the descriptions call it
+    if text == "None" and "None" in kinds:
+        return None
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_patchseg import __version__
 from napari_patchseg.errors import FileError, ModelError, SettingsError
+from napari_patchseg.modality import ImageKind
+from napari_patchseg.settings import Settings
 
 from .atomic import atomic_write
 
@@ -21,10 +23,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_patchseg.method.model import Model
-    from napari_patchseg.method.settings import Settings
 
 FORMAT = "napari-patchseg model"
-FORMAT_VERSION = "2"
+FORMAT_VERSION = "3"
 
 #: A model is some 50 kB; what is much larger is something else, and is not loaded to find out.
 _LARGEST = 64 * 2**20
@@ -50,7 +51,7 @@ class _Header(BaseModel):
     stop_reason: str
     settings: dict[str, Any]
     nucleus: _Nucleus | None
-    kind: Literal["stained", "dark on light", "bright on dark"] | None
+    image_kind: ImageKind | None
     package_version: str
 
 
@@ -92,7 +93,7 @@ def save_model(path: str | os.PathLike[str], model: Model, *, overwrite: bool = 
         stop_reason=model.stop_reason,
         settings=model.settings.to_dict(),
         nucleus=nucleus,
-        kind=model.kind,  # type: ignore[arg-type] # validated by the header
+        image_kind=model.image_kind,
         package_version=__version__,
     )
     content = save(
@@ -119,8 +120,8 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     ModelError
         If it is truncated, of another version, or not a model of this package.
     """
+    from napari_patchseg.method.maps import NucleusClass
     from napari_patchseg.method.model import Model
-    from napari_patchseg.method.snapshot import NucleusClass
 
     path = Path(path)
     _check_start(path)
@@ -129,7 +130,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     settings = _settings(path, header)
     nucleus = None
     if header.nucleus is not None:
-        if header.nucleus.index >= settings.classes:
+        if header.nucleus.index >= settings.training.classes:
             raise ModelError(f"{path} is damaged: its nucleus class does not exist.")
         correlation = header.nucleus.correlation
         nucleus = NucleusClass(
@@ -137,7 +138,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
             inverted=header.nucleus.inverted,
             correlation=math.nan if correlation is None else correlation,
         )
-    _check_weights(path, weights, header.channels, settings.classes)
+    _check_weights(path, weights, header.channels, settings.training.classes)
     return Model(
         weights=weights,
         channels=header.channels,
@@ -145,7 +146,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         steps=header.steps,
         stop_reason=header.stop_reason,
         nucleus=nucleus,
-        kind=header.kind,
+        image_kind=header.image_kind,
     )
 
 
@@ -201,8 +202,6 @@ def _header(path: Path, metadata: dict[str, str]) -> _Header:
 
 
 def _settings(path: Path, header: _Header) -> Settings:
-    from napari_patchseg.method.settings import Settings
-
     try:
         return Settings.from_dict(header.settings)
     except SettingsError as error:

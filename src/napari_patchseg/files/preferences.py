@@ -1,4 +1,4 @@
-"""What is remembered between starts: the user's settings, and which way this machine is fastest.
+"""What is remembered between starts: the user's settings.
 
 Nothing here is worth an error: what cannot be read is as if it were not there, what cannot be
 written is not remembered, and the log says why.
@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import platform
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +21,6 @@ from .atomic import atomic_write
 _log = logging.getLogger(__name__)
 
 _SETTINGS = "settings.json"
-_MACHINES = "machines.json"
-#: A home folder may be shared by the machines of a cluster; the oldest answers make room.
-_MOST_MACHINES = 32
 
 
 def folder() -> Path:
@@ -52,7 +46,7 @@ def load_settings() -> dict[str, Any]:
     Returns
     -------
     dict
-        Fields of `napari_patchseg.method.settings.Settings` with valid values, "preset" perhaps
+        Fields of `napari_patchseg.settings.Settings` with valid values, "preset" perhaps
         among them: ``Settings.create(**load_settings())`` works. Empty where nothing is remembered.
     """
     remembered = _read(_SETTINGS)
@@ -82,54 +76,8 @@ def save_settings(settings: Mapping[str, Any]) -> None:
     _write(_SETTINGS, dict(settings))
 
 
-def machine_choice(capabilities: str) -> dict[str, Any] | None:
-    """What `remember_machine_choice` was given on this machine, with this torch, if anything.
-
-    Parameters
-    ----------
-    capabilities : str
-        `napari_patchseg.method.hardware.capabilities`: virtual machines of one name differ in them.
-    """
-    choice = _read(_MACHINES).get(_machine(capabilities))
-    if not isinstance(choice, dict) or not _fits("default", choice):
-        return None
-    return choice
-
-
-def remember_machine_choice(capabilities: str, choice: Mapping[str, Any]) -> None:
-    """Remember the answer of `napari_patchseg.method.hardware.measure` for this machine."""
-    machine = _machine(capabilities)
-    machines = _read(_MACHINES)
-    machines.pop(machine, None)
-    newest = list(machines.items())[-(_MOST_MACHINES - 1) :]
-    _write(_MACHINES, {**dict(newest), machine: dict(choice)})
-
-
-def _machine(capabilities: str) -> str:
-    """What the fastest way depends on: system, processor and what it can, cores, torch."""
-    try:
-        torch = version("torch")  # without importing it
-    except PackageNotFoundError:
-        torch = "none"
-    cores = os.cpu_count()
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    processor = f"{_processor()} ({capabilities})"
-    return f"{platform.system()}, {platform.machine()}, {processor}, {cores} cores, torch {torch}"
-
-
-def _processor() -> str:
-    try:  # Linux, where platform.processor() is empty or no more than the architecture
-        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor()
-
-
 def _fits(preset: Any, changes: dict[str, Any]) -> bool:
-    from napari_patchseg.method.settings import Settings
+    from napari_patchseg.settings import Settings
 
     try:
         Settings.create(preset, **changes)

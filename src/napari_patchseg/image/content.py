@@ -12,9 +12,6 @@ from .pixels import Pixels
 #: Structure of a few pixels must stand this far above pixel noise. White noise has 0.16, noise
 #: blurred by one pixel 1.0, real sections 2.4 and more (docs/method.md).
 STRUCTURE_TO_NOISE = 1.3
-#: ... and must have this much contrast: in units of stain, or as a share of the value range.
-#: Fluorescence may use a few of 255 grey values only.
-CONTRAST = {"stained": 0.0015, "dark on light": 0.01, "bright on dark": 0.002}
 #: Images above this many pixels are sampled: by so many crops along each side.
 _WHOLE_PIXELS = 4_000_000
 _CROP = 512
@@ -33,7 +30,7 @@ def has_structure(pixels: Pixels) -> bool:
     noise, empty glass and evenly coloured fields have none of the former. Crop by crop: a
     few nuclei in one of them are enough, however empty the others.
     """
-    contrast = CONTRAST[pixels.kind]
+    contrast = pixels.modality.least_contrast
     _, height, width = pixels.shape
     return any(
         _structured(pixels.prior((rows.start, columns.start, rows.stop, columns.stop)), contrast)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_patchseg.errors import ImageError
+from napari_patchseg.modality import MODALITIES, STAINED, ImageKind, Modality
 from napari_patchseg.words import counted
 
 from .arrays import Plane, as_array, type_of
@@ -20,8 +21,6 @@ from .regions import strips
 from .stain import (
     DARK,
     LIGHT,
-    ImageKind,
-    Kind,
     grey_kind,
     haematoxylin,
     is_black,
@@ -34,7 +33,6 @@ SMALLEST_SIDE = 64
 #: rounded otherwise, come to the same.
 _LEVELS = 4096
 #: What a user's word for an image says of its nuclei.
-_SAID: dict[str, Kind] = {"grey": "dark on light", "fluorescence": "bright on dark"}
 #: Pixels looked at to learn the value range and the kind of image.
 _STATISTICS_PIXELS = 1_000_000
 #: Strength of `even_tones`, and the least range that it spreads: an even image stays even.
@@ -58,10 +56,10 @@ class Pixels:
     ----------
     shape : tuple of int
         (C, H, W).
-    kind : str
-        "stained" (bright-field RGB), "dark on light" or "bright on dark".
-    image_kind : str
-        What was said of that: "auto", "stained", "grey" or "fluorescence".
+    modality : Modality
+        What kind of image it is.
+    image_kind : str or None
+        What was said of that: "stained", "grey" or "fluorescence"; None: it was seen.
     description : str
         One line for the user: how the image is understood.
     warnings : list of str
@@ -77,14 +75,14 @@ class Pixels:
     """
 
     shape: tuple[int, int, int]
-    kind: Kind
-    image_kind: ImageKind
+    modality: Modality
+    image_kind: ImageKind | None
     description: str
     warnings: list[str]
     valid: NDArray[np.bool_] | None
 
     def __init__(
-        self, plane: Plane, *, colour: bool | None, image_kind: ImageKind = "auto"
+        self, plane: Plane, *, colour: bool | None, image_kind: ImageKind | None = None
     ) -> None:
         height, width, channels = plane.shape
         self._plane, self._colour, self.image_kind = plane, colour, image_kind
@@ -106,7 +104,7 @@ class Pixels:
                 self._data, grid, sample = self._data.first(1), grid[..., :1], sample[:, :1]
             else:
                 stained = is_stained(sample.T)
-                colour = stained if image_kind == "auto" else image_kind == "stained"
+                colour = stained if image_kind is None else image_kind == "stained"
         if colour:
             label = "RGB" if self._opacity is None else "RGBA (alpha left out)"
         elif image_kind == "stained":
@@ -120,21 +118,18 @@ class Pixels:
         self._low, self._high = _value_range(sample, colour=colour)
         scaled = self._scale(sample[None])[:, 0]
         if colour:
-            self.kind, self.prior_channel = "stained", 0
+            self.modality, self.prior_channel = STAINED, 0
             self._leave_ink_out(grid)
             self._counterstain = self._beside_dab(grid)
         else:
-            self.prior_channel, self.kind = grey_kind(scaled)
-            self.kind = _SAID.get(image_kind, self.kind)
+            self.prior_channel, self.modality = grey_kind(scaled)
+            if image_kind is not None:
+                self.modality = MODALITIES[image_kind]
             if stained and image_kind == "grey":  # haematoxylin and DAB take red, eosin does not
                 self.prior_channel, label = 0, "red of a stained section"
         low, high = np.percentile(scaled[self.prior_channel], [0.5, 99.5])
         self.light_range = (float(low), float(high))
-        nuclei = {
-            "stained": "stained section, nuclei take the haematoxylin",
-            "dark on light": "nuclei are darker than their surroundings",
-            "bright on dark": "nuclei are brighter than their surroundings",
-        }[self.kind]
+        nuclei = self.modality.looks
         if self._counterstain is not None:
             nuclei = "haematoxylin and DAB, nuclei take the haematoxylin"
         self.description = f"{label}, {width} x {height} px: {nuclei}"
@@ -147,7 +142,7 @@ class Pixels:
         rgb: bool | None = None,
         channel_axis: int | None = None,
         box: Box | None = None,
-        image_kind: ImageKind = "auto",
+        image_kind: ImageKind | None = None,
     ) -> Pixels:
         """Take an image apart.
 
@@ -166,7 +161,7 @@ class Pixels:
             longer; see `napari_patchseg.image.layout.layout_of`.
         box : Box, optional
             Only this part of the image.
-        image_kind : {"auto", "stained", "grey", "fluorescence"}
+        image_kind : {"stained", "grey", "fluorescence"}, optional
             How the image is understood: as a stained section in colour, as dark nuclei on light or
             as bright nuclei on dark, whatever it looks like.
 
@@ -175,10 +170,9 @@ class Pixels:
         ImageError
             With one sentence, for anything that cannot be segmented.
         """
-        kinds: tuple[str, ...] = get_args(ImageKind)
-        if image_kind not in kinds:
+        if image_kind is not None and image_kind not in MODALITIES:
             raise ImageError(
-                f"There is no image kind {image_kind!r}; choose {', '.join(map(repr, kinds))}."
+                f"There is no image kind {image_kind!r}; choose {', '.join(map(repr, MODALITIES))}."
             )
         array = as_array(array)
         names = getattr(array, "dims", None)  # of xarray
@@ -207,9 +201,14 @@ class Pixels:
         pixels.frame = int(array.shape[layout.y]), int(array.shape[layout.x])
         return pixels
 
-    def understood_as(self, image_kind: ImageKind) -> Pixels:
-        """The same image understood otherwise; "auto" leaves it as it is. Raises `ImageError`."""
-        if image_kind in ("auto", self.image_kind):
+    @property
+    def kind(self) -> ImageKind:
+        """Name of its modality."""
+        return self.modality.kind
+
+    def understood_as(self, image_kind: ImageKind | None) -> Pixels:
+        """The same image understood otherwise; None leaves it as it is. Raises `ImageError`."""
+        if image_kind in (None, self.image_kind):
             return self
         pixels = Pixels(self._plane, colour=self._colour, image_kind=image_kind)
         pixels.frame = self.frame
@@ -223,7 +222,7 @@ class Pixels:
         scaled = self._scale(self._raw(box, reduction))
         if self._counterstain is not None:
             return without_dab(scaled, self._counterstain)
-        return 1 - scaled if self.kind == "bright on dark" else scaled
+        return 1 - scaled if self.modality.is_bright else scaled
 
     def as_rgb(self) -> RGBPixels:
         """Three channels: a stained image as it is, else the best channel thrice.
@@ -245,7 +244,7 @@ class Pixels:
             top, bottom = row0 + rows.start * reduction, row0 + rows.stop * reduction
             pixels = self.read((top, column0, min(bottom, row1), column1), reduction)
             out[rows] = (
-                haematoxylin(pixels) if self.kind == "stained" else 1 - pixels[self.prior_channel]
+                haematoxylin(pixels) if self.modality is STAINED else 1 - pixels[self.prior_channel]
             )
         return out
 
@@ -462,9 +461,9 @@ class RGBPixels:
     def read(self, box: Box, reduction: int = 1) -> NDArray[np.float32]:
         """(3, h, w) float32 in [0, 1], on a bright background; at a reduction as `Pixels.read`."""
         part = self._pixels.read(box, reduction)
-        if self._pixels.kind == "stained":
+        if self._pixels.modality is STAINED:
             return part
         one = part[self._pixels.prior_channel]
-        if self._pixels.kind == "bright on dark":
+        if self._pixels.modality.is_bright:
             one = 1 - even_tones(1 - one, *self._pixels.light_range)
         return np.repeat(one[None], 3, axis=0)

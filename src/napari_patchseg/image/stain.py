@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 from skimage.color import rgb2hed
 from skimage.filters import threshold_otsu
 
-from .regions import every, strips
+from napari_patchseg.modality import FLUORESCENCE, GREY, Modality
 
-Kind = Literal["stained", "dark on light", "bright on dark"]
-#: What a user may say of an image: stained, dark on light, bright on dark.
-ImageKind = Literal["auto", "stained", "grey", "fluorescence"]
+from .regions import every, strips
 
 #: Percentiles taken for full light and for none.
 LIGHT, DARK = 99.9, 0.1
@@ -102,7 +98,7 @@ def is_stained(sample: NDArray[np.float32]) -> bool:
     return bool(np.mean(together) > _TOGETHER)
 
 
-def grey_kind(sample: NDArray[np.float32]) -> tuple[int, Kind]:
+def grey_kind(sample: NDArray[np.float32]) -> tuple[int, Modality]:
     """Which channel of (C, n) shows nuclei best, and whether they are its dark or its bright side.
 
     The rule: the channel in which Otsu's threshold explains most of the variance; nuclei are the
@@ -110,7 +106,7 @@ def grey_kind(sample: NDArray[np.float32]) -> tuple[int, Kind]:
     """
     scores = [_explained(channel) for channel in sample]
     best = int(np.argmax([score for score, _ in scores]))
-    return best, "bright on dark" if scores[best][1] < 0.5 else "dark on light"
+    return best, FLUORESCENCE if scores[best][1] < 0.5 else GREY
 
 
 def _explained(values: NDArray[np.float32]) -> tuple[float, float]:

@@ -94,7 +94,7 @@ def contrast(
     windows : Windows
         The sampler's draw from ``confidence``.
     similarity_name, anchors, featuriser
-        See `napari_patchseg.method.settings.Settings`; the featuriser for the cosine only.
+        See `napari_patchseg.settings.Settings`; the featuriser for the cosine only.
     generator : torch.Generator
         On the CPU; draws the anchors.
     """

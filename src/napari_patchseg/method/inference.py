@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_patchseg.settings import Resolved, ResolvedMachine, Weights
+
+from .control import Cancelled, Control
 from .memory import give_back
 from .network import HALO, ConfidenceNetwork
 from .scale import InputScale
-from .settings import Settings
-from .snapshot import Cancelled, Control
 from .source import Box, PixelSource
 
 #: Side of a tile without its halo: large enough that the halo costs little, small enough that a
@@ -60,10 +61,10 @@ def average_logits(
     return total / views
 
 
-def prepare(network: ConfidenceNetwork, settings: Settings) -> ConfidenceNetwork:
-    """Move a network to the settings' device and memory format."""
-    network = network.to(settings.device)
-    if settings.memory_format == "channels_last":
+def prepare(network: ConfidenceNetwork, machine: ResolvedMachine) -> ConfidenceNetwork:
+    """Move a network to the machine's device and memory format."""
+    network = network.to(machine.device)
+    if machine.memory_format == "channels_last":
         network = to_channels_last(network)
     return network
 
@@ -74,25 +75,25 @@ def to_channels_last(network: ConfidenceNetwork) -> ConfidenceNetwork:
     return moved
 
 
-def to_batch(pixels: NDArray[np.float32], settings: Settings) -> torch.Tensor:
-    """(N, C, H, W) float32 in [0, 1] → tensor on the settings' device and layout."""
-    batch = torch.from_numpy(np.ascontiguousarray(pixels)).to(settings.device)
-    if settings.memory_format == "channels_last":
+def to_batch(pixels: NDArray[np.float32], machine: ResolvedMachine) -> torch.Tensor:
+    """(N, C, H, W) float32 in [0, 1] → tensor on the machine's device and layout."""
+    batch = torch.from_numpy(np.ascontiguousarray(pixels)).to(machine.device)
+    if machine.memory_format == "channels_last":
         batch = batch.contiguous(memory_format=torch.channels_last)
     return batch
 
 
-def autocast(settings: Settings) -> torch.autocast:
-    """The settings' precision as a context."""
+def autocast(machine: ResolvedMachine) -> torch.autocast:
+    """The machine's precision as a context."""
     return torch.autocast(
-        settings.device, dtype=torch.bfloat16, enabled=settings.precision == "bfloat16"
+        machine.device, dtype=torch.bfloat16, enabled=machine.precision == "bfloat16"
     )
 
 
 def predict(
     network: ConfidenceNetwork,
     source: PixelSource,
-    settings: Settings,
+    resolved: Resolved,
     scale: InputScale,
     *,
     box: Box | None = None,
@@ -114,7 +115,7 @@ def predict(
     top, left, bottom, right = box or (0, 0, *source.shape[1:])
     out = np.empty((network.classes, bottom - top, right - left), np.float32)
     for _ in predict_tiles(
-        network, source, settings, scale, out, box=box, control=control, tile=tile
+        network, source, resolved, scale, out, box=box, control=control, tile=tile
     ):
         pass
     return out
@@ -123,7 +124,7 @@ def predict(
 def predict_tiles(
     network: ConfidenceNetwork,
     source: PixelSource,
-    settings: Settings,
+    resolved: Resolved,
     scale: InputScale,
     out: NDArray[np.float32],
     *,
@@ -142,8 +143,8 @@ def predict_tiles(
         On the settings' device; put into evaluation mode and left in the mode it was in.
     source : PixelSource
         The image.
-    settings : Settings
-        Resolved: device, precision, memory format, magnification and views are taken from it.
+    resolved : Resolved
+        Machine, rescale factor and test-time augmentation are taken from it.
     scale : InputScale
         From pixels to the network's input.
     out : ndarray
@@ -167,8 +168,7 @@ def predict_tiles(
     """
     _, height, width = source.shape
     top, left, bottom, right = box or (0, 0, height, width)
-    magnification = Fraction(settings.magnification)
-    views = settings.views or len(VIEWS)
+    magnification, views = resolved.rescale, resolved.test_time_augmentation
     sizes = [magnification * size for size, _ in VIEWS[:views]]
     margin, unit = max(map(halo, sizes)), math.lcm(*(size.denominator for size in sizes))
     # Memory follows the larger of the two grids.
@@ -192,8 +192,8 @@ def predict_tiles(
                 height - max(0, height - top - row1 - margin) // unit * unit,
                 width - max(0, width - left - column1 - margin) // unit * unit,
             )
-            with torch.inference_mode(), autocast(settings):
-                pixels = scale(to_batch(source.read(wide)[None], settings))
+            with torch.inference_mode(), autocast(resolved.machine):
+                pixels = scale(to_batch(source.read(wide)[None], resolved.machine))
                 logits = average_logits(network, pixels, magnification, views, go_on)
                 confidence = logits.sigmoid()
             inner = confidence[
@@ -211,8 +211,8 @@ def predict_tiles(
         network.train(was_training)
 
 
-def input_scale(source: PixelSource, settings: Settings) -> InputScale:
-    """The scale that belongs to the settings' start: the paper's, or that of the image."""
-    if settings.start == "random":
+def input_scale(source: PixelSource, weights: Weights) -> InputScale:
+    """The scale that belongs to the weights: the paper's, or that of the image."""
+    if weights == "random":
         return InputScale.of_the_paper(source.shape[0])
     return InputScale.of_image(source)

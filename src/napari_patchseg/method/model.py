@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from napari_patchseg.modality import ImageKind
+from napari_patchseg.settings import Settings
+
+from .maps import NucleusClass
 from .network import ConfidenceNetwork
-from .settings import Settings
-from .snapshot import NucleusClass
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class Model:
         Why its training ended.
     nucleus : NucleusClass or None
         Which class is nuclei on the image it was trained on.
-    kind : str or None
-        What that image was, as `napari_patchseg.image.pixels.Pixels.kind` has it.
+    image_kind : str or None
+        What that image was.
     """
 
     weights: Mapping[str, Tensor]
@@ -41,11 +43,11 @@ class Model:
     steps: int
     stop_reason: str
     nucleus: NucleusClass | None = field(default=None)
-    kind: str | None = field(default=None)
+    image_kind: ImageKind | None = field(default=None)
 
     def network(self) -> ConfidenceNetwork:
         """The network with these weights, in evaluation mode, on the CPU."""
-        network = ConfidenceNetwork(self.channels, self.settings.classes)
+        network = ConfidenceNetwork(self.channels, self.settings.training.classes)
         network.load_state_dict(dict(self.weights))
         return network.eval()
 

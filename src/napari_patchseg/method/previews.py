@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Protocol
 
@@ -13,11 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_patchseg.settings import Resolved, ResolvedMachine
+
+from .control import Cancelled, Control
 from .inference import autocast, predict, to_batch
+from .maps import ConfidenceMap, NucleusClass, channel_names
 from .network import ConfidenceNetwork
 from .scale import InputScale
-from .settings import Settings
-from .snapshot import Cancelled, ConfidenceMap, Control, NucleusClass
 from .source import Box, PixelSource
 
 #: Shortest time in seconds between two previews, and the share of the run's time that making and
@@ -35,8 +38,8 @@ PREVIEW_PIXELS_GPU = 1_000_000
 #: of four of them: what is read of an image does not grow with it.
 _WHOLE_MEANS = 3
 
-#: Chooses the nucleus class from confidences (K, h, w) of a box at a reduction.
-ClassChooser = Callable[[NDArray[np.float32], Box, int], NucleusClass]
+#: Chooses the nucleus class from confidences (K, h, w), their channels' names, box and reduction.
+ClassChooser = Callable[[NDArray[np.float32], Sequence[str], Box, int], NucleusClass]
 
 
 class PreviewedRun(Protocol):
@@ -44,7 +47,7 @@ class PreviewedRun(Protocol):
 
     sources: Sequence[PixelSource]
     scales: Sequence[InputScale]
-    settings: Settings
+    resolved: Resolved
     network: ConfidenceNetwork
 
 
@@ -70,7 +73,7 @@ class Previews:
         """A map of the current weights if one is due or asked for, else None."""
         if self.control.take_map_request():
             whole = (0, 0, *self.run.sources[0].shape[1:])
-            return self._map(step, whole, views=self.run.settings.views)
+            return self._map(step, whole, exact=True)
         if not self.control.previews or time.perf_counter() < max(self._due, self._allowed):
             return None
         return self._preview(step)
@@ -80,10 +83,10 @@ class Previews:
         run = self.run
         box = self.control.preview_box or (0, 0, *run.sources[0].shape[1:])
         pixels = (box[2] - box[0]) * (box[3] - box[1])
-        most = PREVIEW_PIXELS if run.settings.device == "cpu" else PREVIEW_PIXELS_GPU
-        magnification = Fraction(run.settings.magnification)
+        most = PREVIEW_PIXELS if run.resolved.machine.device == "cpu" else PREVIEW_PIXELS_GPU
+        magnification = run.resolved.rescale
         if pixels * magnification**2 <= most:
-            made = self._map(step, box, views=1)
+            made = self._map(step, box, exact=False)
         else:  # not magnified: that would take more pixels again
             reduction = math.ceil(math.sqrt(pixels / most))
             if reduction > _WHOLE_MEANS:
@@ -99,40 +102,43 @@ class Previews:
         """Count what a host took to show a preview: with software OpenGL more than the making."""
         self._due += seconds / PREVIEW_SHARE
 
-    def _map(self, step: int, box: Box, *, views: int | None) -> ConfidenceMap:
+    def _map(self, step: int, box: Box, *, exact: bool) -> ConfidenceMap:
         run = self.run
+        simple = run.resolved.test_time_augmentation == 1
         data = predict(
             run.network,
             run.sources[0],
-            run.settings.replace(views=views),
+            run.resolved if exact else replace(run.resolved, test_time_augmentation=1),
             run.scales[0],
             box=box,
             control=self.control,
         )
-        chosen = self.choose_class(data, box, 1)
-        exact = views == run.settings.views
-        return ConfidenceMap(step, data, box, 1, chosen, run.settings.start, exact)
+        chosen = self.choose_class(data, self._channels(), box, 1)
+        return ConfidenceMap(step, data, self._channels(), box, 1, chosen, exact or simple)
 
     def _small(self, step: int, box: Box, reduction: int) -> ConfidenceMap:
         run = self.run
         if self._key != (box, reduction):  # previews show the same box again and again
-            self._reduced = reduced(run.sources[0], box, reduction, run.settings)
+            self._reduced = reduced(run.sources[0], box, reduction, run.resolved.machine)
             self._key = (box, reduction)
         run.network.eval()
         seen = Fraction(1)
-        if run.settings.device == "cpu":
+        if run.resolved.machine.device == "cpu":
             pixels = self._reduced.shape[2] * self._reduced.shape[3]
             seen = min(seen, Fraction(int(16 * math.sqrt(PREVIEW_SEEN / pixels)), 16))
-        with torch.inference_mode(), autocast(run.settings):
+        with torch.inference_mode(), autocast(run.resolved.machine):
             scaled = run.scales[0](self._reduced)
             data = run.network.logits(scaled, magnification=seen).float().sigmoid()[0]
         array = data.cpu().numpy()
-        chosen = self.choose_class(array, box, reduction)
-        return ConfidenceMap(step, array, box, reduction, chosen, run.settings.start, False)
+        chosen = self.choose_class(array, self._channels(), box, reduction)
+        return ConfidenceMap(step, array, self._channels(), box, reduction, chosen, is_exact=False)
+
+    def _channels(self) -> tuple[str, ...]:
+        return channel_names(self.run.resolved.training.weights, self.run.network.classes)
 
 
-def reduced(source: PixelSource, box: Box, reduction: int, settings: Settings) -> Tensor:
-    """A box (h, w) at reduced size: (1, C, ceil(h / r), ceil(w / r)) on the settings' device.
+def reduced(source: PixelSource, box: Box, reduction: int, machine: ResolvedMachine) -> Tensor:
+    """A box (h, w) at reduced size: (1, C, ceil(h / r), ceil(w / r)) on the machine's device.
 
     Each pixel is the mean of r x r: nuclei stay smooth, where every r-th pixel would alias. Above
     a reduction of 3, which must be even then, it is the mean of 2 x 2 of these.
@@ -150,4 +156,4 @@ def reduced(source: PixelSource, box: Box, reduction: int, settings: Settings) -
         )
         for row in range(top, bottom, rows)
     ]
-    return to_batch(torch.cat(strips, 2).numpy(), settings)
+    return to_batch(torch.cat(strips, 2).numpy(), machine)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -13,15 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from napari_patchseg.settings import Resolved
+
 from .adam import Adam
 from .contrast import Contrast, contrast
+from .control import Cancelled, Control
 from .convergence import Spread
 from .inference import autocast, input_scale, prepare, to_batch
+from .maps import SampledPatches
 from .network import FEATURISED, ConfidenceNetwork, Featuriser
 from .sampling import PatchSampler, Windows
 from .scale import InputScale, rescale
-from .settings import Settings
-from .snapshot import Cancelled, Control, SampledPatches
 from .source import Box, PixelSource
 
 #: How often a crop is drawn anew where most of it is left out of the image.
@@ -54,14 +55,17 @@ class Trainer:
     def __init__(
         self,
         sources: Sequence[PixelSource],
-        settings: Settings,
+        resolved: Resolved,
         start: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.sources: Sequence[PixelSource] = sources
-        self.settings = settings
+        self.resolved = resolved
+        self.settings = settings = resolved.training
         self.start = start
-        self.scales: Sequence[InputScale] = [input_scale(source, settings) for source in sources]
-        self.magnification = Fraction(settings.magnification)
+        self.scales: Sequence[InputScale] = [
+            input_scale(source, settings.weights) for source in sources
+        ]
+        self.magnification = resolved.rescale
         smallest = min(min(source.shape[1:]) for source in sources)
         # Crops and windows are of the settings' size as the network sees them.
         self.crop = min(self._in_image(settings.crop_size), smallest)
@@ -90,15 +94,17 @@ class Trainer:
             )
         if self.start is not None:
             network.load_state_dict(dict(self.start))
-        self.learner = prepare(network, settings)
+        self.learner = prepare(network, self.resolved.machine)
         if self.start is not None:
             self.learner.eval()  # the start's statistics stay: they hold on nearly empty images too
             self.teacher = copy.deepcopy(self.learner).requires_grad_(False)
         # What is shown and kept: the mean of the learner's latest weights, which jumps less.
         self.network = self.learner
-        if settings.averaging > 0:
+        if settings.ema_decay > 0:
             self.network = copy.deepcopy(self.learner).requires_grad_(False)
-        self.featuriser = featuriser.to(settings.device) if featuriser is not None else None
+        self.featuriser = (
+            featuriser.to(self.resolved.machine.device) if featuriser is not None else None
+        )
         self.random = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
         self.new_optimiser(settings.learning_rate)
@@ -117,11 +123,11 @@ class Trainer:
         """
         settings = self.settings
         pixels, origins, owners = self._crops()
-        images = to_batch(pixels, settings)
+        images = to_batch(pixels, self.resolved.machine)
         if self.start is None:
             self._normalise_by_batch(number)
         inputs = self._scaled(images, owners)
-        with autocast(settings):
+        with autocast(self.resolved.machine):
             logits = self.learner.logits(inputs, magnification=self.magnification)
         _go_on(control)
         # One class after the other, whatever the network's layout: what follows takes maps alone.
@@ -142,7 +148,9 @@ class Trainer:
         if self.start is not None:
             target = self._seen_by_start(inputs, number)
             seen = _spreads(target)
-            agreement = settings.anchor * binary_cross_entropy_with_logits(logits, target)
+            agreement = settings.consistency_weight * binary_cross_entropy_with_logits(
+                logits, target
+            )
             loss = agreement if loss is None else loss + agreement
             _go_on(control)
         if loss is not None:
@@ -156,7 +164,7 @@ class Trainer:
     def _average(self) -> None:
         if self.network is self.learner:
             return
-        share = 1 - self.settings.averaging
+        share = 1 - self.settings.ema_decay
         with torch.no_grad():
             for mean, latest in zip(
                 self.network.parameters(), self.learner.parameters(), strict=True
@@ -172,7 +180,7 @@ class Trainer:
         turn; agreeing with it, the contrast may sharpen the maps but not carry them away.
         """
         turns = number % 4
-        with torch.no_grad(), autocast(self.settings):
+        with torch.no_grad(), autocast(self.resolved.machine):
             turned = torch.rot90(inputs, turns, (2, 3))
             seen = self.teacher.logits(turned, magnification=self.magnification)
         return torch.rot90(seen.float(), -turns, (2, 3)).sigmoid()

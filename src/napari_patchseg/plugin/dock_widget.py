@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 
 from napari_patchseg.errors import PatchSegError
 from napari_patchseg.files import preferences
-from napari_patchseg.method.settings import Settings
+from napari_patchseg.settings import AUTOMATIC, Settings
 
 from .curves_plot import CurvesPlot
 from .dock import settle_in
@@ -126,9 +126,9 @@ class PatchSegWidget(QWidget):
     def _show_objects(self, settings: Settings) -> None:
         """Show the settings about objects alone."""
         self.objects.show_settings(settings)
-        self.image_kind.setCurrentText(settings.image_kind)
-        self.diameter.setValue(settings.nucleus_diameter or 0)
-        self.unit.setCurrentText(settings.diameter_unit)
+        self.image_kind.setCurrentText(settings.image_kind or AUTOMATIC)
+        self.diameter.setValue(settings.objects.nucleus_diameter or 0)
+        self.unit.setCurrentText(settings.objects.diameter_unit)
 
     def train(self) -> None:
         """Train on the chosen image and region."""
@@ -285,7 +285,7 @@ class PatchSegWidget(QWidget):
             if source.layer is not None:
                 source = replace(source, pixel_size=self.pixel_size.size_of(source.layer))
             settings = self.settings().replace(image_kind=self.image_kind.kind_of(source.layer))
-            settings.diameter_in_pixels(source.pixel_size)  # µm need a pixel size
+            settings.objects.diameter_in_pixels(source.pixel_size)  # µm need a pixel size
             if make_labels and model is None:
                 settings = settings.replace(stop_at_convergence=True)
             running = TrainingSession.running()
@@ -295,7 +295,7 @@ class PatchSegWidget(QWidget):
             previous = self.session.record
             if previous is not None and previous.source.layer is not source.layer:
                 self.objects.forget_class()
-                settings = settings.replace(nucleus_class=None, nucleus_polarity="auto")
+                settings = settings.replace(nucleus_class=None, nucleus_polarity=None)
             self.objects.forget_report()
             self.diameter.setSpecialValueText("auto")
             self.image.layer = source.layer
@@ -360,7 +360,7 @@ class PatchSegWidget(QWidget):
         if record is not None and record.model is not None and not self.session.is_busy:
             if record.model is not self.models.model and record.history:
                 self.models.take(record.model)
-            self.objects.set_classes(record.model.settings.classes)
+            self.objects.set_classes(record.model.settings.training.classes)
         self._refresh()
 
     def _on_progress(self) -> None:

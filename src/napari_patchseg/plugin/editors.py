@@ -22,13 +22,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_patchseg.method.settings import Settings
+from napari_patchseg.settings import AUTOMATIC, FIELDS
 
 if TYPE_CHECKING:
     from superqt import QLabeledDoubleSlider
 
 
-AUTO = "auto"
 #: The decimal sign is a point, a comma or the Arabic one; digits are those of any script.
 _NUMBER = re.compile(r"[+-]?(\d+[.,\u066b]?\d*|[.,\u066b]\d+)(e[+-]?\d+)?", re.IGNORECASE)
 #: Marks of the direction of writing, which some locales put around numbers.
@@ -149,13 +148,11 @@ class Editor:
     """
 
     def __init__(self, name: str) -> None:
-        field = Settings.model_fields[name]
+        field = FIELDS[name].info
         self.name = name
-        self.label = LABELS.get(name, name.replace("_", " "))
+        self.label = FIELDS[name].label
         self.on_change: Callable[[], None] | None = None
         self._silent = False
-        # What a spin box at its lowest value, which reads "auto", stands for.
-        self._auto = AUTO if AUTO in _choices(field.annotation) else None
         low, high, open_low = _limits(field.metadata)
         kinds = _kinds(field.annotation)
         if bool in kinds:
@@ -165,7 +162,7 @@ class Editor:
         elif float in kinds:
             self.widget = self._double_box(low, high, open_low=open_low, optional=len(kinds) > 1)
         else:
-            self.widget = self._combo(_choices(field.annotation))
+            self.widget = self._combo(_choices(field.annotation), optional=field.default is None)
         self.widget.setToolTip(field.description or "")
         self.widget.setAccessibleName(self.label)
         self.widget.setObjectName(name)
@@ -192,10 +189,14 @@ class Editor:
         box.toggled.connect(self._changed)
         return box
 
-    def _combo(self, choices: tuple[str, ...]) -> QComboBox:
+    def _combo(self, choices: tuple[str, ...], *, optional: bool) -> QComboBox:
         box = QComboBox()
-        box.addItems(list(choices))
-        self.value, self._show = box.currentText, box.setCurrentText
+        if optional:
+            box.addItem(AUTOMATIC, None)
+        for choice in choices:
+            box.addItem(choice, choice)
+        self.value = box.currentData
+        self._show = lambda value: box.setCurrentIndex(box.findData(value))
         box.currentTextChanged.connect(self._changed)
         return box
 
@@ -227,30 +228,17 @@ class Editor:
     def _finish(self, box: NumberBox, *, kind: type[float], optional: bool) -> None:
         box.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.UpDownArrows)
         if optional:
-            box.setSpecialValueText(AUTO)
+            box.setSpecialValueText(AUTOMATIC)
 
         def value() -> Any:
-            return self._auto if optional and box.value() == box.minimum() else kind(box.value())
+            return None if optional and box.value() == box.minimum() else kind(box.value())
 
         def show(new: Any) -> None:
-            number: Any = box.minimum() if new in (None, AUTO) else new
+            number: Any = box.minimum() if new is None else new
             box.setValue(number)
 
         self.value, self._show = value, show
         box.valueChanged.connect(self._changed)
-
-
-#: Names that read better than the field's own.
-LABELS = {
-    "classes": "classes K",
-    "max_steps": "steps at most",
-    "batch_size": "crops per step",
-    "patches": "patches per crop",
-    "stop_at_convergence": "stop at convergence",
-    "min_area": "minimum area",
-    "split": "split touching",
-    "prior_weight": "stain's weight",
-}
 
 
 def _kinds(annotation: Any) -> tuple[Any, ...]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, get_args
 
 from qtpy.QtWidgets import QComboBox, QWidget
 
-from napari_patchseg.method.settings import ImageKind, Settings
+from napari_patchseg.modality import ImageKind
+from napari_patchseg.settings import AUTOMATIC, Settings
 
 from .layer_source import unwrap
 
@@ -27,7 +28,7 @@ class ImageKindCombo(QComboBox):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._layer: weakref.ref[Layer] | None = None
-        self.addItems(get_args(ImageKind))
+        self.addItems([AUTOMATIC, *get_args(ImageKind)])
         self.setObjectName("image_kind")
         self.setAccessibleName("image kind")
         self.setToolTip(Settings.model_fields["image_kind"].description or "")
@@ -41,7 +42,8 @@ class ImageKindCombo(QComboBox):
             self.setCurrentIndex(0)
         self._layer = weakref.ref(layer)
 
-    def kind_of(self, layer: Layer | None) -> str:
-        """What was chosen for a layer; "auto" for another one than that shown."""
+    def kind_of(self, layer: Layer | None) -> str | None:
+        """What was chosen for a layer; None, automatic, for another one than that shown."""
         shown = None if self._layer is None else self._layer()
-        return self.currentText() if shown in (None, unwrap(layer)) else "auto"
+        chosen = self.currentText()
+        return chosen if shown in (None, unwrap(layer)) and chosen != AUTOMATIC else None

@@ -15,8 +15,8 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from superqt.utils import create_worker
 
 from napari_patchseg.errors import PatchSegError
-from napari_patchseg.method.settings import Settings
-from napari_patchseg.method.snapshot import ConfidenceMap
+from napari_patchseg.method.maps import ConfidenceMap
+from napari_patchseg.settings import Settings
 
 from .overlays import Canvas, ShownMap, show_map
 from .worker import ShownClass, sentence, shown_choice
@@ -29,6 +29,8 @@ _T = TypeVar("_T")
 
 #: A slider that is dragged asks often: milliseconds to wait for the next wish.
 _PATIENCE_MS = 80
+#: What labels made here say of themselves; the rest is the run's.
+_OWN = {"settings", "versions", "seed", "steps", "nucleus_class", "objects"}
 #: Expected diameter of a nucleus in pixels for an outline where none is known yet.
 _DIAMETER = 24.0
 
@@ -188,7 +190,7 @@ class LabelMaker(QObject):
         if drawing is None or self._abandoned.is_set():
             return
         request, report = drawing.request, drawing.report
-        if report is not None and request.settings.nucleus_diameter is None:
+        if report is not None and request.settings.objects.nucleus_diameter is None:
             diameter = float(report["objects"]["diameter"])
             self.know(request.confidence, request.settings, diameter)
         self.drawn.emit(drawing)
@@ -265,7 +267,7 @@ def _draw(
     from napari_patchseg.image.content import expected_diameter
     from napari_patchseg.image.numbering import keep_numbers
     from napari_patchseg.objects import labelling
-    from napari_patchseg.provenance import nucleus_class, provenance
+    from napari_patchseg.report import NucleusReport, Report, versions
 
     made = request.confidence
     made = replace(made, nucleus=request.chosen.of(made, request.pixels))
@@ -273,11 +275,11 @@ def _draw(
     if not request.labels:
         return Drawing(request, shown)
     settings = request.settings
-    if settings.nucleus_diameter is None:
+    if settings.objects.nucleus_diameter is None:
         if diameter is None and not abandoned():
             diameter = expected_diameter(made.nuclei)
         settings = settings.replace(nucleus_diameter=diameter, diameter_unit="px")
-    steps = labelling(made, request.pixels, settings, pixel_size=request.pixel_size)
+    steps = labelling(made, request.pixels, settings.objects, pixel_size=request.pixel_size)
     found = _unless(abandoned, steps)
     if found is None:
         return None
@@ -286,10 +288,17 @@ def _draw(
         labels = keep_numbers(labels, before)
     report = {
         **request.report,
-        **provenance(request.settings),
-        "nucleus_class": nucleus_class(made.nucleus),
-        "steps": made.step,
-        "objects": objects,
+        **Report(
+            settings=request.settings,
+            versions=versions(),
+            steps=made.step,
+            stop_reason="",
+            nucleus_class=NucleusReport.of(made.nucleus),
+            objects=objects,
+        ).model_dump(
+            mode="json",
+            include=_OWN,
+        ),
     }
     return Drawing(request, shown, labels, report)
 
@@ -318,8 +327,10 @@ def draw_outline(request: DrawRequest, diameter: float | None = None) -> Outline
     try:
         made = request.confidence
         made = replace(made, nucleus=request.chosen.of(made, request.pixels))
-        known = request.settings.diameter_in_pixels(request.pixel_size) or diameter
-        border, reduction = outline(made, request.pixels, request.settings, known or _DIAMETER)
+        known = request.settings.objects.diameter_in_pixels(request.pixel_size) or diameter
+        border, reduction = outline(
+            made, request.pixels, request.settings.objects, known or _DIAMETER
+        )
         return Outline(request, border, reduction)
     except Exception:  # the labels tell the user, if they fail as well
         LOG.info("No outline.", exc_info=True)

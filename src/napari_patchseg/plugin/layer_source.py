@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_patchseg.image.pixels import Box, Pixels
-    from napari_patchseg.image.stain import ImageKind
+    from napari_patchseg.modality import ImageKind
 
 #: Key in ``layer.metadata`` of everything that this plugin makes.
 METADATA_KEY = "napari_patchseg"
@@ -163,7 +163,7 @@ class LayerSource:
         """Whether the region is all of the plane."""
         return self.box == (0, 0, *self.shape)
 
-    def open(self, image_kind: ImageKind = "auto") -> Pixels:
+    def open(self, image_kind: ImageKind | None = None) -> Pixels:
         """Read the region; may take long, so not for the GUI's thread. Raises `ImageError`."""
         from napari_patchseg.image.arrays import read
         from napari_patchseg.image.pixels import Pixels

@@ -160,7 +160,7 @@ class LiveLayers:
         layer.metadata[METADATA_KEY].update(
             step=shown.step,
             reduction=shown.reduction,
-            **{"class": shown.nucleus.index + 1, "inverted": shown.nucleus.inverted},
+            **{"class": shown.nucleus.index, "inverted": shown.nucleus.inverted},
         )
 
     def write_positive(self, shown: ShownPatches) -> None:

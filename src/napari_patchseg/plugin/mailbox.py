@@ -13,9 +13,11 @@ from qtpy.QtCore import QObject, Signal
 if TYPE_CHECKING:
     from napari_patchseg.errors import PatchSegError
     from napari_patchseg.image.pixels import Pixels
-    from napari_patchseg.method.settings import Settings
-    from napari_patchseg.method.snapshot import ConfidenceMap, Control, SampledPatches, Snapshot
-    from napari_patchseg.results import Progress, Segmentation
+    from napari_patchseg.method.control import Control
+    from napari_patchseg.method.events import Step, Trained
+    from napari_patchseg.method.maps import ConfidenceMap, SampledPatches
+    from napari_patchseg.report import HistoryRow, Progress, Segmentation
+    from napari_patchseg.settings import Settings
 
     from .overlays import ShownMap
 
@@ -31,8 +33,9 @@ class Mail:
     `points` alone holds everything: (step, loss, positive separation, negative separation).
     """
 
-    points: list[tuple[int, float, float, float]] = field(default_factory=list)
-    snapshot: Snapshot | None = None
+    points: list[HistoryRow] = field(default_factory=list)
+    snapshot: Step | None = None
+    trained: Trained | None = None
     patches: SampledPatches | None = None
     made: ConfidenceMap | None = None
     shown: ShownMap | None = None
@@ -63,7 +66,7 @@ class Mailbox(QObject):
         self._drawn = threading.Event()
         self._posted_step: int | None = None  # of the last map
 
-    def post(self, *, point: tuple[int, float, float, float] | None = None, **news: Any) -> None:
+    def post(self, *, point: HistoryRow | None = None, **news: Any) -> None:
         """Put in news, named as in `Mail`; from any thread."""
         with self._lock:
             if point is not None:

@@ -18,12 +18,12 @@ from qtpy.QtWidgets import (
 )
 from superqt import QElidingLabel, QLabeledDoubleSlider
 
-from napari_patchseg.method.settings import Settings
+from napari_patchseg.settings import Settings
 
 from .editors import NumberBox, understand_numbers
 
 _POLARITIES = (
-    ("auto", "auto"),
+    ("auto", None),
     ("high", "direct"),
     ("low (inverted)", "inverted"),
 )
@@ -116,15 +116,16 @@ class ObjectsPanel(QWidget):
     def show_settings(self, settings: Settings) -> None:
         """Show the settings' values, without saying that they changed."""
         self.blockSignals(True)
-        self.set_classes(settings.classes)
-        self.class_box.setCurrentIndex(self.class_box.findData(settings.nucleus_class))
-        self.polarity_box.setCurrentIndex(self.polarity_box.findData(settings.nucleus_polarity))
-        self.threshold_auto.setChecked(settings.threshold is None)
-        if settings.threshold is not None:
-            self.threshold.setValue(settings.threshold)
-        self.min_area.setValue(-1 if settings.min_area is None else settings.min_area)
-        self.split.setChecked(settings.split == "distance")
-        self.split_depth.setValue(settings.split_depth or 0)
+        self.set_classes(settings.training.classes)
+        objects = settings.objects
+        self.class_box.setCurrentIndex(self.class_box.findData(objects.nucleus_class))
+        self.polarity_box.setCurrentIndex(self.polarity_box.findData(objects.nucleus_polarity))
+        self.threshold_auto.setChecked(objects.threshold is None)
+        if objects.threshold is not None:
+            self.threshold.setValue(objects.threshold)
+        self.min_area.setValue(-1 if objects.min_area is None else objects.min_area)
+        self.split.setChecked(objects.split == "distance")
+        self.split_depth.setValue(objects.split_depth or 0)
         self.blockSignals(False)
 
     def set_classes(self, count: int) -> None:
@@ -136,7 +137,7 @@ class ObjectsPanel(QWidget):
         self.class_box.clear()
         self.class_box.addItem("auto", None)
         for number in range(count):
-            self.class_box.addItem(f"class {number + 1}", number)
+            self.class_box.addItem(f"class {number}", number)
         self.class_box.setCurrentIndex(max(0, self.class_box.findData(chosen)))
         self.class_box.blockSignals(False)
 
@@ -151,7 +152,7 @@ class ObjectsPanel(QWidget):
         """Show what "auto" came to; `pixel_size` in µm where it is known."""
         nucleus, objects = report.get("nucleus_class"), report.get("objects") or {}
         if nucleus:
-            self.class_box.setItemText(0, f"auto: {nucleus['index'] + 1}")
+            self.class_box.setItemText(0, f"auto: {nucleus['index']}")
             self.polarity_box.setItemText(0, f"auto: {'low' if nucleus['inverted'] else 'high'}")
         if self.threshold_auto.isChecked() and "threshold" in objects:
             self.blockSignals(True)

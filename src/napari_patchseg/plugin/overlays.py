@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_patchseg.method.snapshot import ConfidenceMap, NucleusClass, SampledPatches
+from napari_patchseg.method.maps import ConfidenceMap, NucleusClass, SampledPatches
 from napari_patchseg.method.source import Box
 
 #: Windows shown at most, positive and negative together: a Shapes layer costs by the shape.
@@ -202,7 +202,7 @@ def _windows(
         rectangles,
         {
             "step": np.full(len(chosen), patches.step),
-            "class": np.full(len(chosen), nucleus.index + 1),
+            "class": np.full(len(chosen), nucleus.index),
             "mean confidence": (1 - confidence if nucleus.inverted else confidence).round(4),
             "mean entropy": patches.entropy[chosen].round(4),
         },

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_patchseg.method.snapshot import ConfidenceMap, NucleusClass
+from napari_patchseg.method.maps import ConfidenceMap, NucleusClass
 
 from .guard import Guard
 from .label_maker import Drawing, DrawRequest, LabelMaker, Outline

@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QElapsedTimer, QObject, QThreadPool, QTimer, Signal
 
-from napari_patchseg.method.settings import Settings
-from napari_patchseg.method.snapshot import ConfidenceMap, SampledPatches, Snapshot
+from napari_patchseg.method.maps import ConfidenceMap, SampledPatches
+from napari_patchseg.report import HistoryRow
+from napari_patchseg.settings import Settings
 
 from .layer_source import LayerSource
 from .mailbox import Mail, Mailbox
 from .overlays import Canvas
-from .worker import RunControl, RunRequest, RunTask, ShownClass, object_fields
+from .worker import RunControl, RunRequest, RunTask, ShownClass
 
 if TYPE_CHECKING:
     from napari_patchseg.image.pixels import Pixels
+    from napari_patchseg.method.events import Step
     from napari_patchseg.method.model import Model
-    from napari_patchseg.results import Progress, Segmentation
+    from napari_patchseg.report import Progress, Segmentation
 
 #: Least milliseconds between two looks into the letter-box: text, bars and curves move twice a
 #: second. With each move Qt composes the whole window anew, which software OpenGL makes dear.
@@ -56,7 +58,7 @@ class RunRecord:
         The region, once it was read.
     progress : Progress or None
         Of the phase under way, where it is not training.
-    last : Snapshot or None
+    last : Step or None
         The last step's.
     patches : SampledPatches or None
         The last step's windows; a step that was given up has none.
@@ -78,9 +80,9 @@ class RunRecord:
     chosen: ShownClass
     pixels: Pixels | None = None
     progress: Progress | None = None
-    last: Snapshot | None = None
+    last: Step | None = None
     patches: SampledPatches | None = None
-    history: list[tuple[int, float, float, float]] = field(default_factory=list)
+    history: list[HistoryRow] = field(default_factory=list)
     made: ConfidenceMap | None = None
     whole: ConfidenceMap | None = None
     result: Segmentation | None = None
@@ -92,16 +94,16 @@ class RunRecord:
         """Enter what came."""
         self.history.extend(mail.points)
         if mail.settings is not None:  # keep the wishes about objects that came meanwhile
-            self.settings = mail.settings.replace(**object_fields(self.settings))
+            self.settings = mail.settings.model_copy(update={"objects": self.settings.objects})
         self.pixels = mail.pixels or self.pixels
-        if mail.progress is not None or mail.snapshot is not None:
+        if mail.progress is not None or mail.snapshot is not None or mail.made is not None:
             self.progress = mail.progress
         self.last = mail.snapshot or self.last
         self.patches = mail.patches or self.patches
         self.made = mail.made or self.made
         self.whole = mail.whole or self.whole
-        if mail.snapshot is not None and mail.snapshot.model is not None:
-            self.model = mail.snapshot.model
+        if mail.trained is not None:
+            self.model = mail.trained.model
         if mail.result is not None:
             self.result = mail.result
             self.model = mail.result.model or self.model
@@ -118,7 +120,7 @@ class RunRecord:
     def report(self) -> dict[str, Any]:
         """Provenance of labels made now."""
         if self.result is not None:
-            return self.result.report
+            return self.result.report.to_dict()
         return {"stop_reason": "none: labels were made during training"}
 
 

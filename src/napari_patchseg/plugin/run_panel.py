@@ -15,13 +15,13 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_patchseg.method.settings import Magnification
+from napari_patchseg.settings import Rescale
 
 from .session import TrainingSession
 from .states import RunState
 
 #: In words how large the network sees an image, where that is not its own size.
-_MAGNIFICATIONS: dict[Magnification, str] = {
+_RESCALED: dict[Rescale | None, str] = {
     "2": "seen twice as large",
     "3/2": "seen 1.5 times as large",
     "2/3": "seen at two thirds of its size",
@@ -150,9 +150,9 @@ class RunPanel(QWidget):
         record = self._session.record
         pixels = None if record is None else record.pixels
         if record is not None and pixels is not None:
-            seen = _MAGNIFICATIONS.get(record.settings.magnification)
+            seen = _RESCALED.get(record.settings.training.rescale)
             text = f"{pixels.description}, {seen}" if seen else pixels.description
-            if pixels.image_kind == "auto":
+            if pixels.image_kind is None:
                 text += " (otherwise: image kind)"
             if self.image_label.text() != text:
                 self.image_label.setText(text)

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 
 from napari_patchseg.errors import PatchSegError
-from napari_patchseg.method.settings import Settings
+from napari_patchseg.settings import FIELDS, Settings
 
 from .layer_source import LayerSource
 from .run import RunRecord
 
 #: In scripts that take the image from the open viewer.
 _VIEWER = "napari.current_viewer()"
-_MACHINE = ("device", "precision", "memory_format", "threads")
 
 
 def script_of(
@@ -55,11 +54,11 @@ def script_of(
     elif model_path is None:
         raise PatchSegError("Save the model first: the script has to load it.")
     settings = _settings(record, record.report if report is None else report, trained=trained)
-    base = Settings.create(settings.preset).to_dict()
+    base = Settings.create(settings.preset).flat()
     changes = {
         name: value
-        for name, value in settings.to_dict().items()
-        if value != base[name] or name in _MACHINE
+        for name, value in settings.flat().items()
+        if value != base[name] or FIELDS[name].group == "machine"
     }
     changes.pop("preset", None)
     lines = ["import napari_patchseg as ps"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from qtpy.QtCore import QObject, Signal
 
 from napari_patchseg.errors import PatchSegError
-from napari_patchseg.method.settings import Settings
+from napari_patchseg.settings import Settings
 from napari_patchseg.words import counted, time_left
 
 from .activity import Activity
@@ -202,7 +202,7 @@ class TrainingSession(QObject):
         if labels and because is None and self._run.request.make_labels:
             # It learns from the first map on, and the step under way may still be counted.
             record = self.record
-            learning = record is not None and record.progress is None and record.last is not None
+            learning = record is not None and record.progress is None and record.made is not None
             self._cut_short = learning and not self._completes
         self._ended_because = because
         self._run.cancel()
@@ -380,12 +380,12 @@ class TrainingSession(QObject):
         if not completes:
             self._final = final_state(result.report, trained=request.model is None)
         self._set_state(*self._final)
-        for warning in result.warnings:
+        for warning in result.report.warnings:
             self.told.emit(warning, False)
         if result.labels is not None:
             self._write_result()
-        elif wanted and result.report["stop_reason"] == "nothing separated":
-            self.presenter.write_nothing(result.report)
+        elif wanted and result.report.stop_reason == "nothing separated":
+            self.presenter.write_nothing(result.report.to_dict())
         elif self._cut_short and record.model is not None and record.model.steps > 0:
             self._completes = True
             self._launch(
@@ -405,7 +405,7 @@ class TrainingSession(QObject):
             # the user moved a control while the run went on
             self.presenter.draw(record.whole, labels=True, new=True)
         else:
-            self.presenter.write_result(record.result.labels, record.result.report)
+            self.presenter.write_result(record.result.labels, record.result.report.to_dict())
 
     def _on_labelled(self, report: dict[str, object]) -> None:
         objects = report.get("objects")

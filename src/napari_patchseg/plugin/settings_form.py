@@ -17,21 +17,22 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
-from napari_patchseg.method.settings import PRESETS, Settings
+from napari_patchseg.settings import FIELDS, PRESETS, Settings
 
 from .editors import Editor
-from .worker import OBJECT_FIELDS
 
 _IN_VIEW = ("max_steps", "seed")
 #: All other settings about training; those about objects have a panel of their own.
 _FOLDED = tuple(
     name
-    for name in Settings.model_fields
+    for name, field in FIELDS.items()
     if name not in ("preset", "image_kind", *_IN_VIEW)
-    and (name not in OBJECT_FIELDS or name == "prior_weight")
+    and (field.group != "objects" or name == "prior_weight")
 )
 #: A preset is about the method; the seed and the machine stay as they are.
-PRESET_LEAVES = frozenset({"seed", "device", "precision", "memory_format", "threads"})
+PRESET_LEAVES = frozenset(
+    {"seed", *(name for name, field in FIELDS.items() if field.group == "machine")}
+)
 
 
 class SettingsForm(QWidget):
@@ -109,7 +110,7 @@ class SettingsForm(QWidget):
         if (index := self.preset.findData(settings.preset)) >= 0:
             self.preset.setCurrentIndex(index)
         for name, editor in self._editors.items():
-            editor.set(getattr(settings, name))
+            editor.set(FIELDS[name].of(settings))
 
     @property
     def classes(self) -> int:
@@ -128,7 +129,7 @@ class SettingsForm(QWidget):
         preset = Settings.create(self.preset.currentData())
         for name, editor in self._editors.items():
             if name not in PRESET_LEAVES:
-                editor.set(getattr(preset, name))
+                editor.set(FIELDS[name].of(preset))
         self.preset_chosen.emit(preset)
         self.changed.emit()
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
 
+from napari_patchseg.report import Report
 from napari_patchseg.words import counted
 
 
@@ -30,16 +29,16 @@ class RunState(StrEnum):
 PHASES = {
     "starting": RunState.STARTING,
     "predicting": RunState.PREDICTING,
-    "instances": RunState.LABELLING,
+    "labelling": RunState.LABELLING,
 }
 #: States in which a pause makes sense.
 CAN_PAUSE = frozenset({RunState.TRAINING, RunState.PREDICTING})
 
 
-def final_state(report: Mapping[str, Any], *, trained: bool) -> tuple[RunState, str]:
+def final_state(report: Report, *, trained: bool) -> tuple[RunState, str]:
     """State and words that a run with this report ends with."""
-    reason = str(report["stop_reason"])
-    steps = counted(report["steps"], "step")
+    reason = report.stop_reason
+    steps = counted(report.steps, "step")
     if not trained and reason != "nothing separated":
         return RunState.FINISHED, "segmented with the model"
     return {

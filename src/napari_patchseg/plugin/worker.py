@@ -13,13 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_patchseg.errors import PatchSegError, TrainingError
-from napari_patchseg.method.settings import Settings
-from napari_patchseg.method.snapshot import (
-    ConfidenceMap,
-    Control,
-    NucleusClass,
-    Snapshot,
-)
+from napari_patchseg.method.control import Control
+from napari_patchseg.method.maps import ConfidenceMap, NucleusClass
+from napari_patchseg.settings import Settings
 
 from .layer_source import LayerSource
 from .mailbox import Mailbox
@@ -31,25 +27,6 @@ if TYPE_CHECKING:
     from napari_patchseg.method.model import Model
 
 LOG = logging.getLogger(__name__)
-
-#: Settings about objects: they can be changed after training.
-OBJECT_FIELDS = (
-    "nucleus_class",
-    "nucleus_polarity",
-    "nucleus_diameter",
-    "diameter_unit",
-    "prior_weight",
-    "threshold",
-    "min_area",
-    "split",
-    "split_depth",
-)
-
-
-def object_fields(settings: Settings) -> dict[str, Any]:
-    """The settings about objects alone."""
-    return {name: getattr(settings, name) for name in OBJECT_FIELDS}
-
 
 #: Of the worker and torch's threads; 0 is the window's, 19 the most.
 _NICENESS = 10
@@ -161,7 +138,7 @@ class ShownClass:
     @property
     def was_changed(self) -> bool:
         """Whether any wish about objects came after the run began."""
-        return object_fields(self.settings) != object_fields(self._of_run)
+        return self.settings.objects != self._of_run.objects
 
     def of(self, made: ConfidenceMap, pixels: Pixels) -> NucleusClass:
         """The class to show of a map; not for the GUI's thread."""
@@ -170,13 +147,13 @@ class ShownClass:
             return made.nucleus
         from napari_patchseg.objects import ClassChooser
 
-        as_made = settings.replace(start=made.start, classes=len(made.data))
-        return ClassChooser(pixels, as_made)(made.data, made.box, made.reduction)
+        choose = ClassChooser(pixels, settings.objects)
+        return choose(made.data, made.channels, made.box, made.reduction)
 
 
-def shown_choice(settings: Settings) -> tuple[int | None, str]:
+def shown_choice(settings: Settings) -> tuple[int | None, str | None]:
     """What a user may say about the class that is nuclei."""
-    return settings.nucleus_class, settings.nucleus_polarity
+    return settings.objects.nucleus_class, settings.objects.nucleus_polarity
 
 
 class RunTask:
@@ -253,11 +230,13 @@ def _work(request: RunRequest, control: RunControl, mailbox: Mailbox, chosen: Sh
     )  # needs no torch: its import goes on meanwhile
     imports.join()
     from napari_patchseg import pipeline
-    from napari_patchseg.results import Progress
+    from napari_patchseg.method.events import MapMade, Step, Trained
+    from napari_patchseg.method.hardware import resolve_machine
+    from napari_patchseg.report import Finished, HistoryRow, Progress, Started
 
-    settings = pipeline.resolve(request.settings, timed=False)
-    mailbox.post(pixels=pixels, settings=settings)  # of the first map, which waits for no timing
-    on_cpu = settings.device == "cpu"  # a graphics card takes little from the window
+    mailbox.post(pixels=pixels)
+    # a graphics card takes little from the window
+    on_cpu = resolve_machine(request.settings.machine).device == "cpu"
     items = pipeline.run(
         pixels,
         request.settings,
@@ -268,30 +247,30 @@ def _work(request: RunRequest, control: RunControl, mailbox: Mailbox, chosen: Sh
     )
     with contextlib.closing(items):  # type: ignore[type-var] # a generator, as Iterator hides
         for item in items:
-            if isinstance(item, Snapshot):
-                if item.patches is not None:
-                    import_tables()  # done already, but for a run that followed the panel at once
+            if isinstance(item, Step):
+                import_tables()  # done already, but for a run that followed the panel at once
                 mailbox.post(
-                    point=None if item.patches is None else _point(item),
+                    point=HistoryRow(
+                        item.step, item.loss, item.positive_separation, item.negative_separation
+                    ),
                     snapshot=item,
                     progress=None,  # of an earlier phase
-                    # a step that was given up has none, and must not hide the last ones
-                    **({} if item.patches is None else {"patches": item.patches}),
-                    **_map_news(item.confidence, pixels, request, control, chosen),
+                    patches=item.patches,
                 )
-                if item.confidence is not None and item.stop_reason is None and on_cpu:
+            elif isinstance(item, MapMade):
+                mailbox.post(**_map_news(item.confidence, pixels, request, control, chosen))
+                if on_cpu:
                     mailbox.wait_until_drawn(control)
+            elif isinstance(item, Trained):
+                mailbox.post(trained=item)
             elif isinstance(item, Progress):
                 mailbox.post(progress=item)
-                if item.settings is not None:
-                    mailbox.post(settings=item.settings)
-            else:
-                news = _map_news(item.confidence, pixels, request, control, chosen)
-                mailbox.post(result=item, **news)
-
-
-def _point(item: Snapshot) -> tuple[int, float, float, float]:
-    return item.step, item.loss, item.positive_separation, item.negative_separation
+            elif isinstance(item, Started):
+                mailbox.post(settings=item.resolved.settings)
+            elif isinstance(item, Finished):
+                confidence = item.result.confidence
+                news = _map_news(confidence, pixels, request, control, chosen)
+                mailbox.post(result=item.result, **news)
 
 
 def _map_news(
