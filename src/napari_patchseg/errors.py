@@ -18,8 +18,8 @@ class ImageError(PatchSegError, ValueError):
     """The image cannot be segmented: its shape, type or content does not allow it."""
 
 
-class FileError(PatchSegError):
-    """A file could not be read or written."""
+class FileError(PatchSegError, OSError):
+    """A file could not be read or written, or is not what it should be."""
 
 
 class ModelError(PatchSegError):

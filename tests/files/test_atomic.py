@@ -1,15 +1,14 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from napari_patchseg.errors import FileError
@@ -113,9 +112,8 @@ def test_killed_by_interrupt_in_another_process(tmp_path):
 
 def test_folder_missing(tmp_path):
     folder = tmp_path / "not" / "there"
-    with pytest.raises(FileError) as caught:
+    with pytest.raises(FileError, match=f"{re.escape(str(folder))} does not exist"):
         write(folder / "a.tif")
-    assert str(caught.value) == f"Folder {folder} does not exist; create it or choose another."
 
 
 def test_folder_is_a_file(tmp_path):
@@ -126,8 +124,9 @@ def test_folder_is_a_file(tmp_path):
 
 def test_target_is_a_folder(tmp_path):
     (tmp_path / "a.tif").mkdir()
-    with pytest.raises(FileError, match="is a folder; give a file name"):
-        write(tmp_path / "a.tif")
+    for folder in (tmp_path / "a.tif", Path(tmp_path.anchor)):
+        with pytest.raises(FileError, match="is a folder; give a file name"):
+            write(folder)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device here")
@@ -146,12 +145,8 @@ def test_folder_that_takes_no_files():
 
 def test_read_only_disk(small_disk):
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    with pytest.raises(FileError) as caught:
+    with pytest.raises(FileError, match=r"a\.tif was not written.*read-only"):
         write(small_disk / "a.tif")
-    folder = small_disk.resolve()
-    assert str(caught.value) == (
-        f"{folder / 'a.tif'} was not written: folder {folder} is read-only; choose another."
-    )
 
 
 @pytest.mark.skipif(
@@ -170,17 +165,11 @@ def test_read_only_folder_and_file(tmp_path):
         tmp_path.chmod(0o755)
 
 
-def write_by_numpy(path: Path, content: bytes) -> None:
-    with atomic_write(path) as temporary:
-        np.frombuffer(content, np.uint8).tofile(temporary)
-
-
-@pytest.mark.parametrize("way", [write, write_by_numpy])
-def test_disk_full(small_disk, way):
+def test_disk_full(small_disk):
     path = small_disk / "labels.tif"
     path.write_bytes(b"old")
     with pytest.raises(FileError, match="disk is full"):
-        way(path, bytes(200_000))
+        write(path, bytes(200_000))
     assert path.read_bytes() == b"old"
     assert names(small_disk) == ["labels.tif"]
 
@@ -243,11 +232,9 @@ def test_relative_path(tmp_path, monkeypatch):
 def test_readers_never_see_half_a_file(tmp_path):
     path = tmp_path / "a.bin"
     write(path, b"a" * 1000)
-    start = time.monotonic()
     with atomic_write(path) as temporary, temporary.open("wb") as file:
         for _ in range(10):
             file.write(b"b" * 100)
             file.flush()
             assert path.read_bytes() == b"a" * 1000
-            assert time.monotonic() - start < 60
     assert path.read_bytes() == b"b" * 1000

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
+import pint
 import pytest
 import tifffile
 from hypothesis import HealthCheck, given, settings
@@ -9,7 +12,7 @@ from PIL import Image
 
 from napari_patchseg.files.images import pixel_size_of_file, read_image
 from napari_patchseg.files.labels import write_labels_ome_tiff
-from napari_patchseg.files.pixel_size import PLAUSIBLE, plausible
+from napari_patchseg.files.pixel_size import PLAUSIBLE, micrometres, plausible
 
 GREY = np.random.default_rng(0).integers(0, 256, (70, 90), dtype=np.uint8)
 
@@ -139,6 +142,24 @@ def test_never_an_error(tmp_path):
     (tmp_path / "head.tif").write_bytes(b"II*\0")
     for name in ("text.tif", "empty.tif", "head.tif", "none.tif", ".", "a\0b", "x" * 5000):
         assert pixel_size_of_file(tmp_path / name) is None
+
+
+@pytest.mark.parametrize(
+    ("unit", "size"),
+    [
+        ("µm", 1), ("μm", 1), ("um", 1), ("Micron", 1), ("MICROMETRE", 1), ("\\u00B5m", 1),
+        (" nm ", 1e-3), ("MM", 1e3), ("Inch", 25_400), ("å", 1e-4), (pint.Unit("cm"), 1e4),
+        ("pixel", None), ("reference frame", None), ("s", None), ("", None), ("nan", None),
+        ("9**9**9**9", None), (None, None), (pint.Unit("pixel"), None),
+    ],
+)  # fmt: skip
+def test_micrometres(unit, size):
+    assert micrometres(unit) == pytest.approx(math.nan if size is None else size, nan_ok=True)
+
+
+@given(st.text(max_size=6))
+def test_micrometres_of_any_text(unit):
+    assert math.isnan(micrometres(unit)) or micrometres(unit) > 0
 
 
 @given(st.floats(), st.floats())

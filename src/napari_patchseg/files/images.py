@@ -20,7 +20,7 @@ from napari_patchseg.errors import FileError
 
 from . import _colours as colours
 from . import pixel_size
-from .pictures import channel_names, full_picture
+from ._pictures import channel_names, full_picture
 
 if TYPE_CHECKING:
     from tifffile import TiffPage, TiffPageSeries

@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_patchseg.errors import FileError
 
+from ._pictures import ome_pixels
 from .atomic import atomic_write
-from .pictures import ome_pixels
 from .pixel_size import of_picture, plausible
 
 if TYPE_CHECKING:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from .pictures import ome_pixels
+from ._pictures import ome_pixels
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
@@ -15,15 +16,8 @@ if TYPE_CHECKING:
 #: like, whatever they are called and in whatever unit: that describes paper, not tissue.
 PLAUSIBLE = (0.05, 10.0)
 
-#: µm in a unit, as OME and ImageJ write them; "pixel" and "reference frame" are no lengths.
-_MICROMETRES = {
-    "µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0,
-    "micrometre": 1.0, "\\u00b5m": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "å": 1e-4,
-    "inch": 25_400.0, "in": 25_400.0,
-}  # fmt: skip
-_INCH = _MICROMETRES["inch"]
-#: µm in a unit, as the tag ResolutionUnit numbers them.
-_RESOLUTION_UNITS = {2: _INCH, 3: 10_000.0, 4: 1_000.0, 5: 1.0}
+#: µm in the units that the tag ResolutionUnit numbers: inch, cm, mm and µm.
+_RESOLUTION_UNITS = {2: 25_400, 3: 10_000, 4: 1_000, 5: 1}
 
 _Sizes = tuple[float, float]
 
@@ -37,6 +31,22 @@ def plausible(size_y: float, size_x: float) -> _Sizes | None:
     return (float(size_y), float(size_x)) if low <= size_y <= high >= size_x >= low else None
 
 
+def micrometres(unit: object) -> float:
+    """µm in one of a unit, pint's or its name in a file; NaN where that is no length."""
+    name = re.sub(r"\\u00b5", "µ", str(unit).strip(), flags=re.IGNORECASE)  # ImageJ's escape
+    if name in ("µm", "micrometer"):
+        return 1.0  # most files: pint takes half a second to load
+    if name.isalpha():  # pint would work out any formula
+        import pint
+
+        for spelt in (name, name.lower(), name.upper()):
+            try:
+                return float(pint.Quantity(1, spelt).to("micrometer").magnitude)
+            except (pint.PintError, ValueError):
+                continue
+    return math.nan
+
+
 def of_tiff(tiff: TiffFile, page: TiffPage) -> _Sizes | None:
     """Size of a page's pixels, (y, x) in µm, of the first of the file's statements that can be one.
 
@@ -47,9 +57,14 @@ def of_tiff(tiff: TiffFile, page: TiffPage) -> _Sizes | None:
     page : TiffPage
         The page whose pixels are meant.
     """
-    for size_y, size_x in _statements(tiff, page):
-        if size := plausible(size_y, size_x):
-            return size
+    for source in (_ome, _aperio, _vendors, _tags):  # the most reliable first
+        try:
+            for size_y, size_x in source(tiff, page):
+                if size := plausible(size_y, size_x):
+                    return size
+        # Made by any software, damaged or not: what cannot be understood says nothing.
+        except Exception:  # noqa: BLE001
+            continue
     return None
 
 
@@ -57,35 +72,24 @@ def of_picture(info: dict[Any, Any]) -> _Sizes | None:
     """Size of a pixel, (y, x) in µm, of what Pillow knows about a PNG, JPEG and others."""
     try:
         across, down = (float(number) for number in info["dpi"])
-        return plausible(_INCH / down, _INCH / across)
+        return plausible(25_400 / down, 25_400 / across)
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
 
 
-def _statements(tiff: TiffFile, page: TiffPage) -> Iterator[_Sizes]:
-    """What a TIFF says about its pixels, (y, x) in µm, the most reliable first."""
-    for source in (_ome, _aperio, _vendors, _tags):
-        try:
-            yield from source(tiff, page)
-        # Made by any software, damaged or not: what cannot be understood says nothing.
-        except Exception:  # noqa: BLE001
-            continue
-
-
 def _ome(tiff: TiffFile, page: TiffPage) -> Iterator[_Sizes]:
     """PhysicalSizeY and PhysicalSizeX of the OME image that has the page's width and height."""
-    if not (tiff.is_ome and tiff.ome_metadata):
-        return
-    pixels = ome_pixels(tiff.ome_metadata, page).attrib
-    size_y, size_x = (
-        float(pixels[f"PhysicalSize{axis}"])
-        * _MICROMETRES[pixels.get(f"PhysicalSize{axis}Unit", "µm").strip().lower()]
-        for axis in "YX"
-    )
-    yield size_y, size_x
+    if tiff.is_ome and tiff.ome_metadata:
+        pixels = ome_pixels(tiff.ome_metadata, page).attrib
+        size_y, size_x = (
+            float(pixels[f"PhysicalSize{axis}"])
+            * micrometres(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
+            for axis in "YX"
+        )
+        yield size_y, size_x
 
 
-def _aperio(tiff: TiffFile, page: TiffPage) -> Iterator[_Sizes]:  # noqa: ARG001
+def _aperio(_: TiffFile, page: TiffPage) -> Iterator[_Sizes]:
     found = re.search(r"\bMPP\s*=\s*([0-9.]+)", page.description or "")
     if found:  # µm per pixel
         yield float(found[1]), float(found[1])
@@ -120,10 +124,9 @@ def _tags(tiff: TiffFile, page: TiffPage) -> Iterator[_Sizes]:
     spacing_y, spacing_x = (
         below / above for above, below in (page.tags.valueof(f"{axis}Resolution") for axis in "YX")
     )
-    imagej = tiff.imagej_metadata
-    if imagej and isinstance(imagej.get("unit"), str):
-        factor = _MICROMETRES.get(imagej["unit"].strip().lower())
+    unit = (tiff.imagej_metadata or {}).get("unit")
+    if isinstance(unit, str):
+        factor = micrometres(unit)
     else:
-        factor = _RESOLUTION_UNITS.get(page.tags.valueof("ResolutionUnit", default=2))
-    if factor is not None:
-        yield spacing_y * factor, spacing_x * factor
+        factor = _RESOLUTION_UNITS.get(page.tags.valueof("ResolutionUnit", default=2), math.nan)
+    yield spacing_y * factor, spacing_x * factor

@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_patchseg.errors import ImageError, PatchSegError
 from napari_patchseg.files.images import pixel_size_of_file, unconverted_colours
-from napari_patchseg.files.pixel_size import plausible
+from napari_patchseg.files.pixel_size import micrometres, plausible
 from napari_patchseg.image.layout import CHANNEL_NAMES, MOST_CHANNELS, layout_of
 
 from .plane import Plane, displayed_axes
@@ -306,8 +306,6 @@ def pixel_size_of(layer: Layer, axes: tuple[int, int] | None = None) -> float | 
 
     None if they are not lengths, or none that a pixel of a micrograph can have.
     """
-    import pint
-
     rows, columns = axes or (layer.ndim - 2, layer.ndim - 1)
     zero = np.zeros(layer.ndim)
     corner = np.asarray(layer.data_to_world(zero), float)
@@ -317,11 +315,7 @@ def pixel_size_of(layer: Layer, axes: tuple[int, int] | None = None) -> float | 
         unit[axis] = 1
         steps.append((np.asarray(layer.data_to_world(unit), float) - corner)[[rows, columns]])
     area = abs(float(np.linalg.det(np.array(steps))))
-    try:
-        lengths = [(1 * layer.units[axis]).to("micrometer").magnitude for axis in (rows, columns)]
-    except pint.errors.PintError:
-        return None
-    size = math.sqrt(area * float(lengths[0]) * float(lengths[1]))
+    size = math.sqrt(area * micrometres(layer.units[rows]) * micrometres(layer.units[columns]))
     return size if plausible(size, size) else None
 
 

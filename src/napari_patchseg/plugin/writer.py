@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_patchseg.files.labels import write_labels_ome_tiff, write_labels_png
+from napari_patchseg.files.pixel_size import micrometres
 
 
 def write_ome_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
@@ -97,40 +98,24 @@ def pixel_size(meta: Mapping[str, Any]) -> tuple[float, ...] | None:
     tuple of float or None
         None where the units are no lengths, as with napari's default, pixels.
     """
-    scale, units = meta.get("scale"), meta.get("units")
-    if scale is None or units is None:
+    if meta.get("scale") is None or meta.get("units") is None:
         return None
-    sizes = np.abs(np.asarray(scale, dtype=float))
+    sizes = np.abs(np.asarray(meta["scale"], dtype=float))
+    if meta.get("affine") is not None:  # the columns' lengths: what it adds to the scale
+        sizes *= np.linalg.norm(np.asarray(meta["affine"], dtype=float)[:-1, :-1], axis=0)
+    units = meta["units"]
     names = [units] * len(sizes) if isinstance(units, str) else list(units)
-    affine = meta.get("affine")
-    if affine is not None:  # the columns' lengths: what it adds to the scale
-        linear = np.asarray(affine, dtype=float)[:-1, :-1]
-        sizes = sizes * np.linalg.norm(linear, axis=0)
-    factors = [_micrometres(name) for name in names]
-    if len(factors) != len(sizes) or None in factors[-2:]:
+    if len(names) != len(sizes):
         return None
-    last = 3 if len(sizes) > 2 and factors[-3] is not None else 2
-    return tuple(
-        float(size * factor)
-        for size, factor in zip(sizes[-last:], factors[-last:], strict=True)
-        if factor is not None
-    )
+    sizes *= [micrometres(name) for name in names]
+    known = np.isfinite(sizes[-3:])
+    return tuple(sizes[-3:][known].tolist()) if known[-2:].all() else None
 
 
 def _size(meta: Mapping[str, Any]) -> tuple[float, ...] | None:
     """What our own labels say themselves, where the image's units don't; else the layer's."""
     size = (_provenance(meta) or {}).get("pixel_size")
     return (float(size), float(size)) if isinstance(size, int | float) else pixel_size(meta)
-
-
-def _micrometres(unit: Any) -> float | None:
-    """µm in one of a unit of length; None for any other unit."""
-    import pint
-
-    try:
-        return float(pint.Quantity(1, str(unit)).to("micrometer").magnitude)
-    except (pint.PintError, AttributeError, TypeError, ValueError):
-        return None
 
 
 def _provenance(meta: Mapping[str, Any]) -> Mapping[str, Any]:
