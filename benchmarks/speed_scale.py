@@ -73,8 +73,8 @@ def training(folder: Path, size: int) -> dict[str, Any]:
     """A short training run with previews of the whole image, as the window has it."""
     from napari_patchseg import Settings
     from napari_patchseg.image.pixels import Pixels
-from napari_patchseg.method.control import Control
-from napari_patchseg.method.events import Step
+    from napari_patchseg.method.control import Control
+    from napari_patchseg.method.events import Step
     from napari_patchseg.pipeline import run
 
     pixels = Pixels.from_array(image_of(folder, size))
@@ -129,7 +129,7 @@ def instances(folder: Path, size: int) -> dict[str, Any]:
     """Objects of a whole map, the diameter being estimated."""
     from napari_patchseg import Settings
     from napari_patchseg.image.pixels import Pixels
-from napari_patchseg.method.maps import ConfidenceMap, NucleusClass
+    from napari_patchseg.method.maps import ConfidenceMap, NucleusClass
     from napari_patchseg.objects import make_labels
 
     pixels = Pixels.from_array(image_of(folder, size))
@@ -150,7 +150,7 @@ def rethresholding(folder: Path, size: int) -> dict[str, Any]:
     """From new settings to labels and map, as the window's worker draws them."""
     from napari_patchseg import Settings
     from napari_patchseg.image.pixels import Pixels
-from napari_patchseg.method.maps import ConfidenceMap, NucleusClass
+    from napari_patchseg.method.maps import ConfidenceMap, NucleusClass
     from napari_patchseg.plugin.label_maker import DrawRequest, draw
     from napari_patchseg.plugin.overlays import Canvas
     from napari_patchseg.plugin.worker import ShownClass

@@ -81,8 +81,8 @@ def test_image_kind_is_a_setting_like_any_other():
     settings = Settings.create(**QUICK)
     labels = napari_patchseg.segment(image, settings=settings, image_kind="grey")
     by_hand = Pixels.from_array(image, image_kind="grey")
-    *_, result = run(by_hand, settings)
-    np.testing.assert_array_equal(labels, result.labels)
+    *_, last = run(by_hand, settings)
+    np.testing.assert_array_equal(labels, last.result.labels)
     with pytest.raises(PatchSegError, match="three colours"):
         napari_patchseg.segment(image[..., 0], settings=settings, image_kind="stained")
     model = napari_patchseg.train_model([image], settings=settings, image_kind="grey")

@@ -1,4 +1,4 @@
-"""The size of nuclei, and what magnification it asks for: synthetic fields of known sizes."""
+"""The size of nuclei, and what rescale it asks for: synthetic fields of known sizes."""
 
 from fractions import Fraction
 
@@ -13,8 +13,9 @@ import napari_patchseg
 from napari_patchseg.files.pretrained import pretrained_weights
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.control import Control
-from napari_patchseg.method.events import Step
-from napari_patchseg.nucleus_size import choose_magnification, magnification_for
+from napari_patchseg.method.events import MapMade
+from napari_patchseg.method.hardware import resolve_machine
+from napari_patchseg.nucleus_size import choose_rescale, rescale_for
 from napari_patchseg.pipeline import run
 from napari_patchseg.settings import Settings
 from napari_patchseg.synthetic import synthetic_field
@@ -35,33 +36,25 @@ def of_size(factor, diameter=26.0):
 def chosen_for(image, **changes):
     pixels = Pixels.from_array(image)
     settings = Settings.create(**{**MACHINE, **changes})
-    return choose_magnification(pixels.as_rgb(), settings, pretrained_weights(pixels.kind))
+    return choose_rescale(
+        pixels.as_rgb(), resolve_machine(settings.machine), pretrained_weights(pixels.modality)
+    )
 
 
 @pytest.mark.parametrize(
-    ("factor", "magnifications"),
+    ("factor", "factors"),
     [(0.4, {"2"}), (0.7, {"3/2", "2"}), (1.1, {"1"}), (2.5, {"1/2"})],
 )
-def test_small_nuclei_are_magnified_and_large_ones_the_opposite(factor, magnifications):
-    assert chosen_for(of_size(factor)[0]) in magnifications
-
-
-def test_a_pen_s_stroke_is_no_large_nucleus(monkeypatch):
-    monkeypatch.setattr("napari_patchseg.image.pixels.ink", lambda *_: None)  # as if unnoticed
-    image, _ = synthetic_field((420, 420), seed=5, nucleus_diameter=22.0)
-    rows, columns = np.mgrid[:420, :420]
-    stroke = np.abs(rows - 0.8 * columns - 60) < 22
-    ink = 255 * np.exp(-np.array((1.6, 1.0, 0.3)))  # blue
-    image[stroke] = (image[stroke] * ink / 255).astype(np.uint8)
-    assert chosen_for(image) not in ("1/2", "1/4")
+def test_small_nuclei_are_magnified_and_large_ones_the_opposite(factor, factors):
+    assert chosen_for(of_size(factor)[0]) in factors
 
 
 def test_in_bfloat16_the_whole_way_is_walked_at_another_size():
     image = of_size(0.4)[0][:128, :128]
     assert chosen_for(image, precision="bfloat16") == "2"
     settings = Settings.create(**{**MACHINE, "precision": "bfloat16", "max_steps": 2})
-    *_, result = run(Pixels.from_array(image), settings)
-    assert result.report["objects"]["count"] > 0
+    *_, last = run(Pixels.from_array(image), settings)
+    assert last.result.report.objects.count > 0
 
 
 def test_where_nothing_is_found_the_image_is_seen_as_it_is():
@@ -72,49 +65,49 @@ def test_where_nothing_is_found_the_image_is_seen_as_it_is():
 def test_small_nuclei_are_found_better_for_it():
     image, truth = of_size(0.4)
     plain = napari_patchseg.segment(image, **MACHINE, rescale="1", max_steps=5)
-    *_, result = run(Pixels.from_array(image), Settings.create(**MACHINE, max_steps=5))
-    assert result.report["settings"]["rescale"] == "2"
-    assert result.model.settings.magnification == "2"
-    better, worse = (adapted_rand_error(truth, found)[0] for found in (result.labels, plain))
+    *_, last = run(Pixels.from_array(image), Settings.create(**MACHINE, max_steps=5))
+    assert last.result.report.settings.training.rescale == "2"
+    assert last.result.model.settings.training.rescale == "2"
+    better, worse = (adapted_rand_error(truth, found)[0] for found in (last.result.labels, plain))
     assert better < worse - 0.05
 
 
 def test_the_expected_diameter_decides_where_it_is_given():
     image, _ = of_size(1)
-    for diameter, magnification in ((12, "2"), (20, "3/2"), (30, "1"), (60, "1/2")):
+    for diameter, rescale in ((12, "2"), (20, "3/2"), (30, "1"), (60, "1/2")):
         settings = Settings.create(**MACHINE, nucleus_diameter=diameter, max_steps=1)
-        *_, result = run(Pixels.from_array(image), settings)
-        assert result.report["settings"]["rescale"] == magnification
+        *_, last = run(Pixels.from_array(image), settings)
+        assert last.result.report.settings.training.rescale == rescale
 
 
 def test_a_random_start_learns_at_the_size_of_the_image():
     image, _ = of_size(0.4)
     settings = Settings.create("default", weights="random", classes=2, **MACHINE, max_steps=1)
-    *_, result = run(Pixels.from_array(image[:96, :96]), settings)
-    assert result.report["settings"]["rescale"] == "1"
+    *_, last = run(Pixels.from_array(image[:96, :96]), settings)
+    assert last.result.report.settings.training.rescale == "1"
 
 
 def test_a_model_is_applied_at_the_size_of_the_nuclei_of_each_image():
     large, small = of_size(1)[0], of_size(0.4)[0]
     *_, trained = run(Pixels.from_array(large), Settings.create(**MACHINE, max_steps=1))
-    assert trained.model.settings.magnification == "1"
-    *_, result = run(Pixels.from_array(small), Settings.create(**MACHINE), model=trained.model)
-    assert result.report["settings"]["rescale"] == "2"
+    assert trained.result.model.settings.training.rescale == "1"
+    *_, last = run(Pixels.from_array(small), Settings.create(**MACHINE), model=trained.result.model)
+    assert last.result.report.settings.training.rescale == "2"
 
 
 def test_a_model_is_measured_by_its_own_settings():
     small = of_size(0.4)[0]
     *_, trained = run(Pixels.from_array(small), Settings.create(**MACHINE, max_steps=1))
     other = Settings.create(**MACHINE, weights="random", classes=4)
-    *_, result = run(Pixels.from_array(small), other, model=trained.model)
-    assert result.report["settings"]["rescale"] == "2"
+    *_, last = run(Pixels.from_array(small), other, model=trained.result.model)
+    assert last.result.report.settings.training.rescale == "2"
 
 
 def test_glass_among_several_images_does_not_decide():
     glass = np.random.default_rng(0).normal(240, 1, (200, 200, 3)).astype(np.uint8)
     images = [Pixels.from_array(image) for image in (glass, of_size(0.4)[0])]
-    *_, result = run(images, Settings.create(**MACHINE, max_steps=1), make_labels=False)
-    assert result.report["settings"]["rescale"] == "2"
+    *_, last = run(images, Settings.create(**MACHINE, max_steps=1), make_labels=False)
+    assert last.result.report.settings.training.rescale == "2"
 
 
 def test_a_preview_is_not_taken_for_a_map_as_the_settings_say():
@@ -123,8 +116,8 @@ def test_a_preview_is_not_taken_for_a_map_as_the_settings_say():
     maps = {}
     pixels = Pixels.from_array(of_size(0.4)[0])
     for item in run(pixels, Settings.create(**MACHINE, max_steps=4), control=control):
-        if isinstance(item, Step) and item.confidence is not None:
-            maps[item.step] = item.confidence.is_exact
+        if isinstance(item, MapMade):
+            maps[item.confidence.step] = item.confidence.is_exact
             control.request_map()
     assert maps[0] is False
     assert maps[1] is True
@@ -133,4 +126,4 @@ def test_a_preview_is_not_taken_for_a_map_as_the_settings_say():
 @given(st.floats(0.5, 1000), st.floats(0.5, 1000))
 def test_larger_nuclei_are_never_magnified_more(one, other):
     smaller, larger = sorted((one, other))
-    assert Fraction(magnification_for(smaller)) >= Fraction(magnification_for(larger))
+    assert Fraction(rescale_for(smaller)) >= Fraction(rescale_for(larger))

