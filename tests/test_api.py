@@ -86,7 +86,7 @@ def test_image_kind_is_a_setting_like_any_other():
     with pytest.raises(PatchSegError, match="three colours"):
         napari_patchseg.segment(image[..., 0], settings=settings, image_kind="stained")
     model = napari_patchseg.train_model([image], settings=settings, image_kind="grey")
-    assert model.kind == "grey"
+    assert model.image_kind == "grey"
 
 
 @pytest.mark.parametrize("change", ["planes", "16 bits", "floats", "tensor"])

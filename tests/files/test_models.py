@@ -102,7 +102,7 @@ def repack(path, weights=None, header: dict | None = None, **metadata: str) -> N
         "stop_reason": "converged",
         "settings": MODEL.settings.to_dict(),
         "nucleus": None,
-        "kind": "stained",
+        "image_kind": "stained",
         "package_version": "9.9",
         **(header or {}),
     }
