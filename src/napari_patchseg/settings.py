@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fractions import Fraction
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.config import JsonDict
@@ -34,7 +34,11 @@ AUTOMATIC = "auto"
 #: Depth between two nuclei's peaks, in expected radii, without a map of interiors.
 SPLIT_DEPTH_WITHOUT_INTERIORS = 0.06
 
+# What a field says of itself besides its type and limits: its "unit"; whether it is among the few
+# that are "in_view"; whether it is "of_one_image", not to be remembered for others; whether it is
+# "of_preset", what choosing a preset sets.
 _PX: JsonDict = {"unit": "px"}
+_IN_VIEW: JsonDict = {"in_view": True}
 
 
 class _Group(BaseModel):
@@ -124,9 +128,16 @@ class Training(_Group):
         le=100_000,
         title="steps at most",
         description="Training ends here at the latest.",
+        json_schema_extra=_IN_VIEW,
     )
     stop_at_convergence: bool = Field(True, description="End when the separations say converged.")
-    seed: int = Field(0, ge=0, lt=2**31, description="Seed of every random draw.")
+    seed: int = Field(
+        0,
+        ge=0,
+        lt=2**31,
+        description="Seed of every random draw.",
+        json_schema_extra={"in_view": True, "of_preset": False},
+    )
 
     # -- how the network sees the image
     rescale: Rescale | None = Field(
@@ -169,9 +180,12 @@ class Objects(_Group):
         ge=0,
         le=15,
         description="Confidence map that is nuclei; auto chooses it by the stain.",
+        json_schema_extra={"in_view": True, "of_one_image": True},
     )
     nucleus_polarity: Polarity | None = Field(
-        None, description='Whether high ("direct") or low ("inverted") confidence is nuclei.'
+        None,
+        description='Whether high ("direct") or low ("inverted") confidence is nuclei.',
+        json_schema_extra={"in_view": True, "of_one_image": True},
     )
     nucleus_diameter: float | None = Field(
         None,
@@ -179,9 +193,12 @@ class Objects(_Group):
         le=1000,
         description="Expected nucleus diameter; auto estimates it. Given before a run, it also "
         "decides how much the image is rescaled for the network.",
+        json_schema_extra=_IN_VIEW,
     )
     diameter_unit: LengthUnit = Field(
-        "px", description="Unit of nucleus_diameter; µm needs the pixel size."
+        "px",
+        description="Unit of nucleus_diameter; µm needs the pixel size.",
+        json_schema_extra=_IN_VIEW,
     )
     prior_weight: float = Field(
         0.0,
@@ -197,6 +214,7 @@ class Objects(_Group):
         description="Confidence from which a pixel is nucleus; every nucleus must have a surer "
         f"interior. auto: {STAINED.threshold}, {FLUORESCENCE.threshold} in fluorescence, or Otsu's "
         "threshold from random weights.",
+        json_schema_extra=_IN_VIEW,
     )
     min_area: float | None = Field(
         None,
@@ -204,10 +222,13 @@ class Objects(_Group):
         title="minimum area",
         description="Smallest object in square pixels, half of it at the border, where nuclei are "
         "cut; auto follows the diameter.",
-        json_schema_extra={"unit": "px²"},
+        json_schema_extra={"unit": "px²", "in_view": True},
     )
     split: Split = Field(
-        "distance", title="split touching", description="How touching nuclei are split."
+        "distance",
+        title="split touching",
+        description="How touching nuclei are split.",
+        json_schema_extra=_IN_VIEW,
     )
     split_depth: float | None = Field(
         None,
@@ -216,7 +237,7 @@ class Objects(_Group):
         description="Depth between two nuclei's peaks, in expected radii; less cuts more. auto: "
         f"{STAINED.split_depth}, {FLUORESCENCE.split_depth} in fluorescence, "
         f"{SPLIT_DEPTH_WITHOUT_INTERIORS} from random weights.",
-        json_schema_extra={"unit": "radii"},
+        json_schema_extra={"unit": "radii", "in_view": True},
     )
 
     @field_validator("diameter_unit", mode="before")
@@ -290,11 +311,13 @@ class Settings(_Group):
         "default",
         description="Settings to start from: default, the fastest that is good, or paper, as "
         "published.",
+        json_schema_extra={"in_view": True, "of_preset": False},
     )
     image_kind: ImageKind | None = Field(
         None,
         description="How the image is understood. stained: a section in colour; grey: dark nuclei "
         "on light; fluorescence: bright nuclei on dark; auto: by what the image holds.",
+        json_schema_extra={"in_view": True, "of_one_image": True, "of_preset": False},
     )
     training: Training = Training()
     objects: Objects = Objects()
@@ -372,6 +395,9 @@ class Settings(_Group):
         return {name: value for name, value in self.flat().items() if value != base[name]}
 
 
+_SIGNS = ("ge", "gt", "le", "lt")
+
+
 class SettingField(NamedTuple):
     """A field of `Settings` or of one of its groups.
 
@@ -401,8 +427,55 @@ class SettingField(NamedTuple):
     @property
     def unit(self) -> str:
         """Such as "px"; empty for plain numbers and words."""
+        return str(self._said("unit", ""))
+
+    @property
+    def in_view(self) -> bool:
+        """Whether it is among the few that a panel shows without being asked."""
+        return bool(self._said("in_view", False))
+
+    @property
+    def of_one_image(self) -> bool:
+        """Whether its value means nothing for another image."""
+        return bool(self._said("of_one_image", False))
+
+    @property
+    def of_preset(self) -> bool:
+        """Whether a preset sets it: those about the method."""
+        return self.group != "machine" and bool(self._said("of_preset", True))
+
+    @property
+    def kind(self) -> type:
+        """What its values are besides None: bool, int, float or str."""
+        annotation = self.info.annotation
+        kinds = {type(None)} ^ {annotation, *get_args(annotation)}
+        return next((kind for kind in (bool, int, float) if kind in kinds), str)
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """All words that it may be; empty where it is a number, or yes or no."""
+        return tuple(PRESETS) if self.name == "preset" else _words(self.info.annotation)
+
+    @property
+    def limits(self) -> tuple[float | None, float | None, bool]:
+        """Least and largest value, and whether the least itself is excluded."""
+        said = {}
+        for part in self.info.metadata:
+            said |= {sign: getattr(part, sign) for sign in _SIGNS if hasattr(part, sign)}
+        low, high = said.get("ge", said.get("gt")), said.get("le", said.get("lt"))
+        if self.kind is int and "lt" in said:
+            high = said["lt"] - 1
+        return low, high, "gt" in said
+
+    def _said(self, name: str, otherwise: Any) -> Any:
         extra = self.info.json_schema_extra
-        return str(extra.get("unit", "")) if isinstance(extra, dict) else ""
+        return extra.get(name, otherwise) if isinstance(extra, dict) else otherwise
+
+
+def _words(annotation: Any) -> tuple[str, ...]:
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return tuple(word for part in get_args(annotation) for word in _words(part))
 
 
 _GROUPS: dict[str, type[_Group]] = {
