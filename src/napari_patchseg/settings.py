@@ -459,7 +459,7 @@ class SettingField(NamedTuple):
     @property
     def limits(self) -> tuple[float | None, float | None, bool]:
         """Least and largest value, and whether the least itself is excluded."""
-        said = {}
+        said: dict[str, Any] = {}
         for part in self.info.metadata:
             said |= {sign: getattr(part, sign) for sign in _SIGNS if hasattr(part, sign)}
         low, high = said.get("ge", said.get("gt")), said.get("le", said.get("lt"))
