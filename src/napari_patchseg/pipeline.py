@@ -45,6 +45,7 @@ from napari_patchseg.report import (
     versions,
 )
 from napari_patchseg.settings import Rescale, Resolved, ResolvedMachine, Settings
+from napari_patchseg.words import pluralize
 
 if TYPE_CHECKING:
     from napari_patchseg.report import Event
@@ -191,8 +192,8 @@ class _Run:
             channels = self.sources[0].shape[0]
             if model.channels != channels:
                 raise ModelError(
-                    f"The model takes images of {model.channels} channel(s), this one has "
-                    f"{channels}; choose another model or train on this image."
+                    f"The model takes images of {pluralize(model.channels, 'channel')}, this one "
+                    f"has {channels}; choose another model or train on this image."
                 )
         self.settings = settings
         self.control = control or Control()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 
-def counted(count: int, one: str, many: str | None = None) -> str:
-    """A number and its noun; `many` where the plural is not `one` with an s."""
+def pluralize(count: int, one: str, many: str | None = None) -> str:
+    """A number and its noun, "1 step" and "2 steps"; `many` for a plural without a mere s."""
     return f"{count} {one if count == 1 else many or one + 's'}"
 
 

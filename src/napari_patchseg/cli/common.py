@@ -15,7 +15,7 @@ from napari_patchseg.method.hardware import resolve_machine
 from napari_patchseg.pipeline import run
 from napari_patchseg.report import Finished, Report, Segmentation
 from napari_patchseg.settings import Settings
-from napari_patchseg.words import counted
+from napari_patchseg.words import pluralize
 
 from .arguments import SETTINGS
 from .console import Console
@@ -116,10 +116,10 @@ def summary(report: Report) -> str:
     """Objects, steps, why they ended, and seconds, in a line."""
     parts = []
     if report.objects is not None:
-        parts.append(counted(report.objects.count, "nucleus", "nuclei"))
+        parts.append(pluralize(report.objects.count, "nucleus", "nuclei"))
         if report.objects.diameter is not None:
             parts[-1] += f" of about {report.objects.diameter:.0f} px"
-    steps = f"{counted(report.steps, 'step')} ({report.stop_reason})"
+    steps = f"{pluralize(report.steps, 'step')} ({report.stop_reason})"
     of_model = report.steps and "training" not in report.seconds
     parts.append(f"model of {steps}" if of_model else steps)
     parts.append(f"{report.seconds['total']:.1f} s")

@@ -11,7 +11,7 @@ from napari_patchseg.errors import ImageError, PatchSegError
 from napari_patchseg.files.models import save_model
 from napari_patchseg.report import Report
 from napari_patchseg.settings import Settings
-from napari_patchseg.words import counted
+from napari_patchseg.words import pluralize
 
 from .common import file_of, follow, read_pixels, sentence, settings_from, summary, understood
 from .console import Console
@@ -57,7 +57,7 @@ def train(args: argparse.Namespace, console: Console, interrupt: Interrupt) -> i
         files = [str(path) for path in images]
         content = {"image_files": files, **report.to_dict(), "model_file": str(target)}
         write_json(report_file, content, overwrite=args.overwrite)
-    console.result(f"{counted(len(images), 'image')}: {summary(report)} -> {target}")
+    console.result(f"{pluralize(len(images), 'image')}: {summary(report)} -> {target}")
     return 0
 
 

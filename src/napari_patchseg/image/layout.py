@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from napari_patchseg.errors import ImageError
+from napari_patchseg.words import pluralize
 
 #: More channels than this are taken for an image stack laid out otherwise.
 MOST_CHANNELS = 32
@@ -84,7 +85,7 @@ def layout_of(
     ndim = len(shape)
     if ndim < 2:
         raise ImageError(
-            f"The array has {ndim} dimension{'s' if ndim != 1 else ''}; "
+            f"The array has {pluralize(ndim, 'dimension')}; "
             "give one plane: (height, width), with or without a channel axis."
         )
     if channel_axis is not None and not -ndim <= channel_axis < ndim:

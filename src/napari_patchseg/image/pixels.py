@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_patchseg.errors import ImageError
 from napari_patchseg.modality import MODALITIES, STAINED, ImageKind, Modality
-from napari_patchseg.words import counted
+from napari_patchseg.words import pluralize
 
 from .arrays import Plane, as_array, type_of
 from .ihc import counterstain, has_dab, without_dab
@@ -87,7 +87,7 @@ class Pixels:
         height, width, channels = plane.shape
         self._plane, self._colour, self.image_kind = plane, colour, image_kind
         self._data, self._opacity = plane, None
-        label = "grey" if plane.is_grey else counted(channels, "channel")
+        label = "grey" if plane.is_grey else pluralize(channels, "channel")
         if colour and channels == 4:
             self._data, self._opacity = plane.first(3), plane
             label = "3 channels (alpha left out)"
@@ -303,7 +303,7 @@ class Pixels:
                 raise ImageError(f"All pixels are {what}; choose {rather}.")
             if count:
                 are = "is" if count == 1 else "are"
-                self.warnings.append(f"{counted(count, 'pixel')} {are} {what} and left out.")
+                self.warnings.append(f"{pluralize(count, 'pixel')} {are} {what} and left out.")
         if not valid.any():
             raise ImageError("No pixel has a value that can be used; choose another image.")
         return None if valid.all() else valid

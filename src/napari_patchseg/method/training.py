@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_patchseg.settings import Resolved, Training
-from napari_patchseg.words import counted
+from napari_patchseg.words import pluralize
 
 from .control import Cancelled, Control
 from .convergence import CollapseRule, ConvergenceRule
@@ -125,7 +125,7 @@ def train(
             )
         except Cancelled:
             before = before or weights_of(trainer.network)
-            yield trained(before, done, "stopped", f"stopped after {counted(done, 'step')}")
+            yield trained(before, done, "stopped", f"stopped after {pluralize(done, 'step')}")
             return
         state: State = "separating"
         if collapse.update(spreads, result.loss is None and pretrained is None, seen):
@@ -222,9 +222,9 @@ def _message(state: State, step: int, kept: int, settings: Training, recoveries:
         return f"collapsed; {recoveries[-1].split(': ', 1)[1]}"
     if state == "converged" and settings.stop_at_convergence:
         best = f", the best at {kept}" if kept != step else ""
-        return f"converged after {counted(step, 'step')}{best}"
+        return f"converged after {pluralize(step, 'step')}{best}"
     if state == "stopped":
-        return f"stopped after {counted(step, 'step')}"
+        return f"stopped after {pluralize(step, 'step')}"
     if state == "step limit":
-        return f"reached the limit of {counted(step, 'step')}"
+        return f"reached the limit of {pluralize(step, 'step')}"
     return f"learning: step {step}, at most {settings.max_steps}"

@@ -15,6 +15,7 @@ from napari_patchseg.errors import ImageError, PatchSegError
 from napari_patchseg.files.images import pixel_size_of_file, unconverted_colours
 from napari_patchseg.files.pixel_size import micrometres, plausible
 from napari_patchseg.image.layout import CHANNEL_NAMES, MOST_CHANNELS, layout_of
+from napari_patchseg.words import pluralize
 
 from .plane import Plane, displayed_axes
 
@@ -231,7 +232,7 @@ def source_of(
     data = _full_resolution(image)
     if image.ndim < 2 or image.ndim > _MOST_DIMENSIONS:
         raise ImageError(
-            f"'{image.name}' has {image.ndim} dimension{'s' if image.ndim != 1 else ''}; "
+            f"'{image.name}' has {pluralize(image.ndim, 'dimension')}; "
             "PatchSeg segments one plane of an image with 2 to 4."
         )
     plane = _plane_of(viewer, image, data.shape, together)

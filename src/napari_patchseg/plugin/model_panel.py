@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QFileDialog, QGridLayout, QLabel, QPushButton, QVBoxL
 from superqt.utils import create_worker
 
 from napari_patchseg.errors import PatchSegError
+from napari_patchseg.words import pluralize
 
 from .save_dialog import ask_for_file, last_folder, with_ending
 
@@ -75,7 +76,9 @@ class ModelPanel(QWidget):
             self.name.setText("no model yet")
         else:
             origin = "from this session" if path is None else Path(path).name
-            self.name.setText(f"model: {origin}, {model.steps} steps, {model.channels} channels")
+            steps = pluralize(model.steps, "step")
+            channels = pluralize(model.channels, "channel")
+            self.name.setText(f"model: {origin}, {steps}, {channels}")
 
     def load(self, path: str) -> None:
         """Read a model, in a thread: it needs torch."""

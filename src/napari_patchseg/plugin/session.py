@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_patchseg.errors import PatchSegError
 from napari_patchseg.settings import Settings
-from napari_patchseg.words import counted, time_left
+from napari_patchseg.words import pluralize, time_left
 
 from .activity import Activity
 from .layer_source import LayerSource, unwrap
@@ -94,7 +94,7 @@ class TrainingSession(QObject):
         """The state in words, with the number of nuclei where labels were made."""
         if self._nuclei is None or self._state is RunState.FAILED:
             return self._message
-        return f"{self._message} · {counted(self._nuclei, 'nucleus', 'nuclei')}"
+        return f"{self._message} · {pluralize(self._nuclei, 'nucleus', 'nuclei')}"
 
     @property
     def is_busy(self) -> bool:
@@ -200,7 +200,7 @@ class TrainingSession(QObject):
             return
         self._cut_short = None
         if labels and because is None and self._run.request.make_labels:
-            # It learns from the first map on, and the step under way may still be counted.
+            # It learns from the first map on, and the step under way may still be pluralize.
             record = self.record
             learning = record is not None and record.progress is None and record.made is not None
             self._cut_short = learning and not self._completes

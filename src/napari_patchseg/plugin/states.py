@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from napari_patchseg.report import Report
-from napari_patchseg.words import counted
+from napari_patchseg.words import pluralize
 
 
 class RunState(StrEnum):
@@ -38,7 +38,7 @@ CAN_PAUSE = frozenset({RunState.TRAINING, RunState.PREDICTING})
 def final_state(report: Report, *, trained: bool) -> tuple[RunState, str]:
     """State and words that a run with this report ends with."""
     reason = report.stop_reason
-    steps = counted(report.steps, "step")
+    steps = pluralize(report.steps, "step")
     if not trained and reason != "nothing separated":
         return RunState.FINISHED, "segmented with the model"
     return {
