@@ -17,7 +17,7 @@ from PIL import Image
 
 from napari_patchseg.cli.demo import FILES
 from napari_patchseg.files.images import read_image
-from napari_patchseg.files.labels import read_provenance
+from napari_patchseg.files.labels import read_report
 
 #: The demo, with a look at the window at a moment, after which it ends.
 WATCHED = """
@@ -81,9 +81,9 @@ def test_without_a_display(cli, headless, quickly):
     assert report["steps"] == 3
     assert report["objects"]["count"] == labels.max()
     assert f"Dice against the true nuclei {report['dice_against_truth']:.2f}" in done.out
-    provenance = read_provenance(folder / "labels.ome.tif")
-    assert provenance is not None
-    assert provenance["settings"] == report["settings"]
+    saved = read_report(folder / "labels.ome.tif")
+    assert saved is not None
+    assert saved["settings"] == report["settings"]
 
 
 def test_earlier_outputs_are_replaced_and_nothing_else(cli, quickly, tmp_path):

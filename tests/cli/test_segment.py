@@ -15,7 +15,7 @@ from PIL import Image
 
 import napari_patchseg
 from napari_patchseg.files.images import read_image
-from napari_patchseg.files.labels import read_provenance
+from napari_patchseg.files.labels import read_report
 
 WITHOUT_ROOMS = """
 import sys
@@ -68,11 +68,11 @@ def test_labels_beside_the_image(cli, slide, quickly):
     phases = {"starting", "reading", "training", "predicting", "instances", "writing", "total"}
     assert set(seconds) == phases
     assert sum(seconds.values()) - seconds["total"] <= seconds["total"] + 0.01
-    provenance = read_provenance(target)
-    assert provenance is not None
-    assert provenance["settings"] == report["settings"]
-    assert provenance["image"]["file"] == "slide.tif"
-    assert str(slide.parent) not in json.dumps(provenance)  # the user's folders are theirs
+    saved = read_report(target)
+    assert saved is not None
+    assert saved["settings"] == report["settings"]
+    assert saved["image"]["file"] == "slide.tif"
+    assert str(slide.parent) not in json.dumps(saved)  # the user's folders are theirs
 
 
 def test_same_labels_as_in_python(cli, process, slide, quick, quickly):

@@ -9,7 +9,7 @@ import tifffile
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from napari_patchseg.files.labels import read_provenance
+from napari_patchseg.files.labels import read_report
 from napari_patchseg.files.models import load_model
 
 
@@ -42,9 +42,9 @@ def test_model_used_on_another_image(cli, model, picture, quickly):
     assert ", model of 3 steps (step limit), " in done.out
     labels = tifffile.imread("picture_nuclei.ome.tif")
     assert labels.any()
-    provenance = read_provenance("picture_nuclei.ome.tif")
-    assert provenance is not None
-    assert provenance["model_file"] == "model.safetensors"
+    saved = read_report("picture_nuclei.ome.tif")
+    assert saved is not None
+    assert saved["model_file"] == "model.safetensors"
     assert "training" not in json.loads(Path("r.json").read_text())["seconds"]
 
 

@@ -12,13 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from napari_patchseg.errors import FileError
-from napari_patchseg.files import labels as module
-from napari_patchseg.files.labels import (
-    read_provenance,
-    write_confidence_tiff,
-    write_labels_ome_tiff,
-    write_labels_png,
-)
+from napari_patchseg.files.labels import read_labels, read_report, write_confidence, write_labels
 
 OME = "{http://www.openmicroscopy.org/Schemas/OME/2016-06}"
 rng = np.random.default_rng(0)
@@ -50,7 +44,7 @@ def pixels_element(path) -> ET.Element:
 def test_type_and_values(tmp_path, highest, given, written):
     path = tmp_path / "a.ome.tif"
     labels = some_labels(highest, given)
-    assert write_labels_ome_tiff(path, labels) == path
+    assert write_labels(path, labels) == path
     back = tifffile.imread(path)
     assert back.dtype == written
     np.testing.assert_array_equal(back, labels)
@@ -58,7 +52,7 @@ def test_type_and_values(tmp_path, highest, given, written):
 
 def test_pixel_size_unit_and_name(tmp_path):
     path = tmp_path / "slide 7.ome.tif"
-    write_labels_ome_tiff(path, some_labels(3), pixel_size=(0.5, 0.25))
+    write_labels(path, some_labels(3), pixel_size=(0.5, 0.25))
     pixels = pixels_element(path)
     assert pixels.get("PhysicalSizeX") == "0.25"
     assert pixels.get("PhysicalSizeY") == "0.5"
@@ -77,30 +71,30 @@ def test_pixel_size_unit_and_name(tmp_path):
 @pytest.mark.parametrize("size", [None, (0, 0.25), (math.nan, 1), (-1, 1), (0.25,)])
 def test_unknown_pixel_size_is_not_written(tmp_path, size):
     path = tmp_path / "a.ome.tif"
-    write_labels_ome_tiff(path, some_labels(3), pixel_size=size)
+    write_labels(path, some_labels(3), pixel_size=size)
     assert not any(key.startswith("PhysicalSize") for key in pixels_element(path).attrib)
 
 
 def test_stack(tmp_path):
     path = tmp_path / "a.ome.tif"
     stack = np.stack([some_labels(3), some_labels(4), some_labels(5)])
-    write_labels_ome_tiff(path, stack, pixel_size=(2, 0.5, 0.25))
+    write_labels(path, stack, pixel_size=(2, 0.5, 0.25))
     with tifffile.TiffFile(path) as tiff:
         assert tiff.series[0].axes == "ZYX"
         np.testing.assert_array_equal(tiff.asarray(), stack)
     assert pixels_element(path).get("PhysicalSizeZ") == "2.0"
 
 
-def test_provenance_is_valid_and_comes_back(tmp_path):
+def test_report_is_valid_and_comes_back(tmp_path):
     path = tmp_path / "a.ome.tif"
-    provenance = {
+    report = {
         "settings": {"preset": "default", "threads": np.int64(2)},
         "separation": math.nan,
         "text": 'quotes "<&>" µ \x00 {braces}',
         "sizes": (1, 2.5, np.float32(0.5)),
         "none": None,
     }
-    write_labels_ome_tiff(path, some_labels(3), provenance=provenance, name='a<"&\x07b')
+    write_labels(path, some_labels(3), report=report, name='a<"&\x07b')
     with tifffile.TiffFile(path) as tiff:
         xml = tiff.ome_metadata
     root = ET.fromstring(xml)  # parses, and the image refers to its annotation
@@ -112,7 +106,7 @@ def test_provenance_is_valid_and_comes_back(tmp_path):
     image = root.find(f"{OME}Image")
     assert image is not None
     assert image.get("Name") == 'a<"&\N{REPLACEMENT CHARACTER}b'
-    assert read_provenance(path) == {
+    assert read_report(path) == {
         "settings": {"preset": "default", "threads": 2},
         "separation": None,
         "text": 'quotes "<&>" µ \x00 {braces}',
@@ -137,38 +131,49 @@ json_values = st.recursive(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(provenance=st.dictionaries(st.text(), json_values, max_size=4), name=st.text(max_size=20))
-def test_any_provenance_comes_back(tmp_path, provenance, name):
-    labels = some_labels(3)
-    for path, write in (
-        (tmp_path / "a.ome.tif", write_labels_ome_tiff),
-        (tmp_path / "a.png", write_labels_png),
-    ):
-        options = {"name": name} if write is write_labels_ome_tiff else {}
-        write(path, labels, provenance=provenance, **options)
-        assert read_provenance(path) == provenance
+@given(report=st.dictionaries(st.text(), json_values, max_size=4), name=st.text(max_size=20))
+def test_any_report_comes_back(tmp_path, report, name):
+    for path in (tmp_path / "a.ome.tif", tmp_path / "a.png"):
+        write_labels(path, some_labels(3), report=report, name=name)
+        assert read_report(path) == report
+
+
+def test_a_report_may_name_a_file_in_no_encoding(tmp_path):
+    for path in (tmp_path / "a.ome.tif", tmp_path / "a.png"):
+        write_labels(path, some_labels(3), report={"file": "\udcff.tif"})
+        assert read_report(path) == {"file": "\udcff.tif"}
+
+
+@pytest.mark.parametrize("name", ["a.ome.tif", "a.png"])
+def test_labels_come_back(tmp_path, name):
+    write_labels(tmp_path / name, some_labels(3), pixel_size=(0.5, 0.25), report={}, name="µ 1")
+    saved = read_labels(tmp_path / name)
+    assert saved is not None
+    np.testing.assert_array_equal(saved.labels, some_labels(3))
+    assert saved.pixel_size == pytest.approx((0.5, 0.25), rel=1e-3)
+    assert (saved.name, saved.report) == ("µ 1", {})
 
 
 def test_png(tmp_path):
     path = tmp_path / "a.png"
     labels = some_labels(65_535)
-    write_labels_png(path, labels)
+    write_labels(path, labels)
     with Image.open(path) as image:
         assert image.format == "PNG"
         assert image.mode == "I;16"
         np.testing.assert_array_equal(np.asarray(image), labels)
-    assert read_provenance(path) is None
+    assert read_report(path) is None
 
 
 def test_png_refuses_what_it_cannot_hold(tmp_path):
     with pytest.raises(FileError, match=r"a label 65,536; save as OME-TIFF"):
-        write_labels_png(tmp_path / "a.png", some_labels(65_536))
+        write_labels(tmp_path / "a.png", some_labels(65_536))
     with pytest.raises(FileError, match="have 3 axes; save as OME-TIFF"):
-        write_labels_png(tmp_path / "a.png", np.zeros((2, 70, 70), int))
+        write_labels(tmp_path / "a.png", np.zeros((2, 70, 70), int))
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("write", [write_labels_ome_tiff, write_labels_png])
+@pytest.mark.parametrize("name", ["a.ome.tif", "a.png"])
 @pytest.mark.parametrize(
     ("labels", "sentence"),
     [
@@ -178,47 +183,50 @@ def test_png_refuses_what_it_cannot_hold(tmp_path):
         (np.zeros((0, 5), int), "empty"),
     ],
 )
-def test_bad_labels(tmp_path, write, labels, sentence):
+def test_bad_labels(tmp_path, name, labels, sentence):
     with pytest.raises(FileError, match=sentence):
-        write(tmp_path / "a", labels)
+        write_labels(tmp_path / name, labels)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_masks_are_labels_too(tmp_path):
-    write_labels_ome_tiff(tmp_path / "a.ome.tif", some_labels(1).astype(bool))
+    write_labels(tmp_path / "a.ome.tif", some_labels(1).astype(bool))
     assert tifffile.imread(tmp_path / "a.ome.tif").max() == 1
 
 
 def test_too_many_axes(tmp_path):
     with pytest.raises(FileError, match="cannot be written as an image"):
-        write_labels_ome_tiff(tmp_path / "a.ome.tif", np.zeros((1, 1, 1, 8, 8), int))
+        write_labels(tmp_path / "a.ome.tif", np.zeros((1, 1, 1, 8, 8), int))
 
 
 def test_confidence(tmp_path):
     path = tmp_path / "confidence.tif"
     confidence = rng.random((80, 70))
-    write_confidence_tiff(path, confidence, (0.25, 0.25), provenance={"step": 3})
+    write_confidence(path, confidence, pixel_size=(0.25, 0.25), report={"step": 3})
     back = tifffile.imread(path)
     assert back.dtype == np.float32
     np.testing.assert_array_equal(back, confidence.astype(np.float32))
     assert pixels_element(path).get("PhysicalSizeY") == "0.25"
-    assert read_provenance(path) == {"step": 3}
+    assert read_report(path) == {"step": 3}
 
 
 def test_overwrite(tmp_path):
     path = tmp_path / "a.ome.tif"
-    write_labels_ome_tiff(path, some_labels(2))
+    write_labels(path, some_labels(2))
     with pytest.raises(FileError, match="exists already"):
-        write_labels_ome_tiff(path, some_labels(3), overwrite=False)
+        write_labels(path, some_labels(3), overwrite=False)
     assert tifffile.imread(path).max() == 2
-    write_labels_ome_tiff(path, some_labels(3))
+    write_labels(path, some_labels(3))
     assert tifffile.imread(path).max() == 3
 
 
-@pytest.mark.parametrize("write", [write_labels_ome_tiff, write_labels_png, write_confidence_tiff])
-def test_disk_full_half_way(tmp_path, write):
+@pytest.mark.parametrize(
+    ("write", "name"),
+    [(write_labels, "a.ome.tif"), (write_labels, "a.png"), (write_confidence, "a.ome.tif")],
+)
+def test_disk_full_half_way(tmp_path, write, name):
     resource = pytest.importorskip("resource", reason="POSIX only")
-    path = tmp_path / "a.ome.tif"
+    path = tmp_path / name
     path.write_bytes(b"old")
     noise = rng.integers(0, 60_000, (400, 400))  # compresses badly: about 300 kB
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -229,35 +237,25 @@ def test_disk_full_half_way(tmp_path, write):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_bytes() == b"old"
-    assert [p.name for p in tmp_path.iterdir()] == ["a.ome.tif"]
+    assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
 def test_really_full_disk(small_disk):
     with pytest.raises(FileError, match="disk is full"):
-        write_labels_ome_tiff(small_disk / "a.ome.tif", rng.integers(0, 60_000, (400, 400)))
+        write_labels(small_disk / "a.ome.tif", rng.integers(0, 60_000, (400, 400)))
     assert list(small_disk.iterdir()) == []
 
 
-def test_large_files_have_64_bit_offsets(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_BIG", 10_000)
-    write_labels_ome_tiff(tmp_path / "big.ome.tif", np.zeros((100, 100), np.uint16))
-    write_labels_ome_tiff(tmp_path / "small.ome.tif", np.zeros((50, 50), np.uint16))
-    with tifffile.TiffFile(tmp_path / "big.ome.tif") as tiff:
-        assert tiff.is_bigtiff
-    with tifffile.TiffFile(tmp_path / "small.ome.tif") as tiff:
-        assert not tiff.is_bigtiff
-
-
-def test_no_provenance(tmp_path):
+def test_no_report(tmp_path):
     tifffile.imwrite(tmp_path / "plain.tif", np.zeros((8, 8), np.uint8))
-    assert read_provenance(tmp_path / "plain.tif") is None
-    write_labels_ome_tiff(tmp_path / "a.ome.tif", some_labels(1))
-    assert read_provenance(tmp_path / "a.ome.tif") is None
+    assert read_report(tmp_path / "plain.tif") is None
+    write_labels(tmp_path / "a.ome.tif", some_labels(1))
+    assert read_report(tmp_path / "a.ome.tif") is None
 
 
-def test_provenance_of_no_file_and_no_image(tmp_path):
+def test_report_of_no_file_and_no_image(tmp_path):
     with pytest.raises(FileError, match="There is no file"):
-        read_provenance(tmp_path / "none.tif")
+        read_report(tmp_path / "none.tif")
     (tmp_path / "text.tif").write_text("hello")
     with pytest.raises(FileError, match="not a TIFF or PNG"):
-        read_provenance(tmp_path / "text.tif")
+        read_report(tmp_path / "text.tif")

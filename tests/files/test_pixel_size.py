@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from napari_patchseg.files.images import pixel_size_of_file, read_image
-from napari_patchseg.files.labels import write_labels_ome_tiff
+from napari_patchseg.files.labels import write_labels
 from napari_patchseg.files.pixel_size import PLAUSIBLE, micrometres, plausible
 
 GREY = np.random.default_rng(0).integers(0, 256, (70, 90), dtype=np.uint8)
@@ -120,7 +120,7 @@ def test_vendors(tmp_path):
 
 
 def test_pixels_that_are_not_square(tmp_path):
-    write_labels_ome_tiff(tmp_path / "a.ome.tif", GREY, pixel_size=(0.5, 0.125))
+    write_labels(tmp_path / "a.ome.tif", GREY, pixel_size=(0.5, 0.125))
     got = read_image(tmp_path / "a.ome.tif")
     assert got.pixel_size_yx == (0.5, 0.125) == pixel_size_of_file(tmp_path / "a.ome.tif")
     assert got.pixel_size == pytest.approx(0.25)

@@ -15,11 +15,11 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QDialogButtonBox
 
 from napari_patchseg.cli.outputs import labels_files
-from napari_patchseg.files.labels import write_confidence_tiff
+from napari_patchseg.files.labels import write_confidence
 from napari_patchseg.plugin.reader import labels_reader
 
 PLUGIN = "napari-patchseg"
-PROVENANCE = {"role": "nuclei", "steps": 120, "settings": {"preset": "default"}}
+REPORT = {"role": "nuclei", "steps": 120, "settings": {"preset": "default"}}
 LABELS = np.zeros((70, 90), np.int32)
 LABELS[10:30, 20:50] = 1
 LABELS[40:60, 10:80] = 65_535
@@ -52,7 +52,7 @@ def test_round_trip(tmp_path, viewer, name):
         name="nuclei · slide µ",
         scale=(0.5, 0.25),
         units="µm",
-        metadata={"napari_patchseg": PROVENANCE},
+        metadata={"napari_patchseg": REPORT},
     )
     path = str(tmp_path / name)
     assert layer.save(path, plugin=PLUGIN) == [path]
@@ -63,7 +63,7 @@ def test_round_trip(tmp_path, viewer, name):
     np.testing.assert_allclose(back.scale, (0.5, 0.25), rtol=1e-6)
     assert [str(unit) for unit in back.units] == ["micrometer"] * 2
     assert back.name == "nuclei · slide µ"
-    assert back.metadata["napari_patchseg"] == PROVENANCE
+    assert back.metadata["napari_patchseg"] == REPORT
     again = str(tmp_path / ("again_nuclei" + (".png" if name.endswith("png") else ".ome.tif")))
     assert back.save(again, plugin=PLUGIN) == [again]
     (third,) = viewer.open(again, plugin=PLUGIN)
@@ -144,14 +144,14 @@ def test_files_that_are_not_ours(tmp_path, viewer):
     tifffile.imwrite(described, grey, ome=True, metadata={"axes": "YX", "Name": "nuclei"})
     damaged.write_bytes(plain.read_bytes()[:50])
     empty.write_bytes(b"")
-    text.write_text("napari-patchseg/provenance")
+    text.write_text("napari-patchseg/report")
     folder.mkdir()
     picture = tmp_path / "a_nuclei.png"
     Picture.fromarray(grey).save(picture)
     for path in (plain, described, damaged, empty, text, missing, folder, picture):
         assert labels_reader(str(path)) is None
     assert labels_reader([str(plain), str(described)]) is None
-    write_confidence_tiff(confidence, grey / 65_535, provenance=PROVENANCE)
+    write_confidence(confidence, grey / 65_535, report=REPORT)
     with pytest.raises(ValueError, match="no data"):
         viewer.open(str(confidence), plugin=PLUGIN)
     (layer,) = viewer.open(str(described), plugin="napari")
@@ -162,10 +162,8 @@ def test_files_that_are_not_ours(tmp_path, viewer):
 def test_labels_lie_on_their_image_where_it_is_open(tmp_path, viewer, ending):
     """napari's reader leaves a file's pixel size out: the image lies in pixels."""
     image = viewer.add_image(np.zeros((70, 90, 3), np.uint8), rgb=True, name="slide")
-    provenance = {**PROVENANCE, "pixel_size": 0.25}
-    labels = viewer.add_labels(
-        LABELS, name="nuclei · slide", metadata={"napari_patchseg": provenance}
-    )
+    report = {**REPORT, "pixel_size": 0.25}
+    labels = viewer.add_labels(LABELS, name="nuclei · slide", metadata={"napari_patchseg": report})
     path = str(tmp_path / f"nuclei · slide{ending}")
     assert labels.save(path, plugin=PLUGIN) == [path]
     viewer.layers.remove(labels)

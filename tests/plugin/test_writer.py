@@ -15,7 +15,7 @@ from PIL import Image
 
 from napari_patchseg.errors import FileError
 from napari_patchseg.files.images import read_image
-from napari_patchseg.files.labels import read_provenance
+from napari_patchseg.files.labels import read_report
 from napari_patchseg.plugin.writer import pixel_size, write_ome_tiff, write_png
 
 PLUGIN = "napari-patchseg"
@@ -57,7 +57,7 @@ def test_layer_save(tmp_path, viewer, name):
         assert tiff.asarray().dtype == np.uint16
         np.testing.assert_array_equal(tiff.asarray(), labels())
     assert read_image(path).pixel_size_yx == (0.5, 0.25)
-    assert read_provenance(path) == PROVENANCE
+    assert read_report(path) == PROVENANCE
 
 
 def test_png_save(tmp_path, viewer):
@@ -65,7 +65,7 @@ def test_png_save(tmp_path, viewer):
     path = tmp_path / "a.png"
     assert viewer.layers.save(str(path)) == [str(path)]
     np.testing.assert_array_equal(np.asarray(Image.open(path)), labels())
-    assert read_provenance(path) == PROVENANCE
+    assert read_report(path) == PROVENANCE
 
 
 def test_reopened_in_napari(tmp_path, viewer):
@@ -312,5 +312,5 @@ def test_pixel_size_of_stacks():
 def test_metadata_that_are_not_ours(tmp_path):
     for metadata in (None, {}, {"napari_patchseg": "text"}):
         write_ome_tiff(str(tmp_path / "a.ome.tif"), labels(), {"metadata": metadata})
-        assert read_provenance(tmp_path / "a.ome.tif") == {}  # the mark of a labels file
+        assert read_report(tmp_path / "a.ome.tif") == {}  # the mark of a labels file
         write_png(str(tmp_path / "a.png"), labels(), {})

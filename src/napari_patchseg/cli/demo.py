@@ -20,7 +20,7 @@ from skimage.util import img_as_ubyte
 from napari_patchseg.errors import PatchSegError, SettingsError
 from napari_patchseg.files.atomic import atomic_write
 from napari_patchseg.files.curves import require_matplotlib, write_curves_png
-from napari_patchseg.files.labels import write_confidence_tiff, write_labels_ome_tiff
+from napari_patchseg.files.labels import write_confidence, write_labels
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.settings import Settings
 from napari_patchseg.synthetic import synthetic_field
@@ -153,18 +153,18 @@ def _headless(
     written = [folder / FILES[0]]
     write_json(written[0], report, overwrite=True)
     written.append(
-        write_labels_ome_tiff(
+        write_labels(
             folder / FILES[1],
             labels,
             pixel_size=pixel_size,
-            provenance=report,
+            report=report,
             name="synthetic nuclei",
         )
     )
     if done.confidence is not None:
         written.append(
-            write_confidence_tiff(
-                folder / FILES[2], done.confidence.nuclei, pixel_size, provenance=report
+            write_confidence(
+                folder / FILES[2], done.confidence.nuclei, pixel_size=pixel_size, report=report
             )
         )
     _write_png(folder / FILES[3], _outlined(image, labels))

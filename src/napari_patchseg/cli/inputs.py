@@ -11,7 +11,7 @@ from pathlib import Path
 
 from napari_patchseg.errors import FileError, PatchSegError
 from napari_patchseg.files.images import read_image
-from napari_patchseg.files.labels import read_provenance
+from napari_patchseg.files.labels import read_report
 
 from .console import Console
 from .mistakes import Mistakes
@@ -99,6 +99,6 @@ def _folder(path: Path) -> str:
 
 def _is_ours(path: Path) -> bool:
     try:
-        return read_provenance(path) is not None
+        return read_report(path) is not None
     except PatchSegError:
         return False

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_patchseg.errors import ImageError, PatchSegError
-from napari_patchseg.files.labels import write_labels_ome_tiff, write_labels_png
+from napari_patchseg.files.labels import write_labels
 from napari_patchseg.files.models import load_model
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.model import Model
@@ -145,13 +145,11 @@ class _Run:
         if self.asked.model_file is not None:
             report = report.replace(model_file=self.asked.model_file.name)
         writing = time.perf_counter()
-        is_png = target.suffix.lower() == ".png"
-        write = write_labels_png if is_png else write_labels_ome_tiff
-        write(
+        write_labels(
             target,
             done.labels,
             pixel_size=image.pixel_size_yx,
-            provenance=report.to_dict(),
+            report=report.to_dict(),
             name=layer_name("nuclei", image.name),
             overwrite=overwrite,
         )

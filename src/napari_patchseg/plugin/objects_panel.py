@@ -172,7 +172,7 @@ class ObjectsPanel(QWidget):
     def show_saved(self, name: str | None) -> None:
         """Say which layer *Save labels* writes; None: there is none, and it is off."""
         self.save_button.setEnabled(name is not None)
-        how = "As OME-TIFF, with pixel size and provenance, or 16-bit PNG."
+        how = "As OME-TIFF, with pixel size and report, or 16-bit PNG."
         if name is None:
             self.saved_label.setText("no labels to save yet")
             self.save_button.setToolTip(f"There are no labels to save yet.\n{how}")

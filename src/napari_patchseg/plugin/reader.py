@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from napari_patchseg.errors import FileError
-from napari_patchseg.files.labels import read_labels, read_provenance
+from napari_patchseg.files.labels import read_labels, read_report
 from napari_patchseg.words import layer_name
 
 from .layer_source import is_image, size_of, unwrap
@@ -35,7 +35,7 @@ def labels_reader(path: str | Sequence[str]) -> Callable[[Any], list[_LayerData]
     if not isinstance(path, str):
         return None
     try:
-        return None if read_provenance(path) is None else _read
+        return None if read_report(path) is None else _read
     except FileError:
         return None
 
@@ -46,15 +46,15 @@ def _read(path: str) -> list[_LayerData]:
         return []
     sizes = saved.pixel_size or (None,) * saved.labels.ndim
     place = _place_of_image(saved.name, saved.labels.shape)
-    provenance = dict(saved.provenance)
+    report = dict(saved.report)
     height, width = sizes[-2:]
     if place and height and width:  # the image does not say it
-        provenance.setdefault("pixel_size", math.sqrt(height * width))
+        report.setdefault("pixel_size", math.sqrt(height * width))
     options = {
         "name": saved.name,
         "scale": [size or 1.0 for size in sizes],
         "units": ["pixel" if size is None else "micrometer" for size in sizes],
-        "metadata": {"napari_patchseg": provenance},
+        "metadata": {"napari_patchseg": report},
         **place,
     }
     return [(saved.labels, options, "labels")]

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_patchseg.files.labels import write_labels_ome_tiff, write_labels_png
+from napari_patchseg.files.labels import write_labels
 from napari_patchseg.files.pixel_size import micrometres
 
 
 def write_ome_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
-    """Write a Labels layer as OME-TIFF, with pixel size and provenance.
+    """Write a Labels layer as OME-TIFF, with pixel size and report.
 
     Parameters
     ----------
@@ -35,28 +34,29 @@ def write_ome_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     FileError
         If the file cannot be written; napari shows the sentence.
     """
-    target, overwrite = _target(path, (".tif", ".tiff"), ".ome.tif")
-    labels, meta = _plane(full_resolution(data, meta), meta)
-    written = write_labels_ome_tiff(
-        target,
-        labels,
-        pixel_size=_size(meta),
-        provenance=_provenance(meta),
-        name=meta.get("name"),
-        overwrite=overwrite,
-    )
-    return [str(written)]
+    return _write(path, data, meta, (".tif", ".tiff"), ".ome.tif")
 
 
 def write_png(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Write a Labels layer as 16-bit PNG; parameters, result and errors as in `write_ome_tiff`."""
-    target, overwrite = _target(path, (".png",), ".png")
+    return _write(path, data, meta, (".png",), ".png")
+
+
+def _write(
+    path: str, data: Any, meta: dict[str, Any], endings: tuple[str, ...], ending: str
+) -> list[str]:
+    # napari's dialog offers the layer's bare name and hands on whatever was typed. A file never
+    # gets a name that says another format; and since the dialog has asked about the name without
+    # the ending, a file that has it is not replaced.
+    overwrite = path.lower().endswith(endings)
     labels, meta = _plane(full_resolution(data, meta), meta)
-    written = write_labels_png(
-        target,
+    report = _report(meta)
+    own = report.get("pixel_size")  # known of our labels where the image's units don't say it
+    written = write_labels(
+        path if overwrite else path + ending,
         labels,
-        pixel_size=_size(meta),
-        provenance=_provenance(meta),
+        pixel_size=(own, own) if isinstance(own, int | float) else pixel_size(meta),
+        report=report,
         name=meta.get("name"),
         overwrite=overwrite,
     )
@@ -73,7 +73,7 @@ def _plane(labels: NDArray[Any], meta: Mapping[str, Any]) -> tuple[NDArray[Any],
     """Labels of ours without the axes that only say to which plane of a stack they belong."""
     meta = dict(meta)
     kept = [axis for axis, length in enumerate(labels.shape) if length > 1]
-    if labels.ndim == 2 or len(kept) != 2 or (_provenance(meta) or {}).get("role") != "nuclei":
+    if labels.ndim == 2 or len(kept) != 2 or _report(meta).get("role") != "nuclei":
         return labels, meta
     for name in ("scale", "units"):
         values = meta.get(name)
@@ -112,25 +112,7 @@ def pixel_size(meta: Mapping[str, Any]) -> tuple[float, ...] | None:
     return tuple(sizes[-3:][known].tolist()) if known[-2:].all() else None
 
 
-def _size(meta: Mapping[str, Any]) -> tuple[float, ...] | None:
-    """What our own labels say themselves, where the image's units don't; else the layer's."""
-    size = (_provenance(meta) or {}).get("pixel_size")
-    return (float(size), float(size)) if isinstance(size, int | float) else pixel_size(meta)
-
-
-def _provenance(meta: Mapping[str, Any]) -> Mapping[str, Any]:
+def _report(meta: Mapping[str, Any]) -> Mapping[str, Any]:
     """Where the labels come from; empty for others' labels: a mark that the file holds labels."""
-    provenance = (meta.get("metadata") or {}).get("napari_patchseg")
-    return provenance if isinstance(provenance, Mapping) else {}
-
-
-def _target(path: str, endings: Sequence[str], ending: str) -> tuple[Path, bool]:
-    """The file to write, and whether it may replace one.
-
-    napari's dialog offers the layer's bare name and hands on whatever was typed. A file never gets
-    a name that says another format; and since the dialog has asked about the name without the
-    ending, a file that has it is not replaced.
-    """
-    if path.lower().endswith(tuple(endings)):
-        return Path(path), True
-    return Path(path + ending), False
+    report = (meta.get("metadata") or {}).get("napari_patchseg")
+    return report if isinstance(report, Mapping) else {}
