@@ -1,20 +1,23 @@
-"""What the user of a window waits for: first map, labels, redrawn labels, a window that answers.
+"""Section "window" of `speed.py`: what the user of a window waits for.
 
-    python benchmarks/speed_window.py [--images DIR] [--json results.json] [--parts beside,...]
+    python benchmarks/speed_window.py [--images DIR] [--parts beside,command,lateness,threshold]
 
-"beside" runs the window beside the command line on the same images: default settings, fresh
-processes in turn, torch imported before the clock starts in both. The window's clock runs from the
-right-click command to the labels and the end of the run, the command line's from `cli.main` to its
-end, reading and writing files included.
+command: from the right-click command to the first map and to labels, torch not imported before.
+beside: the window beside the command line on the same images, in turns, torch imported before the
+clock starts in both; from the right-click command to the labels and the end of the run, or from
+`cli.main` to its end, files included. lateness: that of a 10 ms timer of Qt, the time between two
+ticks beyond 10 ms. threshold: from a move of the slider to outline and labels.
 
 Everything happens in fresh processes with a real window, each in a configuration of its own, as on
-a machine's first run; under Xvfb where `xvfb-run` is there. Lateness is that of a 10 ms timer of
-Qt: the time between two ticks beyond 10 ms. Without `--images` the image is synthetic.
+a machine's first run; under Xvfb where `xvfb-run` is there. One image is synthetic, the first two
+of `--images` are added. The window is used as a user does: buttons and sliders are found by what
+they say, layers by what their metadata says.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import shutil
@@ -23,161 +26,109 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-BEGAN = time.perf_counter()
-
-#: Fresh processes of which the median counts, for the first map.
+#: Fresh processes of which the median counts.
 ROUNDS = 3
 #: Seconds that a state of the window is watched.
 WATCHED = 8.0
 THRESHOLDS = (0.4, 0.6, 0.45, 0.55)
 PARTS = ("beside", "command", "lateness", "threshold")
-#: Runs of window, window without live layers and command line, in turn, whose ratios are taken.
-TURNS = 3
 BESIDE = ("window", "quiet window", "line")
 
 
-def measure(options: argparse.Namespace) -> dict[str, Any]:
+def measure(folder: Path | None = None, parts: Sequence[str] = PARTS) -> dict[str, Any]:
     """All figures; seconds and milliseconds as their names say."""
-    folder = getattr(options, "images", None)
     images: list[Path | None] = [None]
     if folder is not None:
-        images += sorted(path for path in Path(folder).iterdir() if path.is_file())[:2]
-    parts = (getattr(options, "parts", None) or ",".join(PARTS)).split(",")
-    figures: dict[str, Any] = {}
-    if "beside" in parts:
-        figures["beside"] = _beside(images)
-    if "command" in parts:
-        figures["command"] = []
-        for image in images:
-            rounds = [_child("command", image) for _ in range(ROUNDS if image is None else 1)]
-            figures["command"].append(_middle(rounds))
-    if "lateness" in parts:
-        figures["lateness"] = _child("lateness")
-    if "threshold" in parts:
-        figures["threshold"] = {side: _child("threshold", side=side) for side in (1000, 4000)}
-    return figures
-
-
-def _beside(images: list[Path | None]) -> list[dict[str, Any]]:
-    """Window and command line in turn, with one machine choice for all."""
-    rows = []
-    with tempfile.TemporaryDirectory() as home:
-        _child("line", home=home)  # chooses what is best for the machine, which all then share
-        for image in images:
-            turns = [
-                {what: _child(what, image, home=home) for what in BESIDE} for _ in range(TURNS)
-            ]
-            rows.append({"image": "synthetic" if image is None else image.stem, "turns": turns})
-    return rows
-
-
-def report(figures: dict[str, Any]) -> str:
-    """Markdown."""
-    makers = {
-        "beside": _report_beside,
-        "command": _report_command,
-        "lateness": _report_lateness,
-        "threshold": _report_threshold,
+        images += sorted(path for path in folder.iterdir() if path.is_file())[:2]
+    measures: dict[str, Callable[[], Any]] = {
+        "beside": lambda: [
+            [{what: child(what, image) for what in BESIDE} for _ in range(ROUNDS)]
+            for image in images
+        ],
+        "command": lambda: [[child("command", image) for _ in range(ROUNDS)] for image in images],
+        "lateness": lambda: child("lateness"),
+        "threshold": lambda: {side: child("threshold", side=side) for side in (1000, 4000)},
     }
-    return "\n\n".join(
-        "\n".join(make(figures[part])) for part, make in makers.items() if part in figures
-    )
+    return {part: measures[part]() for part in parts}
 
 
-def _report_beside(rows: list[dict[str, Any]]) -> list[str]:
-    lines = ["### The window beside the command line, medians", ""]
-    columns = ["image", "command line, s", "window / command line: s", "CPU s"]
-    columns += ["without live layers: s", "CPU s", "steps", "main thread, CPU s: live, not live"]
-    lines += [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+def report(figures: Mapping[str, Any]) -> dict[str, str]:
+    """Tables by name."""
+    makers = {
+        "beside": beside_table,
+        "command": command_table,
+        "lateness": lateness_table,
+        "threshold": threshold_table,
+    }
+    return {f"window {part}": makers[part](rows) for part, rows in figures.items()}
 
-    def ratio(turns: list[dict[str, Any]], what: str, key: str) -> str:
-        each = sorted(turn[what][key] / turn["line"][key] for turn in turns)
-        return f"{statistics.median(each):.2f} ({each[0]:.2f} to {each[-1]:.2f})"
 
-    for row in rows:
-        turns = row["turns"]
-        middle = {
-            (what, key): statistics.median(turn[what][key] for turn in turns)
-            for what in BESIDE
-            for key in ("seconds", "main", "steps")
-        }
-        cells = [row["image"], f"{middle['line', 'seconds']:.2f}"]
+def beside_table(images: Sequence[Sequence[Mapping[str, Any]]]) -> str:
+    from common import short, table
+
+    rows = []
+    for turns in images:
+        line = statistics.median(turn["line"]["seconds"] for turn in turns)
+        cells = [turns[0]["line"]["image"], short(line)]
         for what in ("window", "quiet window"):
-            cells += [ratio(turns, what, key) for key in ("seconds", "cpu")]
-        cells.append(", ".join(f"{middle[what, 'steps']:.0f}" for what in BESIDE))
-        cells.append(f"{middle['window', 'main']:.2f}, {middle['quiet window', 'main']:.2f}")
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+            ratios = sorted(turn[what]["seconds"] / turn["line"]["seconds"] for turn in turns)
+            low, *_, high = map("{:.2f}".format, ratios)
+            cells.append(f"{statistics.median(ratios):.2f} ({low} to {high})")
+        rows.append(cells)
+    columns = ("image", "command line, s", "window, times that", "without live layers, times that")
+    return table(columns, rows)
 
 
-def _report_command(rows: list[dict[str, Any]]) -> list[str]:
-    lines = ["### From the command to the first map and to labels, seconds", ""]
-    phases = list(rows[0]["phases"])
-    columns = ["image", "process start to command", "panel", "first map", "labels", *phases]
-    lines += [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    for row in rows:
-        cells = [row["image"]]
-        cells += [f"{row[k]:.2f}" for k in ("before", "panel", "first_map", "labels")]
-        cells += [f"{row['phases'].get(phase, 0):.2f}" for phase in phases]
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+def command_table(images: Sequence[Sequence[Mapping[str, Any]]]) -> str:
+    from common import short, table
 
-
-def _report_lateness(late: dict[str, Any]) -> list[str]:
-    lines = ["### Lateness of a 10 ms timer, milliseconds", ""]
-    lines += [
-        "| state | median | 99th percentile | worst | maps a second |",
-        "|---|---|---|---|---|",
+    columns = ("panel", "first map", "labels")
+    rows = [
+        [rounds[0]["image"]]
+        + [short(statistics.median(one[column] for one in rounds)) for column in columns]
+        for rounds in images
     ]
-    for state, row in late.items():
-        lines.append(
-            f"| {state} | {row['median']:.1f} | {row['p99']:.1f} | {row['worst']:.1f} "
-            f"| {row['maps']:.2f} |"
-        )
-    beyond = late["training and streaming"]["p99"] - late["repainting"]["p99"]
-    lines += ["", f"99th percentile beyond that of the repainting window: {beyond:.1f} ms."]
-    return lines
+    return table(("image", *(f"{column}, s" for column in columns)), rows)
 
 
-def _report_threshold(rows: dict[Any, Any]) -> list[str]:
-    lines = ["### From moving the threshold, milliseconds", ""]
-    lines += ["| side | outline (first) | labels (first) |", "|---|---|---|"]
-    for side, moves in rows.items():
+def lateness_table(states: Mapping[str, Mapping[str, float]]) -> str:
+    from common import short, table
+
+    rows = [
+        (name, f"{row['p99']:.0f}", f"{row['worst']:.0f}", short(row["maps"]))
+        for name, row in states.items()
+    ]
+    return table(("state", "99th percentile, ms", "worst, ms", "maps a second"), rows)
+
+
+def threshold_table(sides: Mapping[Any, Sequence[Mapping[str, float]]]) -> str:
+    from common import table
+
+    rows = []
+    for side, moves in sides.items():
         cells = [
-            f"{statistics.median(row[key] for row in moves):.0f} ({moves[0][key]:.0f})"
-            for key in ("outline", "labels")
+            f"{statistics.median(row[what] for row in moves):.0f} ({moves[0][what]:.0f})"
+            for what in ("outline", "labels")
         ]
-        lines.append(f"| {side} | {' | '.join(cells)} |")
-    return lines
+        rows.append((side, *cells))
+    return table(("side, px", "outline, ms (first)", "labels, ms (first)"), rows)
 
 
-def _middle(rounds: list[dict[str, Any]]) -> dict[str, Any]:
-    """Of several processes the one whose first map came in the median time."""
-    ordered = sorted(rounds, key=lambda row: row["first_map"])
-    middle = ordered[(len(ordered) - 1) // 2]
-    return {**middle, "all_first_maps": [row["first_map"] for row in rounds]}
-
-
-def _child(
-    what: str, image: Path | None = None, side: int = 1000, *, home: str | None = None
-) -> Any:
+def child(what: str, image: Path | None = None, side: int = 1000) -> Any:
+    """What a function of `CHILDREN` finds in a fresh process."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.json"
-        command = [sys.executable, str(Path(__file__).resolve())]
-        command += ["--child", what, "--side", str(side), "--json", str(out)]
+        command = [sys.executable, str(Path(__file__).resolve()), "--child", what]
+        command += ["--side", str(side), "--json", str(out)]
         if image is not None:
             command += ["--image", str(image.resolve())]
         if shutil.which("xvfb-run"):
             command = ["xvfb-run", "-a", "-s", "-screen 0 1600x1000x24", *command]
-        environment = {
-            "OMP_WAIT_POLICY": "PASSIVE",
-            **os.environ,
-            "XDG_CONFIG_HOME": home or folder,
-        }
+        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "XDG_CONFIG_HOME": folder}
         # What is installed is not compiled anew at every start.
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         subprocess.run(command, check=True, env=environment, stdout=sys.stderr)
@@ -187,7 +138,19 @@ def _child(
 # -- in the fresh process
 
 
-class _Window:
+def synthetic() -> Any:
+    from napari_patchseg import synthetic_field
+
+    return synthetic_field((1000, 1000))[0]
+
+
+def import_all() -> None:
+    """What a run needs, beforehand."""
+    for module in ("napari_patchseg.pipeline", "safetensors.torch", "pandas"):
+        importlib.import_module(module)
+
+
+class Window:
     """A viewer with an image, as a user has it who has just opened one."""
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -198,15 +161,16 @@ class _Window:
         if options.image:
             from napari_patchseg.files.images import read_image
 
-            array, self.name = read_image(Path(options.image)).array, Path(options.image).stem
+            array, self.name = read_image(options.image).array, options.image.stem
         else:
-            array, self.name = _synthetic(), "synthetic"
             times = options.side // 1000
-            array = np.tile(array, (times, times, 1))
+            array, self.name = np.tile(synthetic(), (times, times, 1)), "synthetic"
         self.viewer = napari.Viewer()
         self.layer = self.viewer.add_image(array, name=self.name)
         self._process = QApplication.processEvents
         self.wait(1.0)
+
+    # -- waiting
 
     def until(self, condition: Callable[[], Any]) -> None:
         """Run the event loop until something holds and is drawn."""
@@ -214,6 +178,10 @@ class _Window:
             self._process()
             time.sleep(0.001)
         self._process()
+
+    def wait(self, seconds: float) -> None:
+        end = time.perf_counter() + seconds
+        self.until(lambda: time.perf_counter() > end)
 
     def run_until(self, condition: Callable[[], Any]) -> None:
         """Leave the window to Qt, as napari does, until something holds; it is asked now and then.
@@ -228,19 +196,41 @@ class _Window:
         loop.exec()
         timer.stop()
 
-    def wait(self, seconds: float) -> None:
-        end = time.perf_counter() + seconds
-        self.until(lambda: time.perf_counter() > end)
+    # -- what a user sees and uses
 
-    def panel(self) -> Any:
-        from napari_patchseg.plugin.layer_menu import find_panel
+    def segment(self) -> None:
+        """The command of the right-click menu, as napari executes it."""
+        from napari._app_model import get_app_model  # noqa: TID251 - the menu's own way
 
-        panel = find_panel(self.viewer)
-        from napari_patchseg.plugin.preload import preload
+        self.viewer.layers.selection.active = self.layer
+        get_app_model().commands.execute_command("napari-patchseg.segment").result()
 
-        self.wait(0.5)
-        self.until(lambda: not preload().is_alive())
-        return panel
+    def open_panel(self) -> Any:
+        _, self.panel = self.viewer.window.add_plugin_dock_widget("napari-patchseg")
+        import_all()
+        self.wait(1)
+        return self.panel
+
+    def _find(self, name: str, of: Callable[[Any], str]) -> Any:
+        from qtpy.QtWidgets import QWidget
+
+        return next(child for child in self.panel.findChildren(QWidget) if of(child) == name)
+
+    def button(self, shortcut: str) -> Any:
+        """By its key, since what it says changes."""
+        return self._find(shortcut, lambda w: w.shortcut().toString() if _is_button(w) else "")
+
+    @property
+    def live_box(self) -> Any:
+        return self._find("live layers", lambda w: w.text() if _is_button(w) else "")
+
+    @property
+    def threshold(self) -> Any:
+        return self._find("threshold", lambda w: w.accessibleName())
+
+    def is_busy(self) -> bool:
+        stop = self.button("F7")
+        return stop.isEnabled() or stop.text() != "Stop"
 
     def layer_of(self, role: str) -> Any:
         """The layer of ours that shows this; None if there is none yet."""
@@ -250,197 +240,132 @@ class _Window:
         return None
 
     def shows(self, role: str) -> bool:
-        return self.layer_of(role) is not None
+        layer = self.layer_of(role)
+        return layer is not None and layer.visible
 
 
-def _synthetic() -> Any:
-    from napari_patchseg import synthetic_field
+def _is_button(widget: Any) -> bool:
+    from qtpy.QtWidgets import QAbstractButton
 
-    return synthetic_field((1000, 1000))[0]
-
-
-class _Clock:
-    """Seconds, and those of all cores and of the main thread, since it was made."""
-
-    def __init__(self) -> None:
-        self._began = self._now()
-
-    @staticmethod
-    def _now() -> tuple[float, float, float]:
-        return time.perf_counter(), time.process_time(), time.thread_time()
-
-    def read(self) -> dict[str, float]:
-        seconds, cpu, main = (
-            now - began for now, began in zip(self._now(), self._began, strict=True)
-        )
-        return {"seconds": seconds, "cpu": cpu, "main": main}
+    return isinstance(widget, QAbstractButton)
 
 
-def _whole_run(window: _Window, *, live: bool) -> dict[str, Any]:
+def whole_run(window: Window, *, live: bool) -> dict[str, Any]:
     """From the right-click to the labels and the end of the run; torch is there before."""
-    from napari._app_model import get_app_model  # noqa: TID251 - the menu's own way
-
-    panel = window.panel()
-    panel.run.stream_box.setChecked(live)
-    window.viewer.layers.selection.active = window.layer
+    window.open_panel()
+    window.live_box.setChecked(live)
     window.wait(0.5)
-    clock = _Clock()
-    get_app_model().commands.execute_command("napari-patchseg.segment").result()
-    window.run_until(lambda: window.shows("nuclei") and not panel.session.is_busy)
+    start = time.perf_counter()
+    window.segment()
+    window.run_until(lambda: window.layer_of("nuclei") and not window.is_busy())
     window.until(lambda: True)  # drawn
-    figures = clock.read()
-    labels = window.layer_of("nuclei")
-    report = labels.metadata["napari_patchseg"]
-    return {
-        **figures,
-        "steps": report["steps"],
-        "phases": report["seconds"],
-        "count": int(labels.data.max()),
-    }
+    return {"image": window.name, "seconds": time.perf_counter() - start}
 
 
-def _line(options: argparse.Namespace) -> dict[str, Any]:
+def line(options: argparse.Namespace) -> dict[str, Any]:
     """The same by the command line, in a process that has imported what it needs."""
     import tifffile
 
     from napari_patchseg.cli import main as command
-    from napari_patchseg.plugin.preload import import_pipeline
 
-    import_pipeline()
-    folder = options.json.parent
-    path = options.image or folder / "synthetic.tif"
+    import_all()
+    path = options.image or options.json.parent / "synthetic.tif"
     if not options.image:
-        tifffile.imwrite(path, _synthetic(), photometric="rgb")
-    out, report = folder / "labels.ome.tif", folder / "report.json"
-    clock = _Clock()
-    code = command(["segment", str(path), "-o", str(out), "--report", str(report)])
-    figures = clock.read()
+        tifffile.imwrite(path, synthetic(), photometric="rgb")
+    start = time.perf_counter()
+    code = command(["segment", str(path), "-o", str(options.json.parent / "labels.ome.tif")])
     assert not code
-    told = json.loads(report.read_text())
-    return {
-        **figures,
-        "steps": told["steps"],
-        "phases": told["seconds"],
-        "count": told["objects"]["count"],
-    }
+    return {"image": path.stem, "seconds": time.perf_counter() - start}
 
 
-def _command(window: _Window) -> dict[str, Any]:
-    """The command of the right-click menu, as napari executes it."""
-    from napari._app_model import get_app_model  # noqa: TID251 - the menu's own way
-
+def from_command(window: Window) -> dict[str, Any]:
+    """From the command to panel, first map and labels."""
     assert "torch" not in sys.modules
     start = time.perf_counter()
-    get_app_model().commands.execute_command("napari-patchseg.segment").result()
+    window.segment()
     panel = time.perf_counter() - start
-    window.until(lambda: window.shows("confidence"))
+    window.until(lambda: window.layer_of("confidence"))
     first = time.perf_counter() - start
-    step = window.layer_of("confidence").metadata["napari_patchseg"]["step"]
-    window.until(lambda: window.shows("nuclei"))
+    window.until(lambda: window.layer_of("nuclei"))
     labels = time.perf_counter() - start
     seconds = window.layer_of("nuclei").metadata["napari_patchseg"]["seconds"]
     return {
         "image": window.name,
-        "before": start - BEGAN,
         "panel": panel,
-        "first_map": first,
-        "first_map_step": step,
+        "first map": first,
         "labels": labels,
-        "phases": {"panel, imports, reading": labels - sum(seconds.values()), **seconds},
+        "phases": seconds,
     }
 
 
-def _lateness(window: _Window) -> dict[str, Any]:
-    """The same window in four states."""
-    from qtpy.QtCore import QEventLoop, Qt, QTimer
-
+def lateness(window: Window) -> dict[str, Any]:
+    """The same window idle, training without live layers, and with them."""
     from napari_patchseg import Settings
 
-    gaps: list[float] = []
-
-    def watch() -> dict[str, float]:
-        loop, timer, last = QEventLoop(), QTimer(), [time.perf_counter()]
-
-        def tick() -> None:
-            now = time.perf_counter()
-            gaps.append(1000 * max(0.0, now - last[0] - 0.01))
-            last[0] = now
-
-        gaps.clear()
-        timer.setTimerType(Qt.TimerType.PreciseTimer)
-        timer.timeout.connect(tick)
-        timer.start(10)
-        QTimer.singleShot(int(1000 * WATCHED), loop.quit)
-        loop.exec()
-        timer.stop()
-        ordered = sorted(gaps)
-        return {
-            "median": statistics.median(ordered),
-            "p99": ordered[int(0.99 * (len(ordered) - 1))],
-            "worst": ordered[-1],
-            "maps": 0.0,
-        }
-
-    panel = window.panel()
-    session = panel.session
-    states = {"idle": watch()}
+    panel = window.open_panel()
+    states = {"idle": watch(window)}
     panel.show_settings(Settings.create(stop_at_convergence=False, max_steps=1000))
-    panel.train()
-    window.until(lambda: window.shows("negative patches"))
+    window.button("F5").click()
+    window.until(lambda: window.layer_of("negative patches"))
     window.wait(1)
-    live = session.presenter.live
-    written: list[tuple[float, str, Any]] = []
-    writers = {name: getattr(live, name) for name in _WRITERS}
-    for name, writer in writers.items():
-        setattr(
-            live,
-            name,
-            lambda shown, n=name, w=writer: (
-                written.append((time.perf_counter(), n, shown)),
-                w(shown),
-            ),
-        )
-    began = time.perf_counter()
-    streaming = watch()
-    maps = sum(name == "write_map" for _, name, _ in written)
-    streaming["maps"] = maps / WATCHED
-    panel.run.stream_box.setChecked(False)
+    states["training and streaming"] = watch(window)
+    window.live_box.setChecked(False)
     window.wait(1)
-    quiet = watch()
-    session.stop()
-    window.until(lambda: not session.is_busy)
-    window.wait(1)
-    for when, name, shown in written:  # the same once more, at the same times
-        QTimer.singleShot(int(1000 * (when - began)), lambda w=writers[name], data=shown: w(data))
-    states["repainting"] = {**watch(), "maps": maps / WATCHED}
-    return {**states, "training, not streaming": quiet, "training and streaming": streaming}
+    states["training without live layers"] = watch(window)
+    window.button("F7").click()
+    window.until(lambda: not window.is_busy())
+    return states
 
 
-_WRITERS = ("write_map", "write_positive", "write_negative")
+def watch(window: Window) -> dict[str, float]:
+    from qtpy.QtCore import QEventLoop, Qt, QTimer
+
+    gaps: list[float] = []
+    steps = set()
+    loop, timer, last = QEventLoop(), QTimer(), [time.perf_counter()]
+
+    def tick() -> None:
+        now = time.perf_counter()
+        gaps.append(1000 * max(0.0, now - last[0] - 0.01))
+        last[0] = now
+        layer = window.layer_of("confidence")
+        if layer is not None:
+            steps.add(layer.metadata["napari_patchseg"].get("step"))
+
+    timer.setTimerType(Qt.TimerType.PreciseTimer)
+    timer.timeout.connect(tick)
+    timer.start(10)
+    QTimer.singleShot(int(1000 * WATCHED), loop.quit)
+    loop.exec()
+    timer.stop()
+    ordered = sorted(gaps)
+    return {
+        "p99": ordered[int(0.99 * (len(ordered) - 1))],
+        "worst": ordered[-1],
+        "maps": max(0, len(steps) - 1) / WATCHED,
+    }
 
 
-def _threshold(window: _Window) -> list[dict[str, float]]:
+def threshold(window: Window) -> list[dict[str, float]]:
     """A slider of the panel, from the move to the outline and to the labels."""
     from napari_patchseg import Settings
 
-    panel = window.panel()
+    panel = window.open_panel()
     panel.show_settings(Settings.create(max_steps=1))
-    panel.segment(window.layer)
-    window.until(lambda: window.shows("nuclei") and not panel.session.is_busy)
+    window.segment()
+    window.until(lambda: window.layer_of("nuclei") and not window.is_busy())
     window.wait(0.5)
     labels = window.layer_of("nuclei")
     rows = []
-    for threshold in THRESHOLDS[: 4 if max(labels.data.shape) <= 1000 else 2]:
+    for value in THRESHOLDS[: 4 if max(labels.data.shape) <= 1000 else 2]:
         start = time.perf_counter()
-        panel.objects.threshold.setValue(threshold)
-        window.until(lambda: window.shows("outline") and window.layer_of("outline").visible)
+        window.threshold.setValue(value)
+        window.until(lambda: window.shows("outline"))
         outline = time.perf_counter() - start
-        objects = labels.metadata["napari_patchseg"]["objects"]
-        assert objects["threshold"] != threshold
         window.until(
-            lambda t=threshold: (
-                labels.metadata["napari_patchseg"]["objects"]["threshold"] == t
-                and not panel.session.presenter.is_drawing
+            lambda v=value: (
+                labels.metadata["napari_patchseg"]["objects"]["threshold"] == v
+                and not window.shows("outline")
             )
         )
         rows.append({"outline": 1000 * outline, "labels": 1000 * (time.perf_counter() - start)})
@@ -448,32 +373,35 @@ def _threshold(window: _Window) -> list[dict[str, float]]:
     return rows
 
 
+CHILDREN: dict[str, Callable[[Window], Any]] = {
+    "window": lambda window: whole_run(window, live=True),
+    "quiet window": lambda window: whole_run(window, live=False),
+    "command": from_command,
+    "lateness": lateness,
+    "threshold": threshold,
+}
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=Path, help="a folder; the first two are used")
-    parser.add_argument("--json", type=Path)
     parser.add_argument("--parts", default=",".join(PARTS), help=f"of {','.join(PARTS)}")
-    parser.add_argument("--child", help="internal")
-    parser.add_argument("--image", help="internal")
-    parser.add_argument("--side", type=int, default=1000, help="internal")
+    parser.add_argument("--json", type=Path, help="keeps the figures")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--image", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--side", type=int, default=1000, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child == "line":
-        options.json.write_text(json.dumps(_line(options)))
+        options.json.write_text(json.dumps(line(options)))
         return
     if options.child:
-        child = {
-            "window": lambda window: _whole_run(window, live=True),
-            "quiet window": lambda window: _whole_run(window, live=False),
-            "command": _command,
-            "lateness": _lateness,
-            "threshold": _threshold,
-        }
-        options.json.write_text(json.dumps(child[options.child](_Window(options))))
+        options.json.write_text(json.dumps(CHILDREN[options.child](Window(options))))
         os._exit(0)  # the window is not what is measured
-    figures = measure(options)
-    print(report(figures))
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2))
+    figures = measure(options.images, options.parts.split(","))
+    for name, text in report(figures).items():
+        print(f"{name}\n\n{text}\n", flush=True)
+    if options.json is not None:
+        options.json.write_text(json.dumps(figures, indent=1))
 
 
 if __name__ == "__main__":
