@@ -80,6 +80,13 @@ def synthetic_field(
     ------
     SettingsError
         If an argument is out of range.
+
+    Examples
+    --------
+    >>> from napari_patchseg import synthetic_field
+    >>> field, truth = synthetic_field((96, 128), seed=1)
+    >>> field.shape, truth.shape
+    ((96, 128, 3), (96, 128))
     """
     size = check_field(shape, seed, nucleus_diameter, density)
     if pixel_size <= 0:
