@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,14 +10,15 @@ from napari_patchseg.errors import FileError
 
 from .atomic import atomic_write
 
-#: Okabe and Ito's colours, which colour-blind people tell apart.
-_LOSS, _POSITIVE, _NEGATIVE = "#0072B2", "#009E73", "#D55E00"
+#: Reddish purple, sky blue and orange of Okabe and Ito's palette, on dark and light ground: curves
+#: and patches have these colours everywhere.
+LOSS_COLOUR, POSITIVE_COLOUR, NEGATIVE_COLOUR = "#cc79a7", "#56b4e9", "#e69f00"
 
 
 def require_matplotlib() -> None:
     """Raise a `FileError` where matplotlib, which draws the curves, is not installed."""
     try:
-        importlib.import_module("matplotlib.figure")
+        import matplotlib.figure  # noqa: F401
     except ImportError as error:
         raise FileError(
             "matplotlib draws the curves and is not installed; "
@@ -40,7 +40,7 @@ def write_curves_png(
         The PNG to write.
     history : sequence of tuple
         (step, loss, positive separation, negative separation) of every step, as in
-        `napari_patchseg.results.Segmentation.history`; NaN leaves a gap, and it may be empty.
+        `napari_patchseg.report.Segmentation.history`; NaN leaves a gap, and it may be empty.
     overwrite : bool
         Whether an existing file may be replaced.
 
@@ -55,28 +55,19 @@ def write_curves_png(
         If matplotlib is not installed, or the file cannot be written.
     """
     require_matplotlib()
-    # Figures without pyplot: no window, no global state.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # without pyplot: no window, no global state
 
     figure = Figure(figsize=(8, 6), dpi=120, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     above, below = figure.subplots(2, 1, sharex=True)
-    steps, losses, positives, negatives = (
-        zip(*history, strict=True) if history else ((), (), (), ())
-    )
-    above.plot(steps, losses, color=_LOSS)
+    steps, losses, positives, negatives = zip(*history, strict=True) if history else ((),) * 4
+    above.plot(steps, losses, color=LOSS_COLOUR)
     above.set_ylabel("contrastive loss")
-    below.plot(steps, positives, color=_POSITIVE, label="positive–positive")
-    below.plot(steps, negatives, color=_NEGATIVE, label="positive–negative")
+    below.plot(steps, positives, color=POSITIVE_COLOUR, label="positive–positive")
+    below.plot(steps, negatives, color=NEGATIVE_COLOUR, label="positive–negative")
     below.set_ylabel("information separation")
     below.set_xlabel("step")
     below.xaxis.get_major_locator().set_params(integer=True)
     below.legend()
-    for axes in (above, below):
-        axes.spines[["top", "right"]].set_visible(False)
-        if not history:
-            axes.text(0.5, 0.5, "no training step", ha="center", transform=axes.transAxes)
     with atomic_write(path, overwrite=overwrite) as temporary:
-        canvas.print_png(temporary)
+        figure.savefig(temporary, format="png")
     return Path(path)

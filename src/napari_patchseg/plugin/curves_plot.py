@@ -9,11 +9,11 @@ import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
+from napari_patchseg.files.curves import LOSS_COLOUR, NEGATIVE_COLOUR, POSITIVE_COLOUR
+
 if TYPE_CHECKING:
     import pyqtgraph as pg
 
-#: Okabe and Ito's palette.
-_LOSS, _POSITIVE, _NEGATIVE = "#cc79a7", "#56b4e9", "#e69f00"
 _GREY = "#909090"
 
 
@@ -62,16 +62,18 @@ class CurvesPlot(QWidget):
         view = pg.GraphicsLayoutWidget()
         view.setBackground(None)
         view.setAccessibleName("curves of loss and separations")
-        top = _plot(view, 0, _title(("loss", _LOSS)))
-        names = _title(("positive–positive", _POSITIVE), ("positive–negative", _NEGATIVE))
+        top = _plot(view, 0, _title(("loss", LOSS_COLOUR)))
+        names = _title(
+            ("positive–positive", POSITIVE_COLOUR), ("positive–negative", NEGATIVE_COLOUR)
+        )
         bottom = _plot(view, 1, f"separation {names}")
         bottom.setXLink(top)
         top.getAxis("bottom").setStyle(showValues=False)
         bottom.setLabel("bottom", "step", color=_GREY)
         self._curves = (
-            _curve(top, _LOSS),
-            _curve(bottom, _POSITIVE),
-            _curve(bottom, _NEGATIVE),
+            _curve(top, LOSS_COLOUR),
+            _curve(bottom, POSITIVE_COLOUR),
+            _curve(bottom, NEGATIVE_COLOUR),
         )
         self._layout.replaceWidget(self._announcement, view)
         self._announcement.deleteLater()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_patchseg.files.curves import NEGATIVE_COLOUR, POSITIVE_COLOUR
 from napari_patchseg.words import layer_name
 
 from .layer_source import METADATA_KEY, unwrap
@@ -23,10 +24,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer, Shapes
     from napari.viewer import Viewer
 
-#: Sky blue and orange of Okabe and Ito's palette: told apart with any colour vision.
-POSITIVE_COLOUR = "#56b4e9"
-NEGATIVE_COLOUR = "#e69f00"
-#: Yellow of the same: stands out from tissue and from the labels' colours.
+#: Yellow of Okabe and Ito's palette: stands out from tissue and from the labels' colours.
 OUTLINE_COLOUR = "#f0e442"
 #: Of nuclei over the tissue; contours hide little and are opaque.
 _FILLED_OPACITY = 0.6
