@@ -22,9 +22,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as Picture
 from scipy import ndimage as ndi
 from skimage.color import rgb2hed
 from skimage.filters import threshold_otsu
@@ -132,7 +132,7 @@ def _draw(image: Image, truth: Labels, found: Labels, path: Path) -> None:
     out[find_boundaries(truth)] = (40, 80, 255)
     out[find_boundaries(found) & find_boundaries(truth)] = (0, 200, 0)
     path.parent.mkdir(parents=True, exist_ok=True)
-    iio.imwrite(path, out)
+    Picture.fromarray(out).save(path)
 
 
 def interval(values: NDArray[np.float64]) -> tuple[float, float]:
