@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from napari_patchseg.report import Event
 
 #: Correlation with the prior below which no map is taken for nuclei (docs/method.md).
-LEAST_CORRELATION = 0.05
+LEAST_CORRELATION = 0.15
 #: What a run does before it learns.
 MEASURING = "measuring nuclei"
 NOTHING_SEPARATED = "Nothing could be separated in this image: it shows no nuclei."
