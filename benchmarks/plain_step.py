@@ -3,7 +3,7 @@
 Kept as it is from now on, and on its own: it shares no code with the package, so that a change
 there cannot move it. Contiguous float32, eager; batch normalisation as layers of its own; contents
 (image x confidence) as full-size maps that windows are cut from; pairs compared class by class.
-`tests/method/test_plain_step.py` holds losses and gradients of both equal.
+`test_plain_step.py` holds losses and gradients of both equal.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""Confidence maps of an image of any size: tiles with a halo, stitched exactly."""
+"""Confidence maps of an image of any size: windows with a halo, stitched exactly."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from itertools import pairwise, product
 
 import numpy as np
 import torch
@@ -13,24 +14,56 @@ from numpy.typing import NDArray
 from napari_patchseg.settings import Resolved, ResolvedMachine, Weights
 
 from .control import Cancelled, Control
-from .memory import give_back
 from .network import HALO, ConfidenceNetwork
 from .scale import InputScale
 from .source import Box, PixelSource
 
-#: Side of a tile without its halo: large enough that the halo costs little, small enough that a
-#: tile's maps take some hundred megabytes at the most.
+#: Side of a window without its halo: large enough that the halo costs little, small enough that its
+#: maps take some hundred megabytes at the most.
 TILE = 1024
 #: What the network looks at: the image as it is, and smaller and turned by right angles. What it
 #: finds in all of them is more often right.
 VIEWS = ((Fraction(1), 0), (Fraction(5, 6), 1), (Fraction(2, 3), 2))
 
 
-def tiles(height: int, width: int, tile: int = TILE) -> Iterator[Box]:
-    """Boxes of at most ``tile`` px a side that cover (height, width) once each."""
-    for row in range(0, height, tile):
-        for column in range(0, width, tile):
-            yield row, column, min(row + tile, height), min(column + tile, width)
+def windows(
+    start: int, stop: int, length: int, *, halo: int, unit: int = 1, most: int = TILE
+) -> list[tuple[slice, slice]]:
+    """Cut one side of an image into overlapping windows, all of one size.
+
+    Of one size, so that the memory of one window serves the next.
+
+    Parameters
+    ----------
+    start, stop : int
+        The part of the side that is wanted, in pixels.
+    length : int
+        The image's side.
+    halo : int
+        Pixels that a window has to have on both sides of what it is for, or up to the border.
+    unit : int
+        Windows begin and end whole multiples of it away from the image's borders.
+    most : int
+        Pixels that a window is for, at most.
+
+    Returns
+    -------
+    list of tuple of slice
+        Each window, and the part of the side that it is for; these parts follow on each other.
+    """
+    margin = halo + unit  # windows are placed to the unit
+    low = max(0, start - margin) // unit * unit
+    span = length - max(0, length - stop - margin) // unit * unit - low
+    count = max(1, math.ceil((span - 2 * margin) / max(most, 2 * unit)))
+    size = span if count == 1 else 2 * margin + math.ceil((span - 2 * margin) / count)
+    size += (span - size) % unit
+    rest = (span - size) // unit
+    firsts = [low + index * rest // max(1, count - 1) * unit for index in range(count)]
+    bounds = [start, *((one + size + other) // 2 for one, other in pairwise(firsts)), stop]
+    return [
+        (slice(first, first + size), slice(*part))
+        for first, part in zip(firsts, pairwise(bounds), strict=True)
+    ]
 
 
 def halo(magnification: Fraction) -> int:
@@ -132,10 +165,10 @@ def predict_tiles(
     control: Control | None = None,
     tile: int = TILE,
 ) -> Iterator[tuple[int, int]]:
-    """Fill ``out`` with confidences, one tile at a time.
+    """Fill ``out`` with confidences, one window at a time.
 
-    Every tile is read with a halo of the receptive field (83 px of what the network sees), so that
-    the result is that of one forward pass over the whole image, whatever the tile size.
+    Each is read with a halo of the receptive field (83 px of what the network sees), so that the
+    result is that of one forward pass over the whole image, whatever their size.
 
     Parameters
     ----------
@@ -152,14 +185,15 @@ def predict_tiles(
     box : Box or None
         The part wanted; None for all of it. Pixels around it are read as context.
     control : Control or None
-        Checked before every tile, and a few times within it.
+        Checked before every window, and a few times within it.
     tile : int
-        Side of a tile in pixels of the image or, where it is magnified, as the network sees them.
+        Side of a window without its halo at most, in pixels of the image or, where it is
+        magnified, as the network sees them.
 
     Yields
     ------
     done, total : int
-        Tiles done and tiles in all.
+        Windows done and windows in all.
 
     Raises
     ------
@@ -171,9 +205,11 @@ def predict_tiles(
     magnification, views = resolved.rescale, resolved.test_time_augmentation
     sizes = [magnification * size for size, _ in VIEWS[:views]]
     margin, unit = max(map(halo, sizes)), math.lcm(*(size.denominator for size in sizes))
-    # Memory follows the larger of the two grids.
-    side = max(1, int(tile / max(magnification, Fraction(1))))
-    boxes = list(tiles(bottom - top, right - left, side))
+    most = max(1, int(tile / max(magnification, Fraction(1))))  # memory follows the larger grid
+    # Whole pixels of the network away from the image's borders on all sides, so that it is
+    # resampled, from whichever side a turned view begins, as in one pass over the image.
+    rows = windows(top, bottom, height, halo=margin, unit=unit, most=most)
+    columns = windows(left, right, width, halo=margin, unit=unit, most=most)
 
     def go_on() -> None:
         if control is not None and control.cancelled:
@@ -182,31 +218,24 @@ def predict_tiles(
     was_training = network.training
     network.eval()
     try:
-        for done, (row0, column0, row1, column1) in enumerate(boxes, 1):
+        for done, ((row, rows_in), (column, columns_in)) in enumerate(product(rows, columns), 1):
             go_on()
-            # Whole pixels of the network away from the image's borders on all sides, so that it is
-            # resampled, from whichever side a turned view begins, as in one pass over the image.
-            wide = (
-                max(0, top + row0 - margin) // unit * unit,
-                max(0, left + column0 - margin) // unit * unit,
-                height - max(0, height - top - row1 - margin) // unit * unit,
-                width - max(0, width - left - column1 - margin) // unit * unit,
-            )
+            pixels = source.read((row.start, column.start, row.stop, column.stop))[None]
             with torch.inference_mode(), autocast(resolved.machine):
-                pixels = scale(to_batch(source.read(wide)[None], resolved.machine))
-                logits = average_logits(network, pixels, magnification, views, go_on)
-                confidence = logits.sigmoid()
+                inputs = scale(to_batch(pixels, resolved.machine))
+                confidence = average_logits(network, inputs, magnification, views, go_on).sigmoid()
             inner = confidence[
                 0,
                 :,
-                top + row0 - wide[0] : top + row1 - wide[0],
-                left + column0 - wide[1] : left + column1 - wide[1],
+                rows_in.start - row.start : rows_in.stop - row.start,
+                columns_in.start - column.start : columns_in.stop - column.start,
             ]
-            out[:, row0:row1, column0:column1] = inner.float().cpu().numpy()
-            if len(boxes) > 1 and column1 == right - left:
-                del pixels, logits, confidence, inner
-                give_back()  # once a row of tiles: what is given back costs time to get again
-            yield done, len(boxes)
+            out[
+                :,
+                rows_in.start - top : rows_in.stop - top,
+                columns_in.start - left : columns_in.stop - left,
+            ] = inner.float().cpu().numpy()
+            yield done, len(rows) * len(columns)
     finally:
         network.train(was_training)
 

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .magnification import AS_IT_IS, magnified, restored
-from .normalisation import channels_are_last, normalise_elu
 
 WIDTH = 8
 #: Side of the smallest patch in pixels that the featuriser takes.
@@ -44,10 +43,7 @@ class _Block(nn.Sequential):
         assert isinstance(convolution, nn.Conv2d)
         assert isinstance(norm, nn.BatchNorm2d)
         if self.training:
-            out = convolution(x)
-            if channels_are_last(out):
-                return normalise_elu(out, norm)
-            return functional.elu(norm(out), inplace=True)
+            return functional.elu(norm(convolution(x)), inplace=True)
         assert norm.running_mean is not None
         assert norm.running_var is not None
         gain = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
@@ -156,8 +152,3 @@ class Featuriser(nn.Module):
         """Features (N, 32) of patches (N, C, S, S)."""
         out: Tensor = self.linear(self.convolutions(patches).flatten(1))
         return out
-
-
-def parameter_count(module: nn.Module) -> int:
-    """Number of trainable parameters."""
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)

@@ -27,23 +27,3 @@ class PixelSource(Protocol):
 
         At a reduction only every so many-th row and column: (C, ceil(h / r), ceil(w / r)).
         """
-
-
-class ArraySource:
-    """A `PixelSource` over an array (C, H, W) float32 in [0, 1]."""
-
-    valid: NDArray[np.bool_] | None = None
-
-    def __init__(self, data: NDArray[np.float32]) -> None:
-        self._data = np.asarray(data, dtype=np.float32)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
-        channels, height, width = self._data.shape
-        return channels, height, width
-
-    def read(self, box: Box, reduction: int = 1) -> NDArray[np.float32]:
-        """Pixels of a box, or every so many-th of them: (C, h, w) float32."""
-        row0, column0, row1, column1 = box
-        return self._data[:, row0:row1:reduction, column0:column1:reduction]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.optim.adam import adam
 
 from napari_patchseg.settings import Resolved
 
-from .adam import Adam
 from .contrast import Contrast, contrast
 from .control import Cancelled, Control
 from .convergence import Spread
@@ -154,7 +154,6 @@ class Trainer:
             loss = agreement if loss is None else loss + agreement
             _go_on(control)
         if loss is not None:
-            self.optimiser.zero_grad()
             loss.backward()
             self.optimiser.step()
             self._average()
@@ -216,6 +215,56 @@ class Trainer:
             origins.append((row, column))
             owners.append(owner)
         return np.stack(pixels), np.array(origins), np.array(owners)
+
+
+class Adam:
+    """Torch's fused Adam (Kingma and Ba, arXiv 1412.6980), called as a function.
+
+    An instance of `torch.optim.Optimizer` imports torch's compiler, which takes as long as torch
+    itself: https://github.com/pytorch/pytorch/blob/v2.9.0/torch/_compile.py. The first nuclei need
+    not wait for that.
+
+    Parameters
+    ----------
+    parameters : iterable of Tensor
+        What is learnt, float32.
+    learning_rate : float
+        As the paper calls it.
+    weight_decay : float
+        Factor of the L2 penalty, added to the gradients.
+    """
+
+    def __init__(
+        self, parameters: Iterable[Tensor], learning_rate: float, weight_decay: float
+    ) -> None:
+        self._learning_rate, self._weight_decay = learning_rate, weight_decay
+        self._parameters = list(parameters)
+        self._means = [torch.zeros_like(one) for one in self._parameters]
+        self._squares = [torch.zeros_like(one) for one in self._parameters]
+        self._steps = [torch.zeros((), device=one.device) for one in self._parameters]
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Move every parameter that has a gradient, and forget the gradients."""
+        moved = [i for i, one in enumerate(self._parameters) if one.grad is not None]
+        adam(
+            [self._parameters[i] for i in moved],
+            [one.grad for one in self._parameters if one.grad is not None],
+            [self._means[i] for i in moved],
+            [self._squares[i] for i in moved],
+            [],
+            [self._steps[i] for i in moved],
+            fused=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            eps=1e-8,
+            maximize=False,
+            lr=self._learning_rate,
+            weight_decay=self._weight_decay,
+        )
+        for one in self._parameters:
+            one.grad = None
 
 
 def _is_worth_it(source: PixelSource, box: Box) -> bool:
