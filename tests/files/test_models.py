@@ -108,7 +108,7 @@ def repack(path, weights=None, header: dict | None = None, **metadata: str) -> N
     }
     packed = {
         "format": "napari-patchseg model",
-        "format_version": "2",
+        "format_version": "3",
         "model": json.dumps(described),
         **metadata,
     }
@@ -124,7 +124,7 @@ def test_repacked_is_good(tmp_path):
     ("changes", "sentence"),
     [
         ({"format": "pt"}, "is not a PatchSeg model"),
-        ({"format_version": "1"}, "of format '1', and this version reads format '2'"),
+        ({"format_version": "2"}, "of format '2', and this version reads format '3'"),
         ({"format_version": ""}, "of format ''"),
         ({"model": "{"}, "its description cannot be read"),
         ({"model": "[" * 10_000}, "its description cannot be read"),
@@ -133,8 +133,8 @@ def test_repacked_is_good(tmp_path):
         ({"header": {"channels": "3"}}, "its description cannot be read"),
         ({"header": {"steps": -1}}, "its description cannot be read"),
         ({"header": {"channels": 4}}, "weights of another network"),
-        ({"header": {"settings": {"weights": "random", "classes": 3}}}, "of another network"),
-        ({"header": {"settings": {"of_the_future": 3}}}, r"settings that this .*of_the_fut.* 9\.9"),
+        ({"header": {"settings": {"training": {"weights": "random", "classes": 3}}}}, "another net"),
+        ({"header": {"settings": {"of_the_future": 3, "b": 1}}}, r"settings that this .*of_the_fut.* 9\.9"),
         (
             {"header": {"nucleus": {"index": 4, "inverted": False, "correlation": 0.5}}},
             "nucleus class does not exist",
@@ -227,7 +227,7 @@ dtypes = st.sampled_from(
 )
 def test_hostile_headers(tmp_path, name, dtype, shape, end, metadata):
     header = {
-        "__metadata__": {**metadata, "format": "napari-patchseg model", "format_version": "2"},
+        "__metadata__": {**metadata, "format": "napari-patchseg model", "format_version": "3"},
         name: {"dtype": dtype, "shape": shape, "data_offsets": [0, end]},
     }
     text = json.dumps(header).encode()

@@ -5,7 +5,6 @@ safetensors and not pickle: a model from a stranger can be opened without runnin
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_patchseg import __version__
 from napari_patchseg.errors import FileError, ModelError, SettingsError
+from napari_patchseg.method.maps import NucleusClass
 from napari_patchseg.modality import ImageKind
 from napari_patchseg.settings import Settings
 
@@ -30,27 +30,18 @@ FORMAT_VERSION = "3"
 #: A model is some 50 kB; what is much larger is something else, and is not loaded to find out.
 _LARGEST = 64 * 2**20
 
-_Count = Annotated[int, Field(ge=0, le=2**31)]
-
-
-class _Nucleus(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    index: Annotated[int, Field(ge=0, le=15)]
-    inverted: bool
-    correlation: Annotated[float, Field(ge=-1, le=1)] | None
-
 
 class _Header(BaseModel):
     """What the file says about its weights."""
 
-    model_config = ConfigDict(strict=True, extra="ignore")
+    # A correlation is NaN where the user chose the class.
+    model_config = ConfigDict(strict=True, extra="ignore", ser_json_inf_nan="constants")
 
     channels: Annotated[int, Field(ge=1, le=1024)]
-    steps: _Count
+    steps: Annotated[int, Field(ge=0)]
     stop_reason: str
     settings: dict[str, Any]
-    nucleus: _Nucleus | None
+    nucleus: NucleusClass | None
     image_kind: ImageKind | None
     package_version: str
 
@@ -79,20 +70,12 @@ def save_model(path: str | os.PathLike[str], model: Model, *, overwrite: bool = 
     """
     from safetensors.torch import save
 
-    nucleus = None
-    if model.nucleus is not None:
-        correlation = float(model.nucleus.correlation)
-        nucleus = _Nucleus(
-            index=model.nucleus.index,
-            inverted=model.nucleus.inverted,
-            correlation=None if math.isnan(correlation) else correlation,
-        )
     header = _Header(
         channels=model.channels,
         steps=model.steps,
         stop_reason=model.stop_reason,
         settings=model.settings.to_dict(),
-        nucleus=nucleus,
+        nucleus=model.nucleus,
         image_kind=model.image_kind,
         package_version=__version__,
     )
@@ -120,7 +103,6 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     ModelError
         If it is truncated, of another version, or not a model of this package.
     """
-    from napari_patchseg.method.maps import NucleusClass
     from napari_patchseg.method.model import Model
 
     path = Path(path)
@@ -128,16 +110,8 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     metadata, weights = _read(path)
     header = _header(path, metadata)
     settings = _settings(path, header)
-    nucleus = None
-    if header.nucleus is not None:
-        if header.nucleus.index >= settings.training.classes:
-            raise ModelError(f"{path} is damaged: its nucleus class does not exist.")
-        correlation = header.nucleus.correlation
-        nucleus = NucleusClass(
-            index=header.nucleus.index,
-            inverted=header.nucleus.inverted,
-            correlation=math.nan if correlation is None else correlation,
-        )
+    if header.nucleus and not 0 <= header.nucleus.index < settings.training.classes:
+        raise ModelError(f"{path} is damaged: its nucleus class does not exist.")
     _check_weights(path, weights, header.channels, settings.training.classes)
     return Model(
         weights=weights,
@@ -145,7 +119,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         settings=settings,
         steps=header.steps,
         stop_reason=header.stop_reason,
-        nucleus=nucleus,
+        nucleus=header.nucleus,
         image_kind=header.image_kind,
     )
 
@@ -205,8 +179,9 @@ def _settings(path: Path, header: _Header) -> Settings:
     try:
         return Settings.from_dict(header.settings)
     except SettingsError as error:
+        wrong = str(error).rstrip(".").replace(".\n", "; ")
         raise ModelError(
-            f"{path} has settings that this version does not take ({str(error).rstrip('.')}); "
+            f"{path} has settings that this version does not take ({wrong}); "
             f"it was written by napari-patchseg {header.package_version[:20]}."
         ) from error
 
