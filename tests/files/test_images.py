@@ -298,9 +298,8 @@ def test_animation_is_refused(tmp_path):
 
 
 def test_no_such_file(tmp_path):
-    with pytest.raises(FileError) as caught:
+    with pytest.raises(FileError, match=r"There is no file .*none\.tif"):
         read_image(tmp_path / "none.tif")
-    assert str(caught.value) == f"There is no file {tmp_path / 'none.tif'}."
 
 
 def test_folder_and_empty_file_and_text(tmp_path):
@@ -323,7 +322,7 @@ def test_truncated_tiff(tmp_path, compression, keep):
     tifffile.imwrite(tmp_path / "a.tif", RGB, compression=compression, **options)
     content = (tmp_path / "a.tif").read_bytes()
     (tmp_path / "a.tif").write_bytes(content[: max(4, int(len(content) * keep))])
-    with pytest.raises(FileError, match="truncated TIFF") as caught:
+    with pytest.raises(FileError, match="truncated") as caught:
         read_image(tmp_path / "a.tif")
     assert "\n" not in str(caught.value)
 
@@ -382,7 +381,7 @@ def test_unknown_compression(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", RGB, photometric="rgb", metadata=None)
     with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as tiff:
         tiff.pages[0].tags["Compression"].overwrite(12345)
-    with pytest.raises(FileError, match=r"cannot be decoded \(compression 12345\)"):
+    with pytest.raises(FileError, match="12345"):
         read_image(tmp_path / "a.tif")
 
 

@@ -133,8 +133,14 @@ def test_repacked_is_good(tmp_path):
         ({"header": {"channels": "3"}}, "its description cannot be read"),
         ({"header": {"steps": -1}}, "its description cannot be read"),
         ({"header": {"channels": 4}}, "weights of another network"),
-        ({"header": {"settings": {"training": {"weights": "random", "classes": 3}}}}, "another net"),
-        ({"header": {"settings": {"of_the_future": 3, "b": 1}}}, r"settings that this .*of_the_fut.* 9\.9"),
+        (
+            {"header": {"settings": {"training": {"weights": "random", "classes": 3}}}},
+            "of another network",
+        ),
+        (
+            {"header": {"settings": {"of_the_future": 3, "b": 1}}},
+            r"settings that this .*of_the_future.* 9\.9",
+        ),
         (
             {"header": {"nucleus": {"index": 4, "inverted": False, "correlation": 0.5}}},
             "nucleus class does not exist",

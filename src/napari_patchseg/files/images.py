@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,10 +19,10 @@ from napari_patchseg.errors import FileError
 
 from . import _colours as colours
 from . import pixel_size
-from ._pictures import channel_names, full_picture
+from ._tiff import channel_names, check_complete, full_picture
 
 if TYPE_CHECKING:
-    from tifffile import TiffPage, TiffPageSeries
+    from tifffile import TiffPage
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -103,8 +102,10 @@ def read_image(path: str | os.PathLike[str]) -> ImageFile:
     except MemoryError as error:
         raise FileError(f"{path} does not fit into memory; crop it first.") from error
     except Exception as error:  # a decoder met bytes that it did not expect: it may raise anything
+        reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
         raise FileError(
-            f"{path} cannot be read ({_first_line(error)}); get it anew, or save it as TIFF or PNG."
+            f"{path} is damaged or truncated, or of a kind that is not read ({reason}); get it "
+            "anew, or save it as TIFF or PNG."
         ) from error
 
 
@@ -176,96 +177,34 @@ def _page(file: BinaryIO, path: Path) -> TiffPage | None:
     return full_picture(TiffFile(file), path).keyframe if start in _TIFF else None
 
 
-# -- TIFF
-
-
 def _read_tiff(file: BinaryIO, path: Path) -> ImageFile:
-    from tifffile import TiffFile, TiffFileError
+    from tifffile import TiffFile
 
-    try:
-        tiff = TiffFile(file)
-        level = full_picture(tiff, path)
-    except (TiffFileError, IndexError, ValueError, struct.error) as error:
-        raise FileError(f"{path} is a damaged or truncated TIFF; get it anew.") from error
-    _check_memory(path, level.nbytes)
+    tiff = TiffFile(file)
+    level = full_picture(tiff, path)
     page = level.keyframe
-    _check_complete(path, level)
-    try:
-        packed = len(level.pages) == 1 and colours.is_packed(page)
-        array, axes = (colours.unpacked(page), "YXS") if packed else (level.asarray(), level.axes)
-    except colours.UnknownColoursError:
-        raise
-    except Exception as error:  # imagecodecs has an exception per codec
-        compression = getattr(page.compression, "name", page.compression)
-        raise FileError(
-            f"{path} cannot be decoded (compression {compression}): {_first_line(error)}."
-        ) from error
+    _check_memory(path, level.nbytes)
+    check_complete(path, level)
+    packed = len(level.pages) == 1 and colours.is_packed(page)
+    array, axes = (colours.unpacked(page), "YXS") if packed else (level.asarray(), level.axes)
     array, axes = _squeeze(array, axes, path)
-    names = channel_names(tiff, page)
-    array, rgb, channel_axis = colours.of_tiff(array, axes, page, names)
-    size = pixel_size.of_tiff(tiff, page)
-    return ImageFile(array, rgb, channel_axis, size, _name(path))
-
-
-def _check_complete(path: Path, level: TiffPageSeries) -> None:
-    # tifffile reads a strip that ends too early as a smaller one, and leaves out a missing one.
-    # What counts is where the pixels end: sloppy writers count the last strip as long as others.
-    keyframe = level.keyframe
-    if keyframe.imagedepth != 1:
-        return
-    planes = int(keyframe.samplesperpixel) if keyframe.planarconfig == 2 else 1
-    height, width = keyframe.imagelength, keyframe.imagewidth
-    step = (keyframe.tilelength if keyframe.is_tiled else keyframe.rowsperstrip) or height
-    across = -(-width // keyframe.tilewidth) if keyframe.is_tiled else 1
-    expected = -(-height // step) * across * planes
-    for page in level.pages:
-        if page is None:
-            continue
-        size = page.parent.filehandle.size  # of a set of OME-TIFFs each plane may lie in another
-        offsets, counts = page.dataoffsets, page.databytecounts
-        stored = keyframe.compression == 1 and not keyframe.is_subsampled
-        if stored and len(offsets) == len(counts) == expected:
-            counts = page.databytecounts = _stored_sizes(keyframe, counts, planes)
-        segments = zip(offsets, counts, strict=False)
-        if len(offsets) < expected or any(offset + count > size for offset, count in segments):
-            raise FileError(f"{path} is a truncated TIFF: pixels are missing; get it anew.")
-
-
-def _stored_sizes(page: TiffPage, counts: tuple[int, ...], planes: int) -> tuple[int, ...]:
-    """Bytes of each strip or tile that is not compressed; 0 where the file has none of it."""
-    bits = int(page.bitspersample) * int(page.samplesperpixel) // planes
-    if page.is_tiled:
-        tile = -(-page.tilewidth * bits // 8) * page.tilelength
-        return tuple(count and tile for count in counts)
-    row = -(-page.imagewidth * bits // 8)
-    step = int(page.rowsperstrip) or page.imagelength
-    strips = len(counts) // planes
-    rows = [min(step, page.imagelength - number * step) for number in range(strips)] * planes
-    return tuple(count and number * row for count, number in zip(counts, rows, strict=True))
+    array, rgb, channel_axis = colours.of_tiff(array, axes, page, channel_names(tiff, page))
+    return ImageFile(array, rgb, channel_axis, pixel_size.of_tiff(tiff, page), _name(path))
 
 
 def _squeeze(array: NDArray[Any], axes: str, path: Path) -> tuple[NDArray[Any], str]:
     """Drop axes of length 1; what stays must be Y, X and at most one of channel and sample."""
-    for position in reversed(range(array.ndim)):
-        if axes[position] not in "YX" and array.shape[position] == 1:
-            array = array.squeeze(position)
-            axes = axes[:position] + axes[position + 1 :]
+    from tifffile import TIFF
+
+    single = [n for n, axis in enumerate(axes) if axis not in "YX" and array.shape[n] == 1]
+    array = array.squeeze(tuple(single))
+    axes = "".join(axis for n, axis in enumerate(axes) if n not in single)
     if sorted(axes) not in (["X", "Y"], ["C", "X", "Y"], ["S", "X", "Y"]):
-        named = " x ".join(
-            f"{_AXIS_NAMES.get(axis, axis)} {length}"
-            for axis, length in zip(axes, array.shape, strict=True)
-        )
+        names = {**TIFF.AXES_NAMES, "Q": "pages", "I": "pages"}
+        lengths = zip(axes, array.shape, strict=True)
+        named = " x ".join(f"{names.get(axis, axis)} {length}" for axis, length in lengths)
         raise FileError(f"{path} holds more than one plane ({named}); save one plane by itself.")
     return array, axes
-
-
-_AXIS_NAMES = {
-    "X": "width", "Y": "height", "Z": "depth", "C": "channels", "S": "samples", "T": "time",
-    "Q": "pages", "I": "pages",
-}  # fmt: skip
-
-
-# -- everything else
 
 
 def _read_other(file: BinaryIO, path: Path, start: bytes) -> ImageFile:
@@ -284,34 +223,18 @@ def _read_other(file: BinaryIO, path: Path, start: bytes) -> ImageFile:
         if frames > 1 and image.format != "MPO":  # a camera's JPEG with a preview behind it
             raise FileError(f"{path} holds {frames} pictures; save one of them by itself.")
         _check_memory(path, image.width * image.height * 4)
-        try:
-            # Not turned as a camera's orientation tag says: napari doesn't either, and labels must
-            # lie on what it shows.
-            array = _sixteen_bits(file, start)
-            if array is None:
-                array = colours.of_picture(image)
-        except (OSError, SyntaxError, EOFError) as error:
-            raise FileError(f"{path} is damaged or truncated ({error}); get it anew.") from error
+        # Not turned as a camera's orientation tag says: napari doesn't either, and labels must lie
+        # on what it shows.
+        if start.startswith(_PNG) and start[24] == 16 and start[25] in (2, 4, 6):
+            import imagecodecs  # 16 bits in each colour, of which Pillow would keep 8
+
+            file.seek(0)
+            array = np.asarray(imagecodecs.png_decode(file.read()))
+        else:
+            array = colours.of_picture(image)
     if array.ndim == 3 and array.shape[2] == 2:  # grey with opacity
         array = array[..., 0]
-    size = pixel_size.of_picture(image.info)
-    return ImageFile(array, array.ndim == 3, None, size, _name(path))
-
-
-def _sixteen_bits(file: BinaryIO, start: bytes) -> NDArray[Any] | None:
-    """A PNG with 16 bits in each colour, of which Pillow would keep 8; None for anything else."""
-    if not start.startswith(_PNG) or start[24] != 16 or start[25] not in (2, 4, 6):
-        return None
-    import imagecodecs
-
-    file.seek(0)
-    try:
-        return np.asarray(imagecodecs.png_decode(file.read()))
-    except imagecodecs.PngError as error:
-        raise OSError(_first_line(error)) from error
-
-
-# -- both
+    return ImageFile(array, array.ndim == 3, None, pixel_size.of_picture(image.info), _name(path))
 
 
 def _check_memory(path: Path, needed: int) -> None:
@@ -328,11 +251,6 @@ def _check_memory(path: Path, needed: int) -> None:
 
 def _name(path: Path) -> str:
     return path.stem.removesuffix(".ome")
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip().split("\n")[0].rstrip(".")
-    return text or type(error).__name__
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from pydantic_core import to_jsonable_python
 
 from napari_patchseg.errors import FileError
 
-from ._pictures import ome_pixels
+from ._tiff import ome_pixels
 from .atomic import atomic_write
 from .pixel_size import of_picture, plausible
 

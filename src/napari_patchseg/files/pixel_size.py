@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ._pictures import ome_pixels
+from ._tiff import ome_pixels
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage

@@ -1,4 +1,4 @@
-"""Which picture of a TIFF file is the image: not its thumbnail, label or map of the glass."""
+"""TIFF: which of a file's pictures is the image, and whether all its pixels are there."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def full_picture(tiff: TiffFile, path: Path) -> TiffPageSeries:
         If several remain: which one is meant, only the user can say.
     """
     pictures = [max(series.levels, key=_area) for series in tiff.series]
-    pictures = [p for p in pictures if not _is_reduced(p.keyframe)] or pictures
+    pictures = [
+        p for p in pictures if not (p.keyframe.is_reduced or p.keyframe.is_mask)
+    ] or pictures
     pictures = [p for p in pictures if not _is_beside(p)] or pictures
     largest = max(pictures, key=_area)
     rivals = [p for p in pictures if p is largest or _rivals(p, largest)]
@@ -72,13 +74,41 @@ def ome_pixels(xml: str, page: TiffPage) -> ET.Element:
     return (own or images)[0]
 
 
+def check_complete(path: Path, level: TiffPageSeries) -> None:
+    """Raise a `FileError` where pixels are missing.
+
+    tifffile reads a strip that ends too early as a smaller one, and leaves out a missing one. What
+    counts is where the pixels end: sloppy writers count the last strip as long as others.
+    """
+    page = level.keyframe
+    if page.imagedepth != 1:
+        return
+    planes = int(page.samplesperpixel) if page.planarconfig == 2 else 1
+    width, height = page.imagewidth, page.imagelength
+    tiled = page.is_tiled
+    step = (page.tilelength if tiled else page.rowsperstrip) or height
+    wide = page.tilewidth if tiled else width
+    down, across = -(-height // step), -(-width // wide)
+    expected = down * across * planes
+    row = -(-wide * int(page.bitspersample) * int(page.samplesperpixel) // planes // 8)  # bytes
+    rows = [step if tiled else min(step, height - step * number) for number in range(down)]
+    stored = [row * length for length in rows for _ in range(across)] * planes
+    for part in level.pages:
+        if part is None:
+            continue
+        offsets, counts = part.dataoffsets, part.databytecounts
+        is_stored = page.compression == 1 and not page.is_subsampled
+        if is_stored and len(offsets) == len(counts) == expected:  # 0: the file has none of it
+            counts = tuple(count and size for count, size in zip(counts, stored, strict=True))
+            part.databytecounts = counts
+        size = part.parent.filehandle.size  # of a set of OME-TIFFs each plane may lie in another
+        segments = zip(offsets, counts, strict=False)
+        if len(offsets) < expected or any(offset + count > size for offset, count in segments):
+            raise FileError(f"{path} is a truncated TIFF: pixels are missing; get it anew.")
+
+
 def _area(series: TiffPageSeries) -> int:
     return int(series.keyframe.imagewidth) * int(series.keyframe.imagelength)
-
-
-def _is_reduced(page: TiffPage) -> bool:
-    """Whether the page calls itself a reduced copy of another or a mask for one."""
-    return bool(page.is_reduced or page.is_mask)
 
 
 def _is_beside(picture: TiffPageSeries) -> bool:
@@ -92,14 +122,8 @@ def _rivals(picture: TiffPageSeries, largest: TiffPageSeries) -> bool:
     """Whether a picture is neither a smaller copy of the largest nor much smaller."""
     if _area(picture) < _SMALL * _area(largest):
         return False
-    (height, width), (full_height, full_width) = (
-        (p.keyframe.imagelength, p.keyframe.imagewidth) for p in (picture, largest)
-    )
-    smaller = height < full_height and width < full_width
-    factor = round(full_height / height)  # levels of pyramids are halves, thirds, ...
-    return not (
-        smaller
-        and factor > 1
-        and abs(full_height / factor - height) < 2
-        and abs(full_width / factor - width) < 2
-    )
+    sides = picture.keyframe.imagelength, picture.keyframe.imagewidth
+    full = largest.keyframe.imagelength, largest.keyframe.imagewidth
+    factor = round(full[0] / sides[0])  # levels of pyramids are halves, thirds, ...
+    fits = all(abs(whole / factor - side) < 2 for whole, side in zip(full, sides, strict=True))
+    return not (factor > 1 and fits)
