@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 
 from napari_patchseg.image.stain import (
+    best_channel,
     choose_class,
     correlation,
-    grey_kind,
     haematoxylin,
     is_stained,
     with_prior,
 )
+from napari_patchseg.modality import FLUORESCENCE, GREY
 from napari_patchseg.synthetic import synthetic_field
 
 
@@ -38,8 +39,8 @@ def test_the_smaller_side_is_nuclei_and_the_clearest_channel_is_taken():
     nuclei[:200] = 1
     noise = rng.normal(0, 0.3, 1000)
     clear = rng.normal(0, 0.05, 1000)
-    assert grey_kind(np.stack([nuclei + noise, nuclei + clear])) == (1, "fluorescence")
-    assert grey_kind(np.stack([1 - nuclei + clear, nuclei + noise])) == (0, "grey")
+    assert best_channel(np.stack([nuclei + noise, nuclei + clear])) == (1, FLUORESCENCE)
+    assert best_channel(np.stack([1 - nuclei + clear, nuclei + noise])) == (0, GREY)
 
 
 def test_the_class_that_goes_with_the_prior_is_chosen_whatever_its_sign():

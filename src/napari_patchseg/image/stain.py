@@ -1,21 +1,26 @@
-"""What looks like nuclei before training: the prior that chooses class and polarity."""
+"""What stains say of an image: whether it is a section, where nuclei are, and what DAB hides.
+
+Stains are told apart by Ruifrok and Johnston's colour deconvolution (2001).
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.color import rgb2hed
+from skimage.color import (
+    combine_stains,
+    hdx_from_rgb,
+    hed_from_rgb,
+    rgb_from_hed,
+    separate_stains,
+)
 from skimage.filters import threshold_otsu
 
 from napari_patchseg.modality import FLUORESCENCE, GREY, Modality
 
+from .exclusion import BLACK
 from .regions import every, strips
 
-#: Percentiles taken for full light and for none.
-LIGHT, DARK = 99.9, 0.1
-#: Below the first share of the light a pixel may be black; from there to the second it is dim,
-#: which of a section's pixels hardly any is, where light that glows fades into the dark.
-BLACK, _DIM, _MOST_DIM = 0.08, 0.12, 0.03
 #: How bright a section's darker quarter is at least (0.32 and more on 60 slides, 0.17 and more with
 #: 1.6 times the stain; fluorescence at most 0.06), which share of a pixel's brightest colour its
 #: faintest has (0.32 and more; of light of one colour 0), and how its colours correlate (0.76 and
@@ -24,49 +29,46 @@ _STAINED, _ALL_COLOURS, _TOGETHER = 0.17, 0.15, 0.4
 #: An image of less contrast shows hardly anything but light.
 _FAINT = 0.2
 
+#: DAB absorbs blue most, haematoxylin and eosin green: at least so much of it (optical density,
+#: natural logarithm), which the saffron of pale collagen doesn't reach ...
+_DENSE_BLUE = 0.5
+#: ... in at least this share of the pixels. Sections without DAB have below 0.01, of red cells.
+_LEAST_SHARE = 0.02
+#: Amounts of stain in H&E sections, in the units of `skimage.color.separate_stains`: haematoxylin
+#: of the darkest hundredth, and eosin where there is tissue.
+_HAEMATOXYLIN, _EOSIN = 0.15, 0.03
+#: Haematoxylin from which there is tissue, in the same units.
+_TISSUE = 0.02
 
-def haematoxylin(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Haematoxylin of a bright-field RGB image, by Ruifrok and Johnston's colour deconvolution.
+
+def haematoxylin(
+    pixels: NDArray[np.float32], stains: NDArray[np.float64] = hed_from_rgb
+) -> NDArray[np.float32]:
+    """Haematoxylin of a bright-field RGB image.
 
     Parameters
     ----------
     pixels : ndarray
-        (3, h, w) in [0, 1].
+        (3, ...) in [0, 1].
+    stains : ndarray
+        (3, 3), of scikit-image: what it is told apart from.
 
     Returns
     -------
     ndarray
-        (h, w) float32, the stain's amount, 0 and more.
+        (...) float32, the stain's amount, 0 and more.
     """
-    hed = rgb2hed(np.moveaxis(pixels, 0, -1))
-    return np.asarray(hed[..., 0], dtype=np.float32)
+    amounts = separate_stains(np.moveaxis(pixels, 0, -1), stains)
+    return np.asarray(amounts[..., 0], np.float32)
 
 
-def is_black(light: NDArray[np.float32]) -> NDArray[np.bool_] | None:
-    """Which pixels are the black that surrounds a picture of glass; None where nothing is.
-
-    The lamp shines through the darkest nuclei too: between them and what is black, such as the
-    surroundings of a round field or missing tiles, no pixels are. Of light that glows there are
-    pixels of any brightness.
-
-    Parameters
-    ----------
-    light : ndarray
-        (n,) of each pixel's brightest colour, as a share of that of the whole image.
-    """
-    black = light < BLACK
-    lit = light.size - np.count_nonzero(black)
-    dim = np.count_nonzero((light >= BLACK) & (light < _DIM))
-    return black if 0 < lit < light.size and dim < _MOST_DIM * lit else None
-
-
-def is_stained(sample: NDArray[np.float32]) -> bool:
+def is_stained(light: NDArray[np.float32]) -> bool:
     """Whether colours come from a stained section in bright field, under a lamp of any brightness.
 
     Light that was only absorbed leaves the background as the brightest part, and some of every
     colour: an image whose pixels are mostly dark was lit by fluorescence, and so was one whose
     pixels are of a single colour. Tissue takes light of all colours, where fluorescences are each
-    somewhere else. Black surroundings have no vote.
+    somewhere else.
 
     The rule: the brightest colour of three quarters of the pixels is above 0.17 of the range, the
     faintest of half of them more than 0.15 of their brightest, and, where there is any contrast,
@@ -74,31 +76,23 @@ def is_stained(sample: NDArray[np.float32]) -> bool:
 
     Parameters
     ----------
-    sample : ndarray
-        (3, n), of any range.
+    light : ndarray
+        (3, n), shares of the image's light, without black surroundings.
     """
-    brightest = sample.max(0)
-    low = min(0.0, float(brightest.min()))
-    full = float(np.percentile(brightest, LIGHT)) - low
-    if full <= 0:
+    brightest = light.max(0)
+    darkest = np.percentile(light, 0.1)
+    quarter, full = np.percentile(brightest, [25, 99.9]) - darkest
+    if quarter <= _STAINED * full:
         return False
-    black = is_black((brightest - low) / full)
-    if black is not None:
-        sample, brightest = sample[:, ~black], brightest[~black]
-    darkest = float(np.percentile(sample, DARK))
-    quarter, light = np.percentile(brightest, [25, LIGHT]) - darkest
-    if quarter <= _STAINED * light:
+    if np.median(light.min(0) / np.maximum(brightest, BLACK)) <= _ALL_COLOURS:
         return False
-    lit = np.maximum(brightest - low, full * BLACK)
-    if np.median((sample.min(0) - low) / lit) <= _ALL_COLOURS:
-        return False
-    if light < _FAINT * full:  # glass: its noise says nothing
+    if full < _FAINT:  # glass: its noise says nothing
         return True
-    together = [correlation(sample[one], sample[two]) for one, two in ((0, 1), (0, 2), (1, 2))]
+    together = [correlation(light[one], light[two]) for one, two in ((0, 1), (0, 2), (1, 2))]
     return bool(np.mean(together) > _TOGETHER)
 
 
-def grey_kind(sample: NDArray[np.float32]) -> tuple[int, Modality]:
+def best_channel(sample: NDArray[np.float32]) -> tuple[int, Modality]:
     """Which channel of (C, n) shows nuclei best, and whether they are its dark or its bright side.
 
     The rule: the channel in which Otsu's threshold explains most of the variance; nuclei are the
@@ -124,6 +118,49 @@ def correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     x, y = a.ravel() - a.mean(), b.ravel() - b.mean()
     norm = float(np.sqrt((x @ x) * (y @ y)))
     return float(x @ y) / norm if norm > 0 else 0.0
+
+
+def counterstain(pixels: NDArray[np.float32]) -> float | None:
+    """How strong the haematoxylin beside DAB is; None where hardly anything is brown.
+
+    Parameters
+    ----------
+    pixels : ndarray
+        (3, n) in [0, 1], bright field. Each colour is seen against its own full light: a warm lamp
+        is no stain.
+    """
+    glass = np.percentile(pixels, 99.9, axis=1)
+    _, green, blue = pixels / np.maximum(glass, 1e-6)[:, None]
+    brown = (blue < np.exp(-_DENSE_BLUE)) & (blue < green)
+    if brown.mean() <= _LEAST_SHARE:
+        return None
+    return float(np.percentile(haematoxylin(pixels, hdx_from_rgb), 99))
+
+
+def without_dab(pixels: NDArray[np.float32], strength: float) -> NDArray[np.float32]:
+    """The image as if it were stained with haematoxylin and eosin, and not with DAB.
+
+    Haematoxylin is told apart from DAB by Ruifrok and Johnston's colour deconvolution and made as
+    strong as in H&E sections. Tissue that it stains gets an even ground of eosin; what is brown
+    alone becomes glass.
+
+    Parameters
+    ----------
+    pixels : ndarray
+        (3, h, w) in [0, 1].
+    strength : float
+        The image's `counterstain`.
+
+    Returns
+    -------
+    ndarray
+        (3, h, w) float32 in [0, 1].
+    """
+    blue = haematoxylin(pixels, hdx_from_rgb) * (_HAEMATOXYLIN / max(strength, 1e-6))
+    eosin = _EOSIN * (1 - np.exp(-blue / _TISSUE))
+    stains = np.stack([blue, eosin, np.zeros_like(eosin)], -1)
+    rgb = np.moveaxis(combine_stains(stains, rgb_from_hed), -1, 0)
+    return np.ascontiguousarray(rgb, np.float32)
 
 
 def choose_class(

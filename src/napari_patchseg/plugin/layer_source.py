@@ -166,8 +166,8 @@ class LayerSource:
 
     def open(self, image_kind: ImageKind | None = None) -> Pixels:
         """Read the region; may take long, so not for the GUI's thread. Raises `ImageError`."""
-        from napari_patchseg.image.arrays import read
         from napari_patchseg.image.pixels import Pixels
+        from napari_patchseg.image.source import read
 
         pixels = Pixels.from_array(
             read(self.data, self.plane.region(self.box)),

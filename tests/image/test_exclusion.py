@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_patchseg.image.ink import ink
+from napari_patchseg.image.exclusion import ink
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.synthetic import Tissue, synthetic_field
 
