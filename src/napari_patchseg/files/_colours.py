@@ -15,21 +15,13 @@ from napari_patchseg.image.regions import strips
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
-_RGB, _CMYK = 3, 4
 #: Compressions whose decoders hand out RGB, even where the tag still says YCbCr.
 _DECODED = {"OJPEG", "JPEG", "JPEG_LOSSY", "ALT_JPEG", "WEBP", "WEBP_DEPRECATED", "JPEGXR",
             "JPEGXR_NDPI", "JPEGXL", "JPEGXL_DNG", "PNG"}  # fmt: skip
 #: The one whose pixels are YCbCr, even where the tag says RGB (Aperio's "J2K/YUV16").
 _APERIO_YCBCR = "APERIO_JP2000_YCBC"
 _LAB = ("CIELAB", "ICCLAB", "ITULAB")
-_UNREAD = {
-    "CFA": "a camera's raw data",
-    "LINEAR_RAW": "a camera's raw data",
-    "LOGL": "LogL",
-    "LOGLUV": "LogLuv",
-    "DEPTH_MAP": "depths",
-    "SEMANTIC_MASK": "a mask",
-}
+_UNREAD = {"CFA", "LINEAR_RAW", "LOGL", "LOGLUV", "DEPTH_MAP", "SEMANTIC_MASK"}
 #: Values of the tag ExtraSamples.
 _PREMULTIPLIED, _OPACITY = 1, 2
 
@@ -67,7 +59,7 @@ def of_tiff(array: NDArray[Any], axes: str, page: TiffPage, names: Sequence[str]
     """
     space = _space_of(page)
     if space in _UNREAD:
-        raise UnknownColoursError(_UNREAD[space])
+        raise UnknownColoursError(space)
     if space == "PALETTE":
         return _through_palette(array, page.colormap), True, None
     if space == "MINISWHITE":
@@ -88,25 +80,25 @@ def of_tiff(array: NDArray[Any], axes: str, page: TiffPage, names: Sequence[str]
         return array, False, axis
     array = np.moveaxis(array, axis, -1)  # one plane per colour is just another way to lay them out
     if space == "RGB":
-        if count < _RGB:
+        if count < 3:
             return array, False, 2
         return _rgb(array, extra), True, None
     if space == "YCBCR":
-        return _converted(array, _RGB, _from_ycbcr(page)), True, None
+        return _converted(array, 3, _from_ycbcr(page)), True, None
     if space in _LAB:
-        return _converted(array, _RGB, _from_lab(space)), True, None
+        return _converted(array, 3, _from_lab(space)), True, None
     if space == "SEPARATED":
         if page.tags.valueof("InkSet", default=1) != 1:  # inks of any colour: channels
             return array, False, 2
-        return _converted(array, _CMYK, _from_cmyk(page)), True, None
-    raise UnknownColoursError(f"number {space}")
+        return _converted(array, 4, _from_cmyk(page)), True, None
+    raise UnknownColoursError(space)
 
 
 def stored_as(page: TiffPage) -> str | None:
     """Name of a page's colour space where software that converts none shows wrong colours."""
     space = _space_of(page)
     names = {"YCBCR": "YCbCr", "SEPARATED": "CMYK", "PALETTE": "a palette"}
-    if space == "SEPARATED" and page.samplesperpixel < _CMYK:
+    if space == "SEPARATED" and page.samplesperpixel < 4:
         return None
     return names.get(space, "L*a*b*" if space in _LAB else None)
 
@@ -201,7 +193,7 @@ def _channels(array: NDArray[Any], axis: int, names: Sequence[str]) -> _Coloured
     """Channels, or RGB where they are called red, green and blue."""
     first = [name.strip().lower()[:1] for name in names]
     whole = {name.strip().lower() for name in names}
-    if array.shape[axis] == _RGB and whole in ({"red", "green", "blue"}, {"r", "g", "b"}):
+    if array.shape[axis] == 3 and whole in ({"red", "green", "blue"}, {"r", "g", "b"}):
         planes = [np.take(array, first.index(colour), axis) for colour in "rgb"]
         return np.stack(planes, -1), True, None
     return array, False, axis
@@ -211,8 +203,8 @@ def _rgb(array: NDArray[Any], extra: Sequence[int]) -> NDArray[Any]:
     """RGB of three or more samples, RGBA where the fourth is opacity or nothing is said of it."""
     count = array.shape[2]
     kind = extra[0] if extra else _OPACITY
-    if count == _RGB or kind not in (_PREMULTIPLIED, _OPACITY):
-        return np.ascontiguousarray(array[..., :_RGB])
+    if count == 3 or kind not in (_PREMULTIPLIED, _OPACITY):
+        return np.ascontiguousarray(array[..., :3])
     array = np.ascontiguousarray(array[..., :4])
     if kind == _PREMULTIPLIED:
         full = np.iinfo(array.dtype).max if array.dtype.kind == "u" else 1

@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 FORMAT = "napari-patchseg model"
 FORMAT_VERSION = "3"
 
-#: A model is some 50 kB; what is much larger is something else, and is not loaded to find out.
-_LARGEST = 64 * 2**20
-
 
 class _Header(BaseModel):
     """What the file says about its weights."""
@@ -140,7 +137,7 @@ def _check_start(path: Path) -> None:
             f"{path} is a pickled PyTorch file, which could run code; "
             "give a model that PatchSeg saved."
         )
-    if size > _LARGEST or (len(start) == 10 and start[8:9] != b"{"):
+    if len(start) == 10 and start[8:9] != b"{":
         raise ModelError(f"{path} is not a PatchSeg model.")
     if len(start) < 10 or int.from_bytes(start[:8], "little") > size - 8:
         raise ModelError(f"{path} is truncated; get it anew.")

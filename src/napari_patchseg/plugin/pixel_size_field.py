@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
+from napari_patchseg.files.pixel_size import PLAUSIBLE
+
 from .editors import NumberBox
 from .layer_source import known_pixel_size, unwrap
 
@@ -31,7 +33,7 @@ class PixelSizeField(NumberBox):
         super().__init__(parent)
         self._entered: weakref.WeakKeyDictionary[Image, float] = weakref.WeakKeyDictionary()
         self._layer: weakref.ref[Image] | None = None
-        self.setRange(0, 10)
+        self.setRange(0, PLAUSIBLE[1])
         self.setDecimals(4)
         self.setSingleStep(0.05)
         self.setSpecialValueText("unknown")
