@@ -15,6 +15,8 @@ import pytest
 from hypothesis import settings
 from scipy.spatial import distance
 
+from napari_patchseg.settings import Settings
+
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
@@ -42,6 +44,33 @@ def _own_settings(
     The cache is the session's: the icons that napari keeps there are looked up once.
     """
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+
+
+@pytest.fixture
+def quick() -> Settings:
+    """The default preset, for small images: a run of one or two seconds."""
+    return Settings.create(
+        crop_size=64, batch_size=2, max_steps=6, stop_at_convergence=False, device="cpu", threads=1
+    )
+
+
+@pytest.fixture
+def quick_paper() -> Settings:
+    """The same of preset "paper", which learns from random weights."""
+    return Settings.create(
+        "paper",
+        classes=2,
+        crop_size=64,
+        batch_size=2,
+        patch_size=16,
+        stride=8,
+        patches=6,
+        anchors=4,
+        max_steps=12,
+        stop_at_convergence=False,
+        device="cpu",
+        threads=1,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -331,6 +331,7 @@ class _Run:
         try:
             while not self.control.cancelled:
                 yield Progress("labelling", *next(steps), "labelling nuclei")
+                self.control.wait_while_paused()
         except StopIteration as end:
             labels, objects = end.value
             self.seconds["labelling"] = time.perf_counter() - start

@@ -46,27 +46,6 @@ def transform() -> dict[str, Any]:
 
 
 @pytest.fixture
-def quick() -> Settings:
-    """Resolved, and a few hundredths of a second a step."""
-    return Settings.create(
-        weights="random",
-        classes=2,
-        crop_size=64,
-        batch_size=2,
-        patch_size=16,
-        stride=8,
-        patches=6,
-        anchors=4,
-        max_steps=12,
-        stop_at_convergence=False,
-        device="cpu",
-        precision="float32",
-        memory_format="contiguous",
-        threads=1,
-    )
-
-
-@pytest.fixture
 def long(quick: Settings) -> Settings:
     """The same without an end in sight."""
     return quick.replace(max_steps=100_000)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -17,11 +16,10 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QFileDialog, QLabel, QMessageBox, QPushButton, QWidget
 
 from napari_patchseg.image.numbering import keep_numbers
-from napari_patchseg.plugin.activity import Activity
+from napari_patchseg.plugin._layers import View
+from napari_patchseg.plugin._run_state import Phase
 from napari_patchseg.plugin.dock_widget import PatchSegWidget
 from napari_patchseg.plugin.layer_source import METADATA_KEY, Region
-from napari_patchseg.plugin.states import RunState
-from napari_patchseg.plugin.views import View
 from napari_patchseg.settings import PRESETS, Settings
 
 Wait = Callable[[Callable[[], Any]], None]
@@ -40,8 +38,7 @@ def click(button: QPushButton) -> None:
 
 
 def step(panel: PatchSegWidget) -> int:
-    record = panel.session.record
-    return record.last.step if record and record.last else 0
+    return panel.session.run_state.step
 
 
 def train_without_end(panel: PatchSegWidget, long: Settings, wait: Wait) -> None:
@@ -72,7 +69,7 @@ def test_train_pause_resume_stop_label(
     assert run.bar.maximum() == long.max_steps
     assert run.bar.format().startswith("step ")
     wait(lambda: "about" in run.state_label.text())  # nothing but the step limit ends it
-    assert panel.session.record.last.step >= 5
+    assert panel.session.run_state.step >= 5
     assert run.state_label.text().startswith("learning: step ")
     assert f"at most {long.max_steps}" in run.state_label.text()
     assert "128 x 128" in run.image_label.text()
@@ -80,9 +77,9 @@ def test_train_pause_resume_stop_label(
     wait(lambda: panel.curves.curves and len(panel.curves.curves[0].getData()[0]) > 1)
     steps, loss = panel.curves.curves[0].getData()
     np.testing.assert_array_equal(steps, np.arange(1, len(steps) + 1))
-    np.testing.assert_allclose(loss, [row[1] for row in panel.session.record.history[: len(loss)]])
+    np.testing.assert_allclose(loss, [row[1] for row in panel.session.run.history[: len(loss)]])
     click(run.pause_button)
-    wait(lambda: panel.session.state is RunState.PAUSED)
+    wait(lambda: panel.session.state is Phase.PAUSED)
     assert run.pause_button.text() == "Resume"
     assert run.state_label.text() == "paused"
     click(run.pause_button)
@@ -142,7 +139,7 @@ def test_image_follows_the_active_layer_while_idle(
     train_without_end(panel, long, wait)
     viewer.layers.selection.active = second
     assert panel.image.layer is first
-    assert panel.session.record.source.layer is first
+    assert panel.session.run.source.layer is first
     wait(lambda: "confidence · renamed" in viewer.layers)
     offered = [panel.image.itemText(i) for i in range(panel.image.count())]
     assert "confidence · renamed" not in offered
@@ -168,7 +165,7 @@ def test_channels_are_offered(
         click(panel.run.train_button)
         wait(lambda: panel.session.is_busy)
         wait(lambda: not panel.session.is_busy)
-        source = panel.session.record.source
+        source = panel.session.run.source
         assert source.layer is layer
         expected = planes if choice == 0 else planes[1]
         np.testing.assert_array_equal(source.data[source.index], expected)
@@ -217,7 +214,7 @@ def test_errors_leave_the_panel_ready(
     assert panel.run.state_label.text() == f"failed. {told[0]}"
     click(panel.run.train_button)
     wait(lambda: not panel.session.is_busy)
-    assert panel.session.state is RunState.FINISHED
+    assert panel.session.state is Phase.FINISHED
 
 
 def test_diameter_in_micrometres_needs_units(
@@ -384,12 +381,12 @@ def test_regions(
     click(panel.run.train_button)
     wait(lambda: not panel.session.is_busy)
     # 5 µm are pixel 10's centre, hence in the region
-    assert panel.session.record.source.box == (10, 10, 101, 101)
+    assert panel.session.run.source.box == (10, 10, 101, 101)
     panel.region.setCurrentIndex(panel.region.findData(Region.VISIBLE))
     viewer.reset_view()
     click(panel.run.train_button)
     wait(lambda: not panel.session.is_busy)
-    assert panel.session.record.source.box == (0, 0, 128, 128)
+    assert panel.session.run.source.box == (0, 0, 128, 128)
 
 
 def test_the_right_click_takes_the_chosen_region_too(
@@ -401,7 +398,7 @@ def test_the_right_click_takes_the_chosen_region_too(
     viewer.add_shapes([np.array([[5, 5], [5, 50], [50, 50], [50, 5]])], units=("um", "um"))
     panel.segment(layer)
     wait(lambda: not panel.session.is_busy)
-    assert panel.session.record.source.box == (10, 10, 101, 101)
+    assert panel.session.run.source.box == (10, 10, 101, 101)
     labels = viewer.layers["nuclei · slide"].data
     assert labels.any()
     labels[10:101, 10:101] = 0
@@ -462,9 +459,9 @@ def test_a_second_start_offers_to_stop_the_first(
     if answer == "Let it run":
         before = step(panel)
         wait(lambda: step(panel) > before)
-        assert panel.session.record.source.layer is layer
+        assert panel.session.run.source.layer is layer
     else:
-        wait(lambda: panel.session.record.source.layer is other and step(panel) > 0)
+        wait(lambda: panel.session.run.source.layer is other and step(panel) > 0)
 
 
 def test_hiding_the_panel_lets_the_run_go_on(
@@ -518,18 +515,18 @@ def test_stop_leaves_labels_of_what_was_reached(
     viewer: Any, panel: PatchSegWidget, layer: Any, long: Settings, wait: Wait
 ) -> None:
     panel.show_settings(long)
-    ends: list[bool] = []
-    panel.session.ended.connect(lambda: ends.append(panel.session.is_busy))
+    busy: list[bool] = []
+    panel.session.state_changed.connect(lambda state: busy.append(state.is_busy))
     panel.segment(layer)
     wait(lambda: step(panel) > 1)
     click(panel.run.stop_button)
     wait(lambda: not panel.session.is_busy)
-    assert ends == [False]
+    assert busy.index(False) == len(busy) - 1  # it ended once
     labels = panel.session.labels
     assert labels.data.any()
     report = labels.metadata[METADATA_KEY]
-    assert report["steps"] == panel.session.record.model.steps > 0
-    assert panel.session.state is RunState.STOPPED
+    assert report["steps"] == panel.session.run.trained.steps > 0
+    assert panel.session.state is Phase.STOPPED
     words = panel.run.state_label.text()
     assert words.startswith("stopped after")
     assert words.endswith("nuclei")
@@ -547,10 +544,10 @@ def test_stop_once_more_leaves_no_labels(
     panel.segment(layer)
     wait(lambda: step(panel) > 1)
     panel.session.stop()
-    wait(lambda: panel.session.state is not RunState.STOPPING)
+    wait(lambda: panel.session.state is not Phase.STOPPING)
     panel.session.stop()
     wait(lambda: not panel.session.is_busy)
-    assert panel.session.state is RunState.STOPPED
+    assert panel.session.state is Phase.STOPPED
     assert panel.session.labels is None
 
 
@@ -604,13 +601,11 @@ def test_nothing_of_a_removed_panel_stays(
 ) -> None:
     click(panel.run.train_button)
     wait(lambda: not panel.session.is_busy)
-    pixels = weakref.ref(panel.session.record.pixels)
+    pixels = weakref.ref(panel.session.run.pixels)
     callbacks = len(viewer.mouse_move_callbacks)
     viewer.window.remove_dock_widget(panel)
     assert len(viewer.mouse_move_callbacks) == callbacks - 1
-    panel.session.record = None
-    panel.session.presenter._record = None
-    panel.session.presenter._maker.deleteLater()
+    panel.session.run = None
     QApplication.processEvents()
     gc.collect()
     assert pixels() is None
@@ -631,48 +626,7 @@ def test_activity_dock_can_stop_the_run(
     assert bar.qt_progress_bar.maximum() == long.max_steps
     QTest.mouseClick(bar.cancel_button, Qt.MouseButton.LeftButton)
     wait(lambda: not panel.session.is_busy)
-    assert panel.session.state is RunState.STOPPED
-
-
-def test_activity_line_moves_twice_a_second(viewer: Any, qtbot: Any) -> None:
-    """With each of its moves napari draws the window; none is needed where nobody looks."""
-    viewer.window._qt_window.show()
-    activity = Activity("slide", lambda: None)
-    progress = activity._progress
-    assert progress is not None
-    moves: list[int] = []
-    progress.events.value.connect(lambda event: moves.append(event.value))
-    activity.update(1, 60, "separating")
-    qtbot.wait(1200)
-    assert not moves
-    viewer.window._status_bar._toggle_activity_dock(True)
-    start = time.perf_counter()
-    for done in range(1, 31):
-        activity.update(done, 60, "separating")
-        qtbot.wait(50)
-    qtbot.waitUntil(lambda: bool(moves) and moves[-1] == 30)
-    assert len(moves) <= 2 * (time.perf_counter() - start) + 1
-    assert progress.total == 60
-    activity.update(31, 60, "separating")
-    activity.close()
-    qtbot.wait(600)
-    assert moves[-1] == 30
-
-
-def test_naparis_spinner_does_not_take_the_run_its_time(
-    viewer: Any, panel: PatchSegWidget, layer: Any, long: Settings, wait: Wait
-) -> None:
-    """Each of its frames composes the window anew."""
-    from napari.resources import LOADING_GIF_PATH
-
-    labels = panel.window().findChildren(QLabel)
-    movies = [label.movie() for label in labels if label.movie() is not None]
-    (spinner,) = (movie for movie in movies if movie.fileName() == LOADING_GIF_PATH)
-    train_without_end(panel, long, wait)
-    assert 0 < spinner.speed() < 50
-    panel.session.stop()
-    wait(lambda: not panel.session.is_busy)
-    assert spinner.speed() == 100
+    assert panel.session.state is Phase.STOPPED
 
 
 CLOSING = """
@@ -756,7 +710,7 @@ def test_models_go_to_a_file_and_back(
     panel._refresh()
     click(panel.models.apply_button)
     wait(lambda: not panel.session.is_busy)
-    assert panel.session.record.history == []
+    assert panel.session.run.history == []
     np.testing.assert_array_equal(viewer.layers["nuclei · slide [1]"].data, trained)
     path.write_bytes(path.read_bytes()[:500])
     told.clear()
@@ -787,7 +741,7 @@ def test_a_model_on_a_region_leaves_the_rest_of_the_labels(
         np.testing.assert_array_equal(first.data, before)
 
     def check() -> None:
-        box = panel.session.record.source.box
+        box = panel.session.run.source.box
         inside = np.zeros(before.shape, bool)
         inside[box[0] : box[2], box[1] : box[3]] = True
         np.testing.assert_array_equal(after.data[~inside], before[~inside])
@@ -853,7 +807,7 @@ def test_copy_as_python_makes_the_same_labels(
     names: dict[str, Any] = {}
     exec(compile(clipboard.text(), "copied", "exec"), names)
     labels = panel.session.labels.data
-    row0, column0, row1, column1 = panel.session.record.source.box
+    row0, column0, row1, column1 = panel.session.run.source.box
     shown = labels[row0:row1, column0:column1]
     # The numbers of nuclei that stayed when the threshold moved are those of before.
     np.testing.assert_array_equal(keep_numbers(names["labels"], shown), shown)
@@ -948,7 +902,7 @@ def test_a_moved_threshold_keeps_the_numbers_of_nuclei_that_stay(
     panel.objects.threshold.setValue(threshold + 0.1)
     wait(
         lambda: (
-            not panel.session.presenter.is_drawing
+            not panel.session.is_relabelling
             and labels.metadata["napari_patchseg"]["objects"]["threshold"] > threshold
         )
     )
@@ -960,7 +914,7 @@ def test_a_moved_threshold_keeps_the_numbers_of_nuclei_that_stay(
         assert number not in before
     moved = labels.data.copy()
     panel.make_labels()
-    wait(lambda: not panel.session.presenter.is_drawing)
+    wait(lambda: not panel.session.is_relabelling)
     np.testing.assert_array_equal(panel.session.labels.data, moved)
 
 
@@ -989,13 +943,13 @@ def test_image_kind_is_said_can_be_chosen_and_ends_with_the_image(
     panel.image_kind.setCurrentText("fluorescence")
     panel.segment(first)  # by the right-click menu, of another layer than the one shown
     wait(lambda: not panel.session.is_busy)
-    assert panel.session.record.pixels.kind == "stained"
+    assert panel.session.run.pixels.kind == "stained"
     viewer.layers.selection.active = second
     assert panel.image_kind.currentText() == "auto"
     panel.show_settings(quick.replace(image_kind="grey"))
     panel.segment(second)
     wait(lambda: not panel.session.is_busy)
-    assert panel.session.record.pixels.kind == "grey"
+    assert panel.session.run.pixels.kind == "grey"
 
 
 def test_image_kind_is_not_remembered(make_napari_viewer: Callable[..., Any], qtbot: Any) -> None:

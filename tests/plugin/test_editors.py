@@ -148,7 +148,7 @@ def test_a_run_started_by_key_takes_the_number_still_being_typed(
     line.selectAll()
     QTest.keyClicks(line, "12,5")
     many.train()
-    assert many.session.record.settings.objects.nucleus_diameter == 12.5
+    assert many.session.run.settings.objects.nucleus_diameter == 12.5
     many.session.stop()
     wait(lambda: not many.session.is_busy)
 

@@ -11,9 +11,8 @@ import pytest
 from napari.layers import Image, Labels, Shapes
 from qtpy.QtWidgets import QApplication
 
-from napari_patchseg.plugin.guard import Guard
+from napari_patchseg.plugin._run_state import Phase
 from napari_patchseg.plugin.layer_source import is_ours
-from napari_patchseg.plugin.states import RunState
 from napari_patchseg.settings import Settings
 
 Wait = Callable[[Callable[[], Any]], None]
@@ -24,8 +23,7 @@ def our_labels(viewer: Any) -> list[Any]:
 
 
 def step(panel: Any) -> int:
-    record = panel.session.record
-    return record.last.step if record is not None and record.last is not None else 0
+    return panel.session.run_state.step
 
 
 @pytest.fixture
@@ -62,7 +60,7 @@ def test_a_run_in_3d_display(
     viewer.dims.ndisplay = 3
     panel.segment(layer)
     wait(lambda: not panel.session.is_busy)
-    assert panel.session.state in (RunState.FINISHED, RunState.CONVERGED)
+    assert panel.session.state in (Phase.FINISHED, Phase.CONVERGED)
     (labels,) = our_labels(viewer)
     assert labels.data.max() > 3
     assert raised == told == []
@@ -103,7 +101,7 @@ def test_the_display_changes_during_a_run(
         wait(lambda: step(panel) > before + 2)  # noqa: B023
     panel.session.stop()
     wait(lambda: not panel.session.is_busy)
-    assert panel.session.state is RunState.STOPPED
+    assert panel.session.state is Phase.STOPPED
     panel.make_labels()
     wait(lambda: our_labels(viewer) and not panel.session.is_busy)
     assert raised == []
@@ -167,7 +165,7 @@ def test_other_plugins_that_raise_lose_no_labels(
     FAULTS[fault](viewer, fail)
     panel.segment(layer)
     wait(lambda: not panel.session.is_busy)
-    assert panel.session.state in (RunState.FINISHED, RunState.CONVERGED)
+    assert panel.session.state in (Phase.FINISHED, Phase.CONVERGED)
     (labels,) = our_labels(viewer)
     assert labels.data.max() > 3
     assert "nuclei" in panel.session.message
@@ -196,17 +194,3 @@ def test_live_layers_that_are_deleted_at_any_time(
     wait(lambda: our_labels(viewer))
     assert layer in viewer.layers
     assert raised == []
-
-
-def test_what_goes_wrong_is_said_once_a_run() -> None:
-    told: list[str] = []
-    guard = Guard(told.append)
-
-    def fail() -> None:
-        raise ValueError("first line.\nsecond line")
-
-    for _ in range(2):
-        guard.begin()
-        guard(fail)
-        guard(fail)
-    assert told == ["Not everything of the run could be shown (first line); it goes on."] * 2

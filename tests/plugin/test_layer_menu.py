@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QMenu
 
 from napari_patchseg.files import preferences
-from napari_patchseg.plugin import layer_menu, preload
+from napari_patchseg.plugin import layer_menu
 from napari_patchseg.plugin.dock_widget import PatchSegWidget
 from napari_patchseg.settings import Settings
 
@@ -65,8 +64,10 @@ def test_right_click_to_labels(
     assert "Segment nuclei" in entries
     wait(lambda: "nuclei · slide" in shown.layers)
     report = shown.layers["nuclei · slide"].metadata["napari_patchseg"]
-    assert report["settings"]["crop_size"] == quick.training.crop_size  # the remembered settings
-    assert report["settings"]["stop_at_convergence"] is True
+    assert (
+        report["settings"]["training"]["crop_size"] == quick.training.crop_size
+    )  # the remembered settings
+    assert report["settings"]["training"]["stop_at_convergence"] is True
     assert report["stop_reason"] in ("converged", "step limit")
     assert {"seed", "versions", "steps"} <= set(report)
     panels = [w for w in shown.window.dock_widgets.values() if isinstance(w, PatchSegWidget)]
@@ -193,24 +194,6 @@ def test_wrong_layers_are_a_sentence(
     get_app_model().commands.execute_command(layer_menu.COMMAND).result()
     assert len(told) == 1
     assert told[0].endswith(".")
-
-
-def test_imports_begin_before_the_panel_is_made(
-    viewer: Any, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from napari._app_model import get_app_model
-
-    order: list[str] = []
-
-    def panel(_viewer: Any) -> Any:
-        order.append("panel")
-        return SimpleNamespace(segment=lambda _layer: order.append("run"))
-
-    monkeypatch.setattr(preload, "preload", lambda: order.append("imports"))
-    monkeypatch.setattr(layer_menu, "find_panel", panel)
-    viewer.add_image(image, rgb=True)
-    get_app_model().commands.execute_command(layer_menu.COMMAND).result()
-    assert order == ["imports", "panel", "run"]
 
 
 def test_panel_of_the_menu_and_of_the_command_are_one(viewer: Any, image: np.ndarray) -> None:

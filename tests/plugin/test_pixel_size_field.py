@@ -103,7 +103,7 @@ def test_an_entered_size_makes_micrometres_work_and_is_saved(
         assert "pixel_size=0.25" in panel.script()
         panel.objects.threshold.setValue(0.42)  # redrawn labels have it as well
         panel._on_objects()
-        wait(lambda: not panel.session.presenter.is_drawing)
+        wait(lambda: not panel.session.is_relabelling)
     else:
         panel.pixel_size.setValue(0.25)
     path = tmp_path / "nuclei.ome.tif"

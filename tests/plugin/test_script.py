@@ -67,7 +67,7 @@ def compare(viewer: Any, panel: Any) -> str:
     script = str(panel.script())
     names: dict[str, Any] = {}
     exec(script, names)
-    row0, column0, row1, column1 = panel.session.record.source.box
+    row0, column0, row1, column1 = panel.session.run.source.box
     region = labels.data.squeeze()[row0:row1, column0:column1]
     np.testing.assert_array_equal(names["labels"], region)
     return script

@@ -47,6 +47,12 @@ class Control:
     def wait_while_paused(self) -> None:
         """Called between the pieces of work; a host that can pause waits here."""
 
+    def checkpoint(self) -> None:
+        """Wait while paused; raises `Cancelled` where the end was asked for."""
+        self.wait_while_paused()
+        if self.cancelled:
+            raise Cancelled
+
 
 class Cancelled(Exception):
     """Raised inside a prediction whose end was asked for."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from .maps import ConfidenceMap, SampledPatches
-from .model import Model
+
+if TYPE_CHECKING:  # hosts know events before torch is loaded
+    from .model import Model
 
 StopReason = Literal["converged", "step limit", "stopped", "nothing separated"]
 State = Literal["separating", "converged", "collapsed", "stopped", "step limit"]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_patchseg.settings import Resolved, ResolvedMachine, Weights
 
-from .control import Cancelled, Control
+from .control import Control
 from .network import HALO, ConfidenceNetwork
 from .scale import InputScale
 from .source import Box, PixelSource
@@ -212,8 +212,8 @@ def predict_tiles(
     columns = windows(left, right, width, halo=margin, unit=unit, most=most)
 
     def go_on() -> None:
-        if control is not None and control.cancelled:
-            raise Cancelled
+        if control is not None:
+            control.checkpoint()
 
     was_training = network.training
     network.eval()

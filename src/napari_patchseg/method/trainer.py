@@ -16,7 +16,7 @@ from torch.optim.adam import adam
 from napari_patchseg.settings import Resolved
 
 from .contrast import Contrast, contrast
-from .control import Cancelled, Control
+from .control import Control
 from .convergence import Spread
 from .inference import autocast, input_scale, prepare, to_batch
 from .maps import SampledPatches
@@ -276,8 +276,7 @@ def _is_worth_it(source: PixelSource, box: Box) -> bool:
 
 def _go_on(control: Control) -> None:
     # Between the passes of a step, so that stop and pause need not wait for the whole of it.
-    if control.cancelled:
-        raise Cancelled
+    control.checkpoint()
 
 
 def _spreads(confidence: Tensor) -> list[Spread]:

@@ -24,8 +24,11 @@ from qtpy.QtWidgets import (
 
 from napari_patchseg.errors import PatchSegError
 from napari_patchseg.files import preferences
-from napari_patchseg.settings import AUTOMATIC, Settings
+from napari_patchseg.report import Report
+from napari_patchseg.settings import AUTOMATIC, Objects, Settings
 
+from ._layers import image_of
+from ._run_state import RunState
 from .curves_plot import CurvesPlot
 from .dock import settle_in
 from .editors import NumberBox, take_typed
@@ -33,7 +36,6 @@ from .hover import watch_hover
 from .image_kind_combo import ImageKindCombo
 from .layer_combo import ChannelsCombo, ImageCombo
 from .layer_source import METADATA_KEY, Region, is_preview, source_of, unwrap
-from .live_layers import image_of
 from .model_panel import ModelPanel
 from .objects_panel import ObjectsPanel
 from .pixel_size_field import PixelSizeField
@@ -42,7 +44,7 @@ from .question import ask_to_close, ask_to_stop
 from .run_panel import RunPanel
 from .save_dialog import ask_for_file, folder_of, last_folder, offered_name
 from .script import notice, script_of
-from .session import TrainingSession
+from .session import TrainingSession, running_session
 from .settings_form import PRESET_LEAVES, SettingsForm
 from .view_switch import ViewSwitch
 from .wheel import WheelScrolls
@@ -76,7 +78,7 @@ class PatchSegWidget(QWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self._viewer = unwrap(napari_viewer)
-        self.session = TrainingSession(self._viewer, self)
+        self.session = TrainingSession(self._viewer)
         #: The labels that *Save labels* names, held weakly.
         #: Labels whose names and visibility decide about what is saved.
         self._watched: weakref.WeakSet[Labels] = weakref.WeakSet()
@@ -114,6 +116,10 @@ class PatchSegWidget(QWidget):
             "prior_weight": self.form.values()["prior_weight"],
         }
 
+    def _objects(self) -> Objects:
+        """What the controls say about nuclei, whatever the other settings are."""
+        return Objects(**self._object_values())
+
     def show_settings(self, settings: Settings) -> None:
         """Show settings, and use them from now on; only what the user changes is remembered."""
         to_be_saved = self._save_timer.isActive()
@@ -148,7 +154,7 @@ class PatchSegWidget(QWidget):
     def make_labels(self) -> None:
         """Add or renew the labels."""
         take_typed(self)
-        self._guarded(lambda: self.session.make_labels(self._object_values()))
+        self._guarded(lambda: self.session.make_labels(self._objects()))
 
     def save_labels(self, path: str) -> None:
         """Write the labels to a file."""
@@ -170,8 +176,8 @@ class PatchSegWidget(QWidget):
         """Python that reproduces the last labels, or would make those of the run so far."""
         layer = self.session.labels
         report = None if layer is None else layer.metadata.get(METADATA_KEY, {})
-        is_open = self.session.presenter.has_image
-        return script_of(self.session.record, report, self.models.path, is_open=is_open)
+        is_open = self.session.has_image
+        return script_of(self.session.run, report, self.models.path, is_open=is_open)
 
     # -- building
 
@@ -206,7 +212,7 @@ class PatchSegWidget(QWidget):
         self.run = RunPanel(self.session)
         self.curves = CurvesPlot()
         self.objects = ObjectsPanel()
-        self.view_switch = ViewSwitch(self.session.presenter)
+        self.view_switch = ViewSwitch(self.session)
         self.models = ModelPanel()
 
     def _lay_out(self) -> None:
@@ -258,11 +264,8 @@ class PatchSegWidget(QWidget):
             event.connect(self._show_labels_to_save)
         session = self.session
         session.told.connect(self._tell)
-        session.state_changed.connect(self._refresh)
-        session.results_changed.connect(self._on_results)
-        session.progressed.connect(self._on_progress)
-        session.ended.connect(self._on_ended)
-        session.presenter.labelled.connect(self._show_report)
+        session.state_changed.connect(self._on_state)
+        session.labelled.connect(self._show_report)
 
     def _layer_events(self) -> tuple[Any, ...]:
         """Those that may change which labels are to be saved."""
@@ -288,18 +291,17 @@ class PatchSegWidget(QWidget):
             settings.objects.diameter_in_pixels(source.pixel_size)  # µm need a pixel size
             if make_labels and model is None:
                 settings = settings.replace(stop_at_convergence=True)
-            running = TrainingSession.running()
+            running = running_session()
             if running is not None:
                 ask_to_stop(self, running, source.name, lambda: self._guarded(begin))
                 return
-            previous = self.session.record
+            previous = self.session.run
             if previous is not None and previous.source.layer is not source.layer:
                 self.objects.forget_class()
                 settings = settings.replace(nucleus_class=None, nucleus_polarity=None)
             self.objects.forget_report()
             self.diameter.setSpecialValueText("auto")
             self.image.layer = source.layer
-            self.image.hold(True)
             self.run.show_notice("")
             self.session.start(source, settings, model=model, make_labels=make_labels)
             if source.channel_axis is not None and not self.channels.was_chosen:
@@ -328,20 +330,20 @@ class PatchSegWidget(QWidget):
             changes.discard("diameter_unit")
         self.form.show_changed(bool(changes))
 
-    def _show_report(self, report: dict[str, Any]) -> None:
+    def _show_report(self, report: Report) -> None:
         """Show what "auto" came to in the labels made last."""
-        record = self.session.record
-        size = None if record is None else record.source.pixel_size
+        run = self.session.run
+        size = None if run is None else run.source.pixel_size
         self.objects.show_report(report, size)
-        diameter = (report.get("objects") or {}).get("diameter")
+        diameter = None if report.objects is None else report.objects.diameter
         if diameter is not None and not self.diameter.value():
-            also = "" if size is None else f", {float(diameter) * size:.3g} µm"
-            self.diameter.setSpecialValueText(f"auto ({float(diameter):.0f} px{also})")
+            also = "" if size is None else f", {diameter * size:.3g} µm"
+            self.diameter.setSpecialValueText(f"auto ({diameter:.0f} px{also})")
 
     def _on_objects(self, *_: object) -> None:
         self._save_timer.start()
         self._show_changed()
-        self._guarded(lambda: self.session.presenter.take_objects(self._object_values()))
+        self._guarded(lambda: self.session.set_objects(self._objects()))
 
     def _show_image(self) -> None:
         """Show what is known of the chosen image, and offer what it may be."""
@@ -351,24 +353,18 @@ class PatchSegWidget(QWidget):
         self._top.setRowVisible(self.channels, self.channels.show_layer(layer))
 
     def _on_pixel_size(self) -> None:
-        layer, record = self.pixel_size.layer, self.session.record
-        if layer is not None and record is not None and record.source.layer is layer:
-            self.session.presenter.take_pixel_size(self.pixel_size.size_of(layer))
+        layer, run = self.pixel_size.layer, self.session.run
+        if layer is not None and run is not None and run.source.layer is layer:
+            self.session.set_pixel_size(self.pixel_size.size_of(layer))
 
-    def _on_results(self) -> None:
-        record = self.session.record
-        if record is not None and record.model is not None and not self.session.is_busy:
-            if record.model is not self.models.model and record.history:
-                self.models.take(record.model)
-            self.objects.set_classes(record.model.settings.training.classes)
-        self._refresh()
-
-    def _on_progress(self) -> None:
-        record = self.session.record
-        self.curves.show_history([] if record is None else record.history)
-
-    def _on_ended(self) -> None:
-        self.image.hold(False)
+    def _on_state(self, state: RunState) -> None:
+        run = self.session.run
+        self.image.hold(state.is_busy)
+        self.curves.show_history([] if run is None else run.history)
+        if run is not None and run.trained is not None and not state.is_busy:
+            if run.model is None and run.trained is not self.models.model:
+                self.models.take(run.trained)
+            self.objects.set_classes(run.trained.settings.training.classes)
         self._refresh()
 
     def _on_save_labels(self) -> None:
@@ -419,7 +415,7 @@ class PatchSegWidget(QWidget):
         session = self.session
         self.objects.make_button.setEnabled(session.can_label)
         self.models.apply_button.setEnabled(self.models.model is not None)
-        self.models.copy_button.setEnabled(session.record is not None)
+        self.models.copy_button.setEnabled(session.run is not None)
         self._show_labels_to_save()
 
     # -- telling and remembering

@@ -63,8 +63,8 @@ class ImageCombo(QComboBox):
 
     def hold(self, held: bool) -> None:
         """Whether to stay on the layer chosen, as during a run."""
-        self._held = held
-        if not held:
+        was_held, self._held = self._held, held
+        if was_held and not held:
             self._follow()
 
     def disconnect_viewer(self) -> None:

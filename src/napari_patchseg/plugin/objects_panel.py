@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
@@ -18,6 +17,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QElidingLabel, QLabeledDoubleSlider
 
+from napari_patchseg.report import Report
 from napari_patchseg.settings import Settings
 
 from .editors import NumberBox, understand_numbers
@@ -148,20 +148,21 @@ class ObjectsPanel(QWidget):
         self.polarity_box.setCurrentIndex(0)
         self.blockSignals(False)
 
-    def show_report(self, report: Mapping[str, Any], pixel_size: float | None) -> None:
+    def show_report(self, report: Report, pixel_size: float | None) -> None:
         """Show what "auto" came to; `pixel_size` in µm where it is known."""
-        nucleus, objects = report.get("nucleus_class"), report.get("objects") or {}
-        if nucleus:
-            self.class_box.setItemText(0, f"auto: {nucleus['index']}")
-            self.polarity_box.setItemText(0, f"auto: {'low' if nucleus['inverted'] else 'high'}")
-        if self.threshold_auto.isChecked() and "threshold" in objects:
+        nucleus, objects = report.nucleus_class, report.objects
+        if nucleus is not None:
+            self.class_box.setItemText(0, f"auto: {nucleus.index}")
+            self.polarity_box.setItemText(0, f"auto: {'low' if nucleus.inverted else 'high'}")
+        if objects is None:
+            return
+        if self.threshold_auto.isChecked() and objects.threshold is not None:
             self.blockSignals(True)
-            self.threshold.setValue(float(objects["threshold"]))
+            self.threshold.setValue(objects.threshold)
             self.blockSignals(False)
-        if "min_area" in objects:
-            area = float(objects["min_area"])
-            also = "" if pixel_size is None else f", {area * pixel_size**2:.3g} µm²"
-            self.min_area.setSpecialValueText(f"auto ({area:.0f} px²{also})")
+        if objects.min_area is not None:
+            also = "" if pixel_size is None else f", {objects.min_area * pixel_size**2:.3g} µm²"
+            self.min_area.setSpecialValueText(f"auto ({objects.min_area:.0f} px²{also})")
 
     def forget_report(self) -> None:
         """Another run begins: nothing is known of what "auto" comes to."""

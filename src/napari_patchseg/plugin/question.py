@@ -8,12 +8,13 @@ from typing import Any
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QMessageBox, QWidget
 
+from ._run_state import RunState
 from .session import TrainingSession
 
 
 def ask_to_stop(
     parent: QWidget, running: TrainingSession, image: str, begin: Callable[[], None]
-) -> QMessageBox:
+) -> None:
     """Offer to stop a run; does not wait for the answer.
 
     Parameters
@@ -27,33 +28,22 @@ def ask_to_stop(
     begin : callable
         Called once the other run has ended, if the user wants that.
     """
-    name = "" if running.record is None else f" on '{running.record.source.name}'"
-    box = QMessageBox(parent)
-    box.setObjectName("stop_the_other_run")
-    box.setIcon(QMessageBox.Icon.Question)
-    box.setWindowTitle("PatchSeg")
-    box.setText(f"A run{name} is under way. Stop it and start on '{image}'?")
-    stop = box.addButton("Stop it and start", QMessageBox.ButtonRole.AcceptRole)
-    box.addButton("Let it run", QMessageBox.ButtonRole.RejectRole)
-    box.setDefaultButton(stop)
-    box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
 
-    def begin_after() -> None:
-        running.ended.disconnect(begin_after)
-        QTimer.singleShot(0, begin)  # the session is still tidying up
+    def begin_after(state: RunState) -> None:
+        if not state.is_busy:
+            running.state_changed.disconnect(begin_after)
+            QTimer.singleShot(0, begin)  # the session is still tidying up
 
-    def answered(_: Any) -> None:
-        if box.clickedButton() is not stop:
-            return
+    def stop() -> None:
         if running.is_busy:
-            running.ended.connect(begin_after)
+            running.state_changed.connect(begin_after)
             running.stop(labels=False)
         else:
             begin()
 
-    box.finished.connect(answered)
-    box.open()
-    return box
+    sentence = f"A run{_on_image(running)} is under way. Stop it and start on '{image}'?"
+    yes, no = "Stop it and start", "Let it run"
+    _ask(parent, "stop_the_other_run", sentence, stop, yes=yes, no=no, default=yes)
 
 
 def ask_to_close(parent: QWidget, running: TrainingSession, close: Callable[[], None]) -> None:
@@ -68,22 +58,48 @@ def ask_to_close(parent: QWidget, running: TrainingSession, close: Callable[[], 
     close : callable
         Called if the user wants that.
     """
-    if parent.findChild(QMessageBox, "close_the_panel") is not None:
-        return  # asked already
-    name = "" if running.record is None else f" on '{running.record.source.name}'"
+    sentence = (
+        f"A run{_on_image(running)} is under way; without this panel it ends, and its result is "
+        "lost."
+    )
+
+    def close_soon() -> None:
+        QTimer.singleShot(0, close)  # the box is the panel's child, and still at work
+
+    yes, no = "End it and close", "Keep the panel"
+    _ask(parent, "close_the_panel", sentence, close_soon, yes=yes, no=no, default=no)
+
+
+def _on_image(session: TrainingSession) -> str:
+    return "" if session.run is None else f" on '{session.run.source.name}'"
+
+
+def _ask(
+    parent: QWidget,
+    name: str,
+    sentence: str,
+    then: Callable[[], None],
+    *,
+    yes: str,
+    no: str,
+    default: str,
+) -> None:
+    """Ask once, and do something if the answer is yes."""
+    if parent.findChild(QMessageBox, name) is not None:
+        return
     box = QMessageBox(parent)
-    box.setObjectName("close_the_panel")
+    box.setObjectName(name)
     box.setIcon(QMessageBox.Icon.Question)
     box.setWindowTitle("PatchSeg")
-    box.setText(f"A run{name} is under way; without this panel it ends, and its result is lost.")
-    end = box.addButton("End it and close", QMessageBox.ButtonRole.AcceptRole)
-    keep = box.addButton("Keep the panel", QMessageBox.ButtonRole.RejectRole)
-    box.setDefaultButton(keep)
+    box.setText(sentence)
+    accept = box.addButton(yes, QMessageBox.ButtonRole.AcceptRole)
+    reject = box.addButton(no, QMessageBox.ButtonRole.RejectRole)
+    box.setDefaultButton(accept if default == yes else reject)
     box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
 
     def answered(_: Any) -> None:
-        if box.clickedButton() is end:
-            QTimer.singleShot(0, close)  # the box is the panel's child, and still at work
+        if box.clickedButton() is accept:
+            then()
 
     box.finished.connect(answered)
     box.open()

@@ -17,8 +17,8 @@ from qtpy.QtWidgets import (
 
 from napari_patchseg.settings import Rescale
 
+from ._run_state import Phase, RunState
 from .session import TrainingSession
-from .states import RunState
 
 #: In words how large the network sees an image, where that is not its own size.
 _RESCALED: dict[Rescale | None, str] = {
@@ -102,8 +102,7 @@ class RunPanel(QWidget):
         self.stop_button.clicked.connect(lambda: session.stop())
         self.stream_box.toggled.connect(self._on_stream)
         session.state_changed.connect(self._show_state)
-        session.progressed.connect(self._show_progress)
-        self._show_state()
+        self._show_state(session.run_state)
 
     def show_notice(self, sentence: str) -> None:
         """Keep a sentence to be read; none takes it away."""
@@ -111,7 +110,7 @@ class RunPanel(QWidget):
         self.notice_label.setVisible(bool(sentence))
 
     def _on_pause(self) -> None:
-        if self._session.state in (RunState.PAUSED, RunState.PAUSING):
+        if self._session.run_state.waits:
             self._session.resume()
         else:
             self._session.pause()
@@ -119,62 +118,54 @@ class RunPanel(QWidget):
     def _on_stream(self, on: bool) -> None:
         self._session.streaming = on
 
-    def _show_state(self) -> None:
-        session = self._session
-        state, busy = session.state, session.is_busy
-        waits = state in (RunState.PAUSED, RunState.PAUSING)
-        _rename(self.pause_button, "Resume" if waits else "Pause")
-        self.pause_button.setEnabled(waits or state in (RunState.TRAINING, RunState.PREDICTING))
-        _rename(self.stop_button, "Stopping…" if state is RunState.STOPPING else "Stop")
-        self.stop_button.setEnabled(busy and state is not RunState.STOPPING)
-        self._show_progress()
-
-    def _show_words(self) -> None:
-        words = self._session.message
-        left = self._session.time_left
-        if self._session.state is RunState.TRAINING and left:
-            words = f"{words} · {left}"
+    def _show_state(self, state: RunState) -> None:
+        stops = state.hold is Phase.STOPPING
+        _rename(self.pause_button, "Resume" if state.waits else "Pause")
+        self.pause_button.setEnabled(state.waits or state.can_pause)
+        _rename(self.stop_button, "Stopping…" if stops else "Stop")
+        self.stop_button.setEnabled(state.is_busy and not stops)
+        words = f"{state.text} · {state.time_left}" if state.time_left else state.text
         if self.state_label.text() != words:
             self.state_label.setText(words)
-
-    def _show_progress(self) -> None:
-        bar = self._bar()
+        maximum, value, text = bar = _bar(state)
         if bar != (self.bar.maximum(), self.bar.value(), self.bar.format()):
-            maximum, value, text = bar
             # Else it would draw itself at once, and with it the whole window.
             self.bar.setUpdatesEnabled(False)
             self.bar.setRange(0, maximum)
             self.bar.setValue(value)
             self.bar.setFormat(text)
             self.bar.setUpdatesEnabled(True)
-        record = self._session.record
-        pixels = None if record is None else record.pixels
-        if record is not None and pixels is not None:
-            seen = _RESCALED.get(record.settings.training.rescale)
-            text = f"{pixels.description}, {seen}" if seen else pixels.description
-            if pixels.image_kind is None:
-                text += " (otherwise: image kind)"
-            if self.image_label.text() != text:
-                self.image_label.setText(text)
+        self._show_image()
+
+    def _show_image(self) -> None:
+        """Say how the run understands its image."""
+        run = self._session.run
+        pixels = None if run is None else run.pixels
         self.image_label.setVisible(pixels is not None)
-        self._show_words()
+        if run is None or pixels is None:
+            return
+        text = pixels.description
+        if run.resolved is not None and (seen := _RESCALED.get(run.wished.training.rescale)):
+            text = f"{text}, {seen}"
+        if pixels.image_kind is None:
+            text += " (otherwise: image kind)"
+        if self.image_label.text() != text:
+            self.image_label.setText(text)
 
-    def _bar(self) -> tuple[int, int, str]:
-        """Maximum, value and text of the progress bar.
 
-        Where nobody knows it stands still: Qt's busy bar moves thirty times a second, and with each
-        move the whole window is composed anew.
-        """
-        record = self._session.record
-        last = None if record is None else record.last
-        phase = None if record is None or not self._session.is_busy else record.progress
-        if phase is not None and phase.total > 1:
-            return phase.total, phase.done, f"{phase.message} %p%"
-        if self._session.state in (RunState.CONVERGED, RunState.FINISHED):
-            return 1, 1, "done"
-        if last is not None:
-            return last.max_steps, last.step, f"step {last.step} of {last.max_steps}"
-        return 1, 0, ""
+def _bar(state: RunState) -> tuple[int, int, str]:
+    """Maximum, value and text of the progress bar.
+
+    Where nobody knows it stands still: Qt's busy bar moves thirty times a second, and with each
+    move the whole window is composed anew.
+    """
+    if state.total > 1:
+        return state.total, state.done, f"{state.message} %p%"
+    if state.work in (Phase.CONVERGED, Phase.FINISHED):
+        return 1, 1, "done"
+    if state.max_steps:
+        return state.max_steps, state.step, f"step {state.step} of {state.max_steps}"
+    return 1, 0, ""
 
 
 def _button(text: str, key: str, tooltip: str) -> QPushButton:
@@ -186,6 +177,8 @@ def _button(text: str, key: str, tooltip: str) -> QPushButton:
 
 
 def _rename(button: QPushButton, text: str) -> None:
+    if button.text() == text:
+        return
     key = button.shortcut()
     button.setText(text)
     button.setShortcut(key)  # Qt takes it away with the text

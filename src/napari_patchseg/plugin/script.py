@@ -9,15 +9,15 @@ import numpy as np
 from napari_patchseg.errors import PatchSegError
 from napari_patchseg.settings import FIELDS, Settings
 
+from ._run import Run
 from .layer_source import LayerSource
-from .run import RunRecord
 
 #: In scripts that take the image from the open viewer.
 _VIEWER = "napari.current_viewer()"
 
 
 def script_of(
-    record: RunRecord | None,
+    run: Run | None,
     report: dict[str, Any] | None,
     model_path: str | None = None,
     *,
@@ -27,7 +27,7 @@ def script_of(
 
     Parameters
     ----------
-    record : RunRecord or None
+    run : Run or None
         The run; None where there was none.
     report : dict or None
         Of its labels: ``layer.metadata["napari_patchseg"]``; None where none were made yet.
@@ -42,18 +42,18 @@ def script_of(
         If there was no run or it failed, the model is in no file, or the pixels of the run are
         neither in a file nor in the viewer any more.
     """
-    if record is None:
+    if run is None:
         raise PatchSegError("There is nothing to copy yet; train on an image first.")
-    if report is None and record.has_failed:
+    if report is None and run.error is not None:
         raise PatchSegError(
-            f"The last run, on {record.source.name!r}, failed; segment an image first."
+            f"The last run, on {run.source.name!r}, failed; segment an image first."
         )
-    trained = record.model is None or bool(record.history)
+    trained = run.model is None
     if trained:
         model_path = None
     elif model_path is None:
         raise PatchSegError("Save the model first: the script has to load it.")
-    settings = _settings(record, record.report if report is None else report, trained=trained)
+    settings = _settings(run, report, trained=trained)
     base = Settings.create(settings.preset).flat()
     changes = {
         name: value
@@ -64,11 +64,11 @@ def script_of(
     lines = ["import napari_patchseg as ps"]
     if model_path is not None:
         lines.append("from napari_patchseg.files.models import load_model")
-    lines += [*_image(record.source, is_open=is_open), "", "settings = ps.Settings.create("]
+    lines += [*_image(run.source, is_open=is_open), "", "settings = ps.Settings.create("]
     lines += [f"    {settings.preset!r},"]
     lines += [f"    {name}={value!r}," for name, value in changes.items()]
     lines += [")"]
-    source = record.source
+    source = run.source
     options = ["image", "settings=settings"]
     if source.pixel_size is not None:
         options.append(f"pixel_size={source.pixel_size!r}")
@@ -88,9 +88,11 @@ def notice(script: str) -> str:
     return f"Copied a script that makes the labels of this run{where}."
 
 
-def _settings(record: RunRecord, report: dict[str, Any], *, trained: bool) -> Settings:
+def _settings(run: Run, report: dict[str, Any] | None, *, trained: bool) -> Settings:
     """The run's settings with every "auto" replaced by what it came to."""
-    settings = record.settings
+    settings = run.wished
+    if report is None:
+        report = {} if run.result is None else run.result.report.to_dict()
     if "settings" in report:
         settings = Settings.from_dict(report["settings"])
     changes: dict[str, Any] = {}

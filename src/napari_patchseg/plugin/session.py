@@ -1,133 +1,153 @@
-"""One training session: the states of its run, and what one can ask of it.
+"""A panel's session: the run under way, what it shows in the viewer, and what one can ask of it.
 
 The session knows the viewer's layers, but no widget.
 """
 
 from __future__ import annotations
 
+import logging
 import weakref
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, Signal
+import numpy as np
+from psygnal import Signal
+from superqt.utils import QSignalThrottler, qdebounced, qthrottled
 
 from napari_patchseg.errors import PatchSegError
-from napari_patchseg.settings import Settings
-from napari_patchseg.words import pluralize, time_left
+from napari_patchseg.method.events import Step
+from napari_patchseg.report import Finished, ObjectsReport, Progress, Report, Started
+from napari_patchseg.settings import Objects, Settings
+from napari_patchseg.words import pluralize
 
-from .activity import Activity
-from .layer_source import LayerSource, unwrap
-from .mailbox import Mail
-from .overlays import Canvas
-from .presenter import Presenter
-from .run import ActiveRun, RunRecord
-from .source_watch import SourceWatch
-from .states import CAN_PAUSE, PHASES, RunState, final_state
-from .worker import RunRequest, ShownClass
+from ._activity import Activity
+from ._display import Canvas, DisplayMap, display_patches
+from ._layers import RunLayers, View
+from ._relabel import Job, Outline, Relabelled, Relabeller
+from ._run import Failed, Mapped, Paused, Run, work
+from ._run_state import Phase, RunState
+from ._source_watch import SourceWatch
+from .layer_source import METADATA_KEY, LayerSource, pixel_size_of, unwrap
+from .napari_workarounds import start_task
 
 if TYPE_CHECKING:
     from napari.layers import Labels
     from napari.viewer import Viewer
 
+    from napari_patchseg.method.maps import ConfidenceMap, NucleusClass
     from napari_patchseg.method.model import Model
+    from napari_patchseg.report import Labels as LabelArray
+
+    from ._run import Event
+
+LOG = logging.getLogger(__name__)
+
+#: Least milliseconds between two looks at steps and progress: text, bars and curves move as often,
+#: and with each move Qt composes the whole window anew.
+_MOVED_MS = 500
+#: Least milliseconds between two drawings of a run's patches: sixty shapes cost more than a map.
+_PATCHES_MS = 2000
+#: Milliseconds after which a hidden outline's layer is removed: napari takes a fifth of a second to
+#: remove one, and a tenth to make the next.
+_TIDY_MS = 1500
+
+#: Every session of this process: one run at a time, in whichever window.
+_SESSIONS: weakref.WeakSet[TrainingSession] = weakref.WeakSet()
 
 
-class TrainingSession(QObject):
+def running_session() -> TrainingSession | None:
+    """The session that is busy in this process."""
+    return next((session for session in _SESSIONS if session.is_busy), None)
+
+
+class TrainingSession:
     """Runs the pipeline in a thread and shows in the viewer what it does.
 
-    Only the GUI's thread may call this. One run at a time in a process.
+    Only the window's thread may call this.
 
     Parameters
     ----------
     viewer : Viewer
         Where the layers are.
-    parent : QObject or None
-        Qt's owner.
     """
 
-    #: `state` or `message` changed.
-    state_changed = Signal()
-    #: Step, time left or curves changed.
-    progressed = Signal()
-    #: A map, labels or a model came or went.
-    results_changed = Signal()
+    #: The run has moved, ended or made labels.
+    state_changed = Signal(RunState)
+    #: Labels were written, with this report.
+    labelled = Signal(Report)
     #: A sentence for the user, and whether it is an error.
     told = Signal(str, bool)
-    #: The run is over, whichever way.
-    ended = Signal()
 
-    #: The session that ran last in this process.
-    _latest: ClassVar[weakref.ref[TrainingSession] | None] = None
-
-    def __init__(self, viewer: Viewer, parent: QObject | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: Viewer) -> None:
         self._viewer = unwrap(viewer)
-        self._run: ActiveRun | None = None
+        #: The last run; None before the first.
+        self.run: Run | None = None
+        self.layers = RunLayers(self._viewer)
+        self._state = self._announced = RunState()
+        self._streaming = True
+        self._labels_wanted = False
+        self._is_draining = False
+        self._shown: NucleusClass | None = None  # the class in the map's layer
+        self._is_excused = False  # it was said that the viewer did not show everything
+        self._told_of: weakref.WeakSet[Labels] = weakref.WeakSet()  # edited labels that stay
         self._watch: SourceWatch | None = None
         self._activity: Activity | None = None
-        self._error: PatchSegError | None = None
-        self._labels_wanted = False
-        #: The run under way makes the labels that a stopped one left out.
-        self._completes = False
-        #: What Stop found: whether labels were to come, and whether there were weights for them.
-        self._cut_short: bool | None = None
-        self._nuclei: int | None = None
-        self._ended_because: str | None = None
-        self._state, self._message = RunState.IDLE, "ready"
-        self._final = (RunState.IDLE, "ready")
-        #: What is known of the last run; None before the first.
-        self.record: RunRecord | None = None
-        self.presenter = Presenter(self._viewer, self)
-        self.presenter.told.connect(self.told)
-        self.presenter.labelled.connect(self._on_labelled)
-        self.presenter.map_written.connect(self._on_map_written)
+        self._throttler = QSignalThrottler()
+        self._throttler.setTimeout(_MOVED_MS)
+        self._throttler.triggered.connect(self._drain)
+        self._show_patches_soon = qthrottled(self._show_patches, timeout=_PATCHES_MS)
+        self._remove_outline_later = qdebounced(self._remove_outline, timeout=_TIDY_MS)
+        self._relabeller = Relabeller()
+        self._relabeller.outlined.connect(self._on_outlined)
+        self._relabeller.done.connect(self._on_relabelled)
+        self._relabeller.failed.connect(self._on_relabel_failed)
+        _SESSIONS.add(self)
 
     # -- what there is to see
 
     @property
-    def state(self) -> RunState:
-        """What the session is doing."""
+    def run_state(self) -> RunState:
+        """Where the run is."""
         return self._state
+
+    @property
+    def state(self) -> Phase:
+        """What the session is doing."""
+        return self._state.phase
 
     @property
     def message(self) -> str:
         """The state in words, with the number of nuclei where labels were made."""
-        if self._nuclei is None or self._state is RunState.FAILED:
-            return self._message
-        return f"{self._message} · {pluralize(self._nuclei, 'nucleus', 'nuclei')}"
+        return self._state.text
 
     @property
     def is_busy(self) -> bool:
         """Whether a run is under way."""
-        return self._run is not None
+        return self._state.is_busy
 
-    @classmethod
-    def running(cls) -> TrainingSession | None:
-        """The session that is busy in this process, in whichever window."""
-        session = None if cls._latest is None else cls._latest()
-        return session if session is not None and session.is_busy else None
+    @property
+    def is_relabelling(self) -> bool:
+        """Whether labels are being made anew, beside a run or after it."""
+        return self._relabeller.is_busy
 
     @property
     def labels(self) -> Labels | None:
         """The labels layer that the last run made, if it is still there."""
-        live = self.presenter.live
-        return None if live is None else live.last_labels
+        return self.layers.last_labels
+
+    @property
+    def has_image(self) -> bool:
+        """Whether the run's image is still in the viewer."""
+        return self.run is not None and self.run.source.layer in self._viewer.layers
 
     @property
     def can_label(self) -> bool:
         """Whether labels can be made: at once, or after the step under way."""
-        record = self.record
-        if record is None or not self.presenter.has_image or self._state is RunState.STOPPING:
+        run = self.run
+        if run is None or not self.has_image or self._state.hold is Phase.STOPPING:
             return False
-        return self.is_busy or (record.result is not None and not record.is_stale)
-
-    @property
-    def time_left(self) -> str:
-        """How long training will take yet, in words; empty where nobody knows."""
-        last = None if self._run is None or self.record is None else self.record.last
-        if last is None or last.remaining is None:
-            return ""
-        return time_left(last.remaining, may_end_sooner=last.may_end_sooner)
+        return self.is_busy or (run.result is not None and run.because is None)
 
     # -- what one can ask for
 
@@ -146,7 +166,7 @@ class TrainingSession(QObject):
         source : LayerSource
             The image; the run stays bound to it.
         settings : Settings
-            "auto" included.
+            Automatic choices included.
         model : Model or None
             Segment with these weights, without training.
         make_labels : bool
@@ -157,31 +177,34 @@ class TrainingSession(QObject):
         PatchSegError
             If a run is under way in this process, or the layer is gone.
         """
-        if TrainingSession.running() is not None:
+        if running_session() is not None:
             raise PatchSegError("A run is under way; stop it first.")
-        if source.layer is None:
+        image = source.layer
+        if image is None:
             raise PatchSegError("The image layer is gone; choose another one.")
-        canvas = Canvas.of(source.shape, source.box)
-        self.record = RunRecord(source, canvas, settings, ShownClass(settings), model=model)
-        self.presenter.begin(self.record)
-        self._labels_wanted = self._completes = False
-        self._nuclei = None
-        self._launch(RunRequest(source, canvas, settings, model, make_labels))
-        self.results_changed.emit()
-        self.progressed.emit()
+        self._forget()
+        run = Run(source, Canvas.of(source.shape, source.box), settings, model, make_labels)
+        run.outbox.arrived.connect(self._drain)
+        run.outbox.moved.connect(self._throttler.throttle)
+        self.run, self._shown = run, None
+        self._labels_wanted = self._is_excused = False
+        # A model that is used on a part of the image is used to mend that part.
+        part = model is not None and not source.is_whole
+        self._guard(lambda: self.layers.begin(image, run.canvas, source.plane, keeps_around=part))
+        self._guard(lambda: self.layers.show(View.LIVE if model is None else None))
+        self._launch(run, model, make_labels=make_labels)
 
     def pause(self) -> None:
         """Let the worker wait, within the step under way."""
-        if self._run is not None and self._state in CAN_PAUSE:
-            self._run.control.pause()
-            self._set_state(RunState.PAUSING, "pausing…")
+        if self.run is not None and self._state.can_pause:
+            self.run.inbox.pause()
+            self._set(hold=Phase.PAUSING)
 
     def resume(self) -> None:
         """Let a paused worker go on."""
-        if self._run is not None and self._state in (RunState.PAUSED, RunState.PAUSING):
-            self._run.control.resume()
-            last = None if self.record is None else self.record.last
-            self._set_state(RunState.TRAINING, "going on" if last is None else last.message)
+        if self.run is not None and self._state.waits:
+            self.run.inbox.resume()
+            self._set(hold=None)
 
     def stop(self, because: str | None = None, *, labels: bool = True) -> None:
         """Give up the step under way; the weights before it and the last map are kept.
@@ -196,226 +219,364 @@ class TrainingSession(QObject):
         labels : bool
             Whether such labels are wanted.
         """
-        if self._run is None or self._run.cancelled:
+        run = self.run
+        if run is None or not self.is_busy or run.inbox.cancelled:
             return
-        self._cut_short = None
-        if labels and because is None and self._run.request.make_labels:
-            # It learns from the first map on, and the step under way may still be pluralize.
-            record = self.record
-            learning = record is not None and record.progress is None and record.made is not None
-            self._cut_short = learning and not self._completes
-        self._ended_because = because
-        self._run.cancel()
-        self._set_state(RunState.STOPPING, "stopping…")
+        run.because = because
+        run.stopped_in = self._state.work
+        run.make_labels = run.make_labels and labels and because is None
+        run.inbox.cancel()
+        self._set(hold=Phase.STOPPING)
 
     @property
     def streaming(self) -> bool:
         """Whether the live layers are written to."""
-        return self.presenter.streaming
+        return self._streaming
 
     @streaming.setter
     def streaming(self, on: bool) -> None:
-        self.presenter.streaming = on
-        if self._run is not None:
-            self._run.control.previews = on
+        self._streaming = on
+        if self.run is not None:
+            self.run.inbox.previews = on
 
-    def make_labels(self, wishes: Mapping[str, Any] | None = None) -> None:
+    def make_labels(self, objects: Objects | None = None) -> None:
         """Add or renew labels: from the last map, or from a new one while training goes on.
 
         Parameters
         ----------
-        wishes : mapping or None
-            Settings about objects that the user has now.
+        objects : Objects or None
+            What the user now says about nuclei.
 
         Raises
         ------
         SettingsError
-            If the run cannot fulfil them.
+            If the run cannot fulfil that.
         """
-        record = self.record
-        if record is None or not self.can_label:
+        run = self.run
+        if run is None or not self.can_label:
             self.told.emit("There is nothing to label yet; train on the image first.", True)
             return
-        self.presenter.take_objects(wishes or {}, redraw=False)
-        if self._run is not None:
-            self._labels_wanted = True
-            self._run.control.request_map()
-        elif record.whole_of_model is not None:
-            self.presenter.draw(record.whole_of_model, labels=True, new=True)
-        elif record.model is not None:
-            self._labels_wanted = True
-            self._launch(RunRequest(record.source, record.canvas, record.settings, record.model))
+        if objects is not None:
+            self._take_objects(run, objects)
+        self._labels_wanted = True
+        if self.is_busy:
+            run.inbox.request_map()
+        elif run.full_of_trained is not None:
+            self._relabel(run, run.full_of_trained)
+        elif run.trained is not None:
+            self._launch(run, run.trained, make_labels=True)
         else:
-            self.presenter.write_nothing(record.report)
+            self._write_nothing(run)
+
+    def set_objects(self, objects: Objects) -> None:
+        """Take over what the user says about nuclei, and make the last labels of this run anew.
+
+        Raises
+        ------
+        SettingsError
+            If the run cannot fulfil it.
+        """
+        run = self.run
+        if run is None or not self._take_objects(run, objects):
+            return
+        layers = self.layers
+        if run.full is not None and (self._labels_wanted or layers.unedited_labels is not None):
+            self._relabel(run, run.full)
+            return
+        edited = layers.last_labels
+        if run.full is not None and run.because is None and edited not in (None, *self._told_of):
+            self._told_of.add(edited)
+            self.told.emit("Edited labels stay; Make labels adds a new layer.", False)
+        if run.preview is not None:
+            self._relabel(run, run.preview, labels=False)
+
+    def set_pixel_size(self, pixel_size: float | None) -> None:
+        """Take over µm per pixel of the run's image, for what is made and saved from now on."""
+        if self.run is None:
+            return
+        self.run.source = replace(self.run.source, pixel_size=pixel_size)
+        if (labels := self.labels) is not None:
+            labels.metadata[METADATA_KEY] = self._with_size(labels.metadata[METADATA_KEY])
+
+    def choose_view(self, view: View) -> None:
+        """Show the nuclei or the live layers, since the user wants to see just these."""
+        self._guard(lambda: self.layers.show(view, asked=True))
 
     def shutdown(self) -> None:
         """The panel or the viewer goes away: end the run, and wait for nobody."""
-        self.presenter.clear()
-        run, self._run = self._run, None
-        if run is not None:
-            run.abandon()
+        if self.run is not None:
+            self.run.inbox.cancel()
+        # to be told to nobody: the widgets may have gone
+        self._state = self._announced = replace(self._state, work=Phase.STOPPED, hold=None)
+        self._forget()
         self._let_go()
+        self.layers.close()
+        _SESSIONS.discard(self)
 
     # -- the run
 
-    def _launch(self, request: RunRequest) -> None:
-        assert self.record is not None
-        self._error = self._ended_because = self._cut_short = None
-        previews = self.streaming and request.model is None
-        self._run = ActiveRun(request, self.record.chosen, previews=previews, parent=self)
-        self._run.news.connect(self._on_news)
-        self._run.ended.connect(self._on_ended)
-        TrainingSession._latest = weakref.ref(self)
-        self._watch = SourceWatch(self._viewer, request.source, self.stop)
-        self.presenter.guard(lambda: self._open_activity(request.source.name))
-        if self._run is None:  # napari processes events meanwhile: the panel was closed
-            self._let_go()
-            return
-        self._set_state(RunState.STARTING, "reading the image")
-        self._run.start()
+    def _launch(self, run: Run, model: Model | None, *, make_labels: bool) -> None:
+        run.settings = run.wished
+        run.open_inbox(run.objects, previews=self._streaming and model is None)
+        run.make_labels, run.stopped_in = make_labels, None
+        nuclei = self._state.nuclei if run.outcome else None
+        self._set(RunState(Phase.STARTING, "reading the image", nuclei=nuclei))
+        name = run.source.name
+        self._watch = SourceWatch(self._viewer, run.source, self.stop)
+        self._guard(lambda: self._open_activity(name))
+        if self.is_busy:  # napari processes events meanwhile, and the panel may be closed
+            start_task(
+                f"PatchSeg: segment nuclei in {name}",
+                work,
+                *(run, model, make_labels),
+                cancel=run.inbox.cancel,
+            )
 
     def _open_activity(self, name: str) -> None:
         self._activity = Activity(name, self.stop)
 
-    def _on_news(self, mail: Mail) -> None:
-        record = self.record
-        if record is None or self._run is None:
-            return
-        record.take(mail)
-        self._error = mail.error or self._error
-        self._enter_state(mail)
-        if self._ended_because is None:
-            self.presenter.guard(lambda: self.presenter.show(mail))
-        if mail.whole is not None and self._labels_wanted:
-            self._labels_wanted = False
-            self.presenter.draw(mail.whole, labels=True, new=True)
-        self.progressed.emit()
-        if mail.made is not None or mail.result is not None:
-            self.results_changed.emit()
-        self.presenter.guard(lambda: self._report_activity(mail))
-
-    def _enter_state(self, mail: Mail) -> None:
-        if mail.paused and self._state is RunState.PAUSING:
-            self._set_state(RunState.PAUSED, "paused")
-        if self._state in (RunState.STOPPING, RunState.PAUSING, RunState.PAUSED):
-            return
-        if mail.progress is not None:
-            state = PHASES.get(mail.progress.phase, self._state)
-            self._set_state(state, mail.progress.message)
-        elif mail.snapshot is not None:
-            self._set_state(RunState.TRAINING, mail.snapshot.message)
-
-    def _on_map_written(self, step: int) -> None:
-        if self._run is not None:
-            self._run.go_on(step)
-
-    def _report_activity(self, mail: Mail) -> None:
-        if self._activity is None:
-            return
-        if mail.progress is not None:
-            self._activity.update(mail.progress.done, mail.progress.total, self._message)
-        elif mail.snapshot is not None:
-            self._activity.update(mail.snapshot.step, mail.snapshot.max_steps, self._message)
-
-    def _on_ended(self) -> None:
-        run, self._run = self._run, None
-        if run is None:  # it was shut down
-            return
-        # Whatever one of these meets in the viewer, the next ones follow: a run always ends.
-        guard = self.presenter.guard
-        guard(self._look_once_more)
-        self._let_go()
-        if self._ended_because is None:
-            guard(self.presenter.finish)
-        else:  # what is still to be drawn may not fit the image any more
-            guard(self.presenter.drop)
-        run.deleteLater()
-        guard(lambda: self._finish(run.request))
-        self.results_changed.emit()
-        self.progressed.emit()
-        if self._run is None:  # else it goes on with what is still missing
-            self.ended.emit()
-
-    def _look_once_more(self) -> None:
-        if self._watch is not None and self._error is None and self._ended_because is None:
-            self._watch.tell = self._note_end
-            self._watch.check()  # changes in place may have come without an event
-
     def _let_go(self) -> None:
         watch, self._watch = self._watch, None
         activity, self._activity = self._activity, None
-        if watch is not None:
-            self.presenter.guard(watch.close)
-        if activity is not None:
-            self.presenter.guard(activity.close)
+        for thing in (watch, activity):
+            if thing is not None:
+                self._guard(thing.close)
 
-    def _note_end(self, sentence: str) -> None:
-        self._ended_because = sentence
+    def _forget(self) -> None:
+        """What is still to be shown of a run shall not be."""
+        self._relabeller.forget()
+        self._show_patches_soon.cancel()
+        self._remove_outline()
 
-    def _finish(self, request: RunRequest) -> None:
-        """State, sentences and labels that a run ends with."""
-        record = self.record
-        assert record is not None
-        wanted, self._labels_wanted = self._labels_wanted, False
-        completes, self._completes = self._completes, False
-        result = record.result
-        record.has_failed = self._error is not None
-        if self._error is not None:
+    def _drain(self) -> None:
+        """Take what has come."""
+        run = self.run
+        if self._is_draining or run is None or not self.is_busy:  # writing may process events
+            return
+        self._is_draining = True
+        try:
+            while self.is_busy and (event := run.outbox.pop()) is not None:
+                run.take(event)
+                self._take(run, event)
+        finally:
+            self._is_draining = False
+        self._announce()
+
+    def _take(self, run: Run, event: Event) -> None:
+        match event:
+            case Progress(phase, done, total, message):
+                self._set(work=Phase(phase), message=message, done=done, total=total)
+            case Step():
+                self._set(
+                    work=Phase.TRAINING,
+                    message=event.message,
+                    step=event.step,
+                    max_steps=event.max_steps,
+                    done=0,
+                    total=0,
+                    remaining=event.remaining,
+                    may_end_sooner=event.may_end_sooner,
+                )
+                self._show_patches_soon()
+            case Started() if run.model is None and run.outcome is None:
+                self._set(work=Phase.TRAINING, message="learning")
+            case Mapped():
+                if run.because is None and self._streaming:
+                    self._show_map(event.display)
+                if event.is_full and self._labels_wanted:
+                    self._relabel(run, event.confidence)
+            case Paused() if self._state.hold is Phase.PAUSING:
+                self._set(hold=Phase.PAUSED)
+                self._show_patches_soon.flush()
+            case Failed() | Finished():
+                self._end(run)
+
+    def _end(self, run: Run) -> None:
+        """Whatever one of these meets in the viewer, the next ones follow: a run always ends."""
+        if self._watch is not None and run.because is None and run.error is None:
+            self._guard(self._watch.check)
+        self._let_go()
+        self._throttler.cancel()
+        self._set(hold=None, remaining=None, done=0, total=0)
+        if run.error is not None:
             # The notification goes away after a while: why stays to be read.
-            self._set_state(RunState.FAILED, f"failed. {self._error}")
-            self.told.emit(str(self._error), True)
-            return
-        if self._ended_because is not None or result is None:
-            self._set_state(RunState.STOPPED, "stopped")
-            if self._ended_because is not None:
-                record.is_stale = True
-                self.told.emit(self._ended_because, False)
-            elif self._cut_short is not None:
-                self.told.emit("Stopped before anything was learnt, so there are no labels.", False)
-            return
-        follows = request.model is not None and not request.make_labels
-        if follows:  # a prediction for labels after a stop
-            self._set_state(*self._final)
-            return
-        if not completes:
-            self._final = final_state(result.report, trained=request.model is None)
-        self._set_state(*self._final)
-        for warning in result.report.warnings:
-            self.told.emit(warning, False)
-        if result.labels is not None:
-            self._write_result()
-        elif wanted and result.report.stop_reason == "nothing separated":
-            self.presenter.write_nothing(result.report.to_dict())
-        elif self._cut_short and record.model is not None and record.model.steps > 0:
-            self._completes = True
-            self._launch(
-                RunRequest(record.source, record.canvas, record.settings, record.model, True)
-            )
-        elif wanted:  # stopped before the map was made
-            self.make_labels()
-        elif self._cut_short is not None:
+            self._set(work=Phase.FAILED, message=f"failed. {run.error}")
+            self.told.emit(str(run.error), True)
+        elif run.because is not None or run.result is None:
+            self._set(work=Phase.STOPPED, message="stopped")
+            if run.because is not None:
+                self.told.emit(run.because, False)
+        else:
+            self._finish(run, run.result.report)
+        self._show_patches_soon.cancel()
+
+    def _finish(self, run: Run, report: Report) -> None:
+        """State, sentences and labels that a run ends with."""
+        assert run.result is not None
+        wanted, continues = self._labels_wanted, run.outcome is not None
+        if not continues:
+            run.outcome = _outcome(report, trained=run.model is None)
+            for warning in report.warnings:
+                self.told.emit(warning, False)
+        assert run.outcome is not None
+        self._set(work=run.outcome[0], message=run.outcome[1])
+        labels = run.result.labels
+        if labels is not None:
+            self._guard(self.layers.show)  # before: what is hidden need not be drawn
+        if self._streaming:
+            self._guard(self._show_patches)
+        if labels is not None and (run.objects == run.settings.objects or run.full is None):
+            self._relabeller.drop()  # what is under way comes too late
+            self._write(run, labels, report)
+        elif run.full is not None and (labels is not None or (wanted and run.full_of_trained)):
+            self._labels_wanted = True
+            self._relabel(run, run.full)
+        elif wanted and run.trained is None:
+            self._write_nothing(run)
+        elif (
+            run.trained is not None
+            and run.trained.steps
+            and (wanted or (run.make_labels and not continues and run.stopped_in is Phase.TRAINING))
+        ):
+            self._launch(run, run.trained, make_labels=True)
+        elif run.make_labels:
             self.told.emit("Stopped before there were labels; Make labels makes them.", False)
 
-    def _write_result(self) -> None:
-        record = self.record
-        assert record is not None
-        assert record.result is not None
-        assert record.result.labels is not None
-        if record.whole is not None and record.chosen.was_changed:
-            # the user moved a control while the run went on
-            self.presenter.draw(record.whole, labels=True, new=True)
-        else:
-            self.presenter.write_result(record.result.labels, record.result.report.to_dict())
+    def _set(self, state: RunState | None = None, **changes: Any) -> None:
+        self._state = replace(state or self._state, **changes)
+        if not self._is_draining:
+            self._announce()
 
-    def _on_labelled(self, report: dict[str, object]) -> None:
-        objects = report.get("objects")
-        self._nuclei = int(objects.get("count", 0)) if isinstance(objects, dict) else 0
-        if not self.is_busy:
-            self._set_state(*self._final)
-        self.state_changed.emit()
-        self.results_changed.emit()
+    def _announce(self) -> None:
+        if self._state != self._announced:
+            self._announced = self._state
+            if self._activity is not None:
+                self._activity.show(self._state)
+            self.state_changed.emit(self._state)
 
-    def _set_state(self, state: RunState, message: str) -> None:
-        if (state, message) != (self._state, self._message):
-            self._state, self._message = state, message
-            self.state_changed.emit()
+    # -- in the viewer
+
+    def _guard(self, show: Callable[[], object]) -> None:
+        """Do what shows a run: that must not be able to end it.
+
+        The viewer is not ours alone: other plugins listen to its layers and may raise, users switch
+        to displays that a layer does not know, or delete what is about to be drawn.
+        """
+        try:
+            show()
+        except Exception as error:
+            LOG.exception("The run could not be shown.")
+            if not self._is_excused:
+                self._is_excused = True
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+                self.told.emit(
+                    f"Not everything of the run could be shown ({reason}); it goes on.", False
+                )
+
+    def _show_map(self, shown: DisplayMap) -> None:
+        self._shown = shown.nucleus
+        self._guard(lambda: self.layers.write_map(shown))
+
+    def _show_patches(self) -> None:
+        run, nucleus = self.run, self._shown
+        if run is None or run.patches is None or nucleus is None or not self._streaming:
+            return
+        shown = display_patches(run.patches, run.canvas, nucleus)
+        self._guard(lambda: self.layers.write_patches(*shown))
+
+    # -- labels
+
+    def _take_objects(self, run: Run, objects: Objects) -> bool:
+        """Whether it says anything new."""
+        run.settings.replace(**objects.model_dump())  # raises where they do not fit
+        is_new = objects != run.objects
+        run.inbox.objects = objects
+        return is_new
+
+    def _relabel(self, run: Run, confidence: ConfidenceMap, *, labels: bool = True) -> None:
+        if run.pixels is None:
+            return
+        self._relabeller.ask(
+            Job(
+                confidence,
+                run.pixels,
+                run.settings,
+                run.objects,
+                run.source.pixel_size,
+                run.canvas,
+                labels=labels,
+                before=self.layers.region_labels if labels else None,
+            )
+        )
+
+    def _on_outlined(self, outline: Outline) -> None:
+        self._remove_outline_later.cancel()
+        self._guard(lambda: self.layers.write_outline(outline.border, outline.reduction))
+
+    def _remove_outline(self) -> None:
+        self._guard(self.layers.remove_outline)
+
+    def _on_relabel_failed(self, error: PatchSegError) -> None:
+        self._guard(self.layers.hide_outline)
+        self.told.emit(str(error), True)
+
+    def _on_relabelled(self, answer: Relabelled) -> None:
+        run, job = self.run, answer.job
+        if run is None or job.pixels is not run.pixels:  # of an earlier run
+            return
+        is_newest = run.preview is None or job.confidence.step >= run.preview.step
+        nucleus = answer.confidence.nucleus
+        if is_newest and self._streaming and not (self._shown and nucleus.is_like(self._shown)):
+            self._show_map(answer.display)
+            self._show_patches()
+        if answer.labels is None or answer.objects is None:
+            return
+        self._guard(self.layers.hide_outline)
+        self._remove_outline_later()
+        waits_for_map = self.is_busy and run.inbox.take_map_request()
+        report = run.report(answer.confidence, answer.objects)
+        self._write(run, answer.labels, report, new=self._labels_wanted and not waits_for_map)
+
+    def _write(self, run: Run, labels: LabelArray, report: Report, *, new: bool = True) -> None:
+        """Renew the labels; where there are none to be renewed add some, if `new`."""
+        is_there = new or self.layers.unedited_labels is not None
+        metadata = self._with_size(report.to_dict())
+        self._guard(lambda: self.layers.write_labels(labels, metadata, new=new))
+        if new:
+            self._labels_wanted = False
+            if not self.is_busy:
+                self._guard(self.layers.show)
+        if is_there and self.labels is not None and report.objects is not None:
+            self._set(nuclei=report.objects.count)
+            self.labelled.emit(report)
+
+    def _write_nothing(self, run: Run) -> None:
+        """Add labels without any object."""
+        assert run.result is not None
+        row0, column0, row1, column1 = run.source.box
+        report = run.result.report.replace(objects=ObjectsReport(count=0))
+        self._write(run, np.zeros((row1 - row0, column1 - column0), np.uint16), report)
+
+    def _with_size(self, metadata: dict[str, Any]) -> dict[str, Any]:
+        """Where labels come from, with the pixel size where the layer's units don't say it."""
+        metadata = {key: value for key, value in metadata.items() if key != "pixel_size"}
+        source = None if self.run is None else self.run.source
+        layer = None if source is None else source.layer
+        if source is None or layer is None or source.pixel_size is None:
+            return metadata
+        if source.pixel_size != pixel_size_of(layer, (source.plane.rows, source.plane.columns)):
+            metadata["pixel_size"] = source.pixel_size
+        return metadata
+
+
+def _outcome(report: Report, *, trained: bool) -> tuple[Phase, str]:
+    """Phase and words that a run with this report ends with."""
+    reason = report.stop_reason
+    steps = pluralize(report.steps, "step")
+    if not trained and reason != "nothing separated":
+        return Phase.FINISHED, "segmented with the model"
+    return {
+        "converged": (Phase.CONVERGED, f"converged after {steps}"),
+        "stopped": (Phase.STOPPED, f"stopped after {steps}"),
+        "step limit": (Phase.FINISHED, f"reached the limit of {steps}"),
+    }.get(reason, (Phase.FINISHED, reason))

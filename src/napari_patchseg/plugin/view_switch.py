@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QLabel, QPushButton, QWidget
 
-from .views import View
+from ._layers import View
 
 if TYPE_CHECKING:
-    from .presenter import Presenter
+    from .session import TrainingSession
 
 _TOOLTIPS = {
     View.CONTOURS: "Show the nuclei as contours over the image; confidence and patches are hidden.",
@@ -23,15 +23,15 @@ class ViewSwitch(QWidget):
 
     Parameters
     ----------
-    presenter : Presenter
+    session : TrainingSession
         What shows the run.
     parent : QWidget or None
         Qt's owner.
     """
 
-    def __init__(self, presenter: Presenter, parent: QWidget | None = None) -> None:
+    def __init__(self, session: TrainingSession, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._presenter = presenter
+        self._session = session
         self.buttons: dict[View, QPushButton] = {}
         group = QButtonGroup(self)
         layout = QHBoxLayout(self)
@@ -50,12 +50,12 @@ class ViewSwitch(QWidget):
             layout.addWidget(button, 1)
             self.buttons[view] = button
             # Not `toggled`: that tells of `_show_view` as well.
-            button.clicked.connect(lambda _checked, chosen=view: presenter.choose_view(chosen))
+            button.clicked.connect(lambda _checked, chosen=view: session.choose_view(chosen))
         label.setBuddy(self.buttons[View.CONTOURS])
-        presenter.view_changed.connect(self._show_view)
+        session.layers.view_changed.connect(self._show_view)
         self._show_view()
 
-    def _show_view(self) -> None:
-        self.buttons[self._presenter.view].setChecked(True)
+    def _show_view(self, _view: View | None = None) -> None:
+        self.buttons[self._session.layers.view].setChecked(True)
         for button in self.buttons.values():
-            button.setEnabled(self._presenter.live is not None)
+            button.setEnabled(self._session.run is not None)

@@ -8,10 +8,9 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_patchseg.method.maps import ConfidenceMap, NucleusClass
-from napari_patchseg.plugin.live_layers import LiveLayers
-from napari_patchseg.plugin.overlays import Canvas, ShownPatches, show_map
+from napari_patchseg.plugin._display import Canvas, DisplayPatches, display_map
+from napari_patchseg.plugin._layers import RunLayers, View, image_of
 from napari_patchseg.plugin.plane import Plane
-from napari_patchseg.plugin.views import View
 
 CANVAS = Canvas.of((128, 128), (0, 0, 128, 128))
 PLANE = Plane((128, 128), 0, 1, (0, 0))
@@ -28,22 +27,30 @@ def source(model: ViewerModel, image: np.ndarray, transform: dict[str, Any]) -> 
 
 
 @pytest.fixture
-def live(model: ViewerModel, source: Any) -> LiveLayers:
-    live = LiveLayers(model, source)
-    live.begin(CANVAS, PLANE)
+def live(model: ViewerModel, source: Any) -> RunLayers:
+    return begun(model, source)
+
+
+def begun(model: ViewerModel, image: Any, canvas: Canvas = CANVAS) -> RunLayers:
+    live = RunLayers(model)
+    live.begin(image, canvas, PLANE)
+    live.show(View.LIVE)
     return live
 
 
 def a_map(step: int = 1) -> Any:
     data = np.random.default_rng(step).random((1, 128, 128), np.float32)
-    return show_map(
-        ConfidenceMap(step, data, (0, 0, 128, 128), 1, NucleusClass(0, False, math.nan)), CANVAS
+    return display_map(
+        ConfidenceMap(
+            step, data, ("class 0",), (0, 0, 128, 128), 1, NucleusClass(0, False, math.nan)
+        ),
+        CANVAS,
     )
 
 
-def some_windows(count: int, step: int = 1) -> ShownPatches:
+def some_windows(count: int, step: int = 1) -> DisplayPatches:
     square = np.array([[0, 0], [0, 16], [16, 16], [16, 0]]) - 0.5
-    return ShownPatches(
+    return DisplayPatches(
         np.array([square + i for i in range(count)]).reshape(-1, 4, 2),
         {
             "step": np.full(count, step),
@@ -54,7 +61,7 @@ def some_windows(count: int, step: int = 1) -> ShownPatches:
     )
 
 
-def test_layers_are_made_once_and_then_written_to(model: ViewerModel, live: LiveLayers) -> None:
+def test_layers_are_made_once_and_then_written_to(model: ViewerModel, live: RunLayers) -> None:
     live.write_map(a_map(1))
     live.write_patches(some_windows(5), some_windows(0))
     layers = list(model.layers)
@@ -79,7 +86,7 @@ def test_layers_are_made_once_and_then_written_to(model: ViewerModel, live: Live
 
 
 def test_layers_carry_the_image_s_transform(
-    model: ViewerModel, source: Any, live: LiveLayers
+    model: ViewerModel, source: Any, live: RunLayers
 ) -> None:
     live.write_map(a_map())
     live.write_patches(some_windows(1), some_windows(1))
@@ -97,7 +104,7 @@ def test_layers_carry_the_image_s_transform(
 
 
 def test_layers_follow_an_image_that_is_moved(
-    model: ViewerModel, source: Any, live: LiveLayers
+    model: ViewerModel, source: Any, live: RunLayers
 ) -> None:
     live.write_map(a_map())
     source.translate, source.rotate = (50, 60), 10
@@ -107,7 +114,7 @@ def test_layers_follow_an_image_that_is_moved(
     )
 
 
-def test_positive_and_negative_differ_in_colour(model: ViewerModel, live: LiveLayers) -> None:
+def test_positive_and_negative_differ_in_colour(model: ViewerModel, live: RunLayers) -> None:
     live.write_patches(some_windows(2), some_windows(2))
     positive, negative = model.layers[1:]
     assert not np.allclose(positive.edge_color[0], negative.edge_color[0])
@@ -115,19 +122,19 @@ def test_positive_and_negative_differ_in_colour(model: ViewerModel, live: LiveLa
 
 
 def test_a_deleted_layer_stays_away_until_the_next_run(
-    model: ViewerModel, live: LiveLayers
+    model: ViewerModel, source: Any, live: RunLayers
 ) -> None:
     live.write_map(a_map())
     del model.layers["confidence · slide"]
     live.write_map(a_map(2))
     assert "confidence · slide" not in model.layers
-    live.begin(CANVAS, PLANE)
+    live.begin(source, CANVAS, PLANE)
     live.write_map(a_map(3))
     assert "confidence · slide" in model.layers
 
 
 def test_layers_belong_to_the_image_and_not_to_its_name(
-    model: ViewerModel, source: Any, live: LiveLayers, image: np.ndarray
+    model: ViewerModel, source: Any, live: RunLayers, image: np.ndarray
 ) -> None:
     live.write_map(a_map())
     first = model.layers["confidence · slide"]
@@ -138,7 +145,7 @@ def test_layers_belong_to_the_image_and_not_to_its_name(
 
 
 def test_runs_on_other_images_pile_up_no_layers(
-    model: ViewerModel, source: Any, live: LiveLayers, image: np.ndarray
+    model: ViewerModel, source: Any, live: RunLayers, image: np.ndarray
 ) -> None:
     live.write_map(a_map())
     live.write_patches(some_windows(3), some_windows(3))
@@ -147,8 +154,7 @@ def test_runs_on_other_images_pile_up_no_layers(
     other = model.add_image(image, rgb=True, name="other", translate=(200, 0))
     count = len(model.layers)
     for run in (other, source, other):
-        live = LiveLayers.of(model, run)
-        live.begin(CANVAS, PLANE)
+        live.begin(run, CANVAS, PLANE)
         live.write_map(a_map(5))
         live.write_patches(some_windows(2, 5), some_windows(2, 5))
         assert len(model.layers) == count
@@ -163,14 +169,13 @@ def test_runs_on_other_images_pile_up_no_layers(
 
 
 def test_a_copy_that_the_user_made_of_a_layer_is_theirs(
-    model: ViewerModel, live: LiveLayers, image: np.ndarray
+    model: ViewerModel, live: RunLayers, image: np.ndarray
 ) -> None:
     from napari.layers import Layer
 
     live.write_map(a_map())
     copy = model.add_layer(Layer.create(*model.layers["confidence · slide"].as_layer_data_tuple()))
-    other = LiveLayers.of(model, model.add_image(image, rgb=True, name="other"))
-    other.begin(CANVAS, PLANE)
+    other = begun(model, model.add_image(image, rgb=True, name="other"))
     other.write_map(a_map(5))
     np.testing.assert_array_equal(copy.data, a_map(1).data)
 
@@ -182,13 +187,13 @@ def shown(model: ViewerModel) -> set[str]:
     return {layer.name.split(" · ")[0] for layer in model.layers if layer.visible} - {"slide"}
 
 
-def of_a_run(live: LiveLayers) -> None:
+def of_a_run(live: RunLayers) -> None:
     live.show(View.LIVE)
     live.write_map(a_map())
     live.write_patches(some_windows(3), some_windows(3))
 
 
-def test_the_end_shows_the_nuclei_as_contours(model: ViewerModel, live: LiveLayers) -> None:
+def test_the_end_shows_the_nuclei_as_contours(model: ViewerModel, live: RunLayers) -> None:
     of_a_run(live)
     assert shown(model) == {"confidence", *PATCHES}
     layer = live.write_labels(ones(1), {"objects": {"diameter": 40.0}})
@@ -204,17 +209,17 @@ def test_the_end_shows_the_nuclei_as_contours(model: ViewerModel, live: LiveLaye
     assert (shown(model), layer.contour) == ({"nuclei"}, 0)  # as the user chose
 
 
-def test_a_thickness_of_the_user_s_own_stays(live: LiveLayers) -> None:
+def test_a_thickness_of_the_user_s_own_stays(live: RunLayers) -> None:
     layer = live.write_labels(ones(1), {})
     assert layer is not None
     layer.contour, layer.opacity = 7, 0.5
-    live.rewrite_labels(ones(2), {})
+    live.write_labels(ones(2), {}, new=False)
     live.show(View.CONTOURS)
     assert (layer.contour, layer.opacity) == (7, 0.5)
 
 
 def test_what_the_user_showed_or_hid_stays_until_they_ask_for_a_view(
-    model: ViewerModel, live: LiveLayers
+    model: ViewerModel, source: Any, live: RunLayers
 ) -> None:
     of_a_run(live)
     model.layers["positive patches · slide"].visible = False
@@ -223,22 +228,24 @@ def test_what_the_user_showed_or_hid_stays_until_they_ask_for_a_view(
     model.layers["confidence · slide"].visible = True
     live.show(View.CONTOURS)
     assert shown(model) == {"nuclei", "confidence"}
-    live.begin(CANVAS, PLANE)
+    live.begin(source, CANVAS, PLANE)
     of_a_run(live)
     assert shown(model) == {"nuclei", "confidence", "negative patches"}
     live.show(View.LIVE, asked=True)
     assert shown(model) == {"nuclei", "confidence", *PATCHES}
 
 
-def test_labels_of_an_earlier_run_give_way_but_stay(model: ViewerModel, live: LiveLayers) -> None:
+def test_labels_of_an_earlier_run_give_way_but_stay(
+    model: ViewerModel, source: Any, live: RunLayers
+) -> None:
     first = live.write_labels(ones(1), {})
-    live.begin(CANVAS, PLANE)
+    live.begin(source, CANVAS, PLANE)
     second = live.write_labels(ones(2), {})
     assert first is not None
     assert second is not None
     assert not first.visible
     assert second.visible
-    live.begin(CANVAS, PLANE)
+    live.begin(source, CANVAS, PLANE)
     second.visible = False
     second.visible = True
     live.write_labels(ones(3), {})
@@ -246,7 +253,7 @@ def test_labels_of_an_earlier_run_give_way_but_stay(model: ViewerModel, live: Li
 
 
 def test_hidden_patches_are_drawn_when_they_are_seen_again(
-    model: ViewerModel, live: LiveLayers
+    model: ViewerModel, live: RunLayers
 ) -> None:
     of_a_run(live)
     layer = model.layers["positive patches · slide"]
@@ -259,15 +266,14 @@ def test_hidden_patches_are_drawn_when_they_are_seen_again(
 
 
 def test_the_region_s_labels_are_found_again(model: ViewerModel, source: Any) -> None:
-    live = LiveLayers(model, source)
-    live.begin(Canvas.of((128, 128), (20, 30, 100, 110)), PLANE)
+    live = begun(model, source, Canvas.of((128, 128), (20, 30, 100, 110)))
     assert live.region_labels is None
     labels = np.arange(6400, dtype=np.uint16).reshape(80, 80)
     live.write_labels(labels, {})
     np.testing.assert_array_equal(live.region_labels, labels)
 
 
-def test_the_user_s_selection_is_kept(model: ViewerModel, source: Any, live: LiveLayers) -> None:
+def test_the_user_s_selection_is_kept(model: ViewerModel, source: Any, live: RunLayers) -> None:
     drawn = model.add_shapes(name="mine")
     model.layers.selection.active = drawn
     live.write_map(a_map())
@@ -277,19 +283,23 @@ def test_the_user_s_selection_is_kept(model: ViewerModel, source: Any, live: Liv
     assert set(model.layers.selection) == {drawn}
 
 
-def test_every_panel_finds_the_layers_of_an_image(
-    model: ViewerModel, source: Any, image: np.ndarray
+def test_a_new_panel_finds_the_layers_of_the_one_before(
+    model: ViewerModel, source: Any, live: RunLayers
 ) -> None:
-    live = LiveLayers.of(model, source)
-    assert LiveLayers.of(model, source) is live
-    assert LiveLayers.of(model, model.add_image(image, rgb=True)) is not live
+    of_a_run(live)
+    nuclei = live.write_labels(ones(1), {})
+    layers = list(model.layers)
+    second = begun(model, source)
+    of_a_run(second)
+    assert list(model.layers) == layers
+    assert image_of(nuclei) is source
 
 
 def ones(value: int) -> np.ndarray:
     return np.full((128, 128), value, np.uint16)
 
 
-def test_labels_of_a_run_are_renewed(model: ViewerModel, live: LiveLayers) -> None:
+def test_labels_of_a_run_are_renewed(model: ViewerModel, live: RunLayers) -> None:
     layer = live.write_labels(ones(1), {"steps": 1})
     assert live.write_labels(ones(2), {"steps": 2}) is layer
     assert layer is not None
@@ -298,45 +308,33 @@ def test_labels_of_a_run_are_renewed(model: ViewerModel, live: LiveLayers) -> No
     assert layer.metadata["napari_patchseg"]["steps"] == 2
 
 
-def test_edited_labels_are_never_rewritten(model: ViewerModel, live: LiveLayers) -> None:
+def test_edited_labels_are_never_rewritten(model: ViewerModel, live: RunLayers) -> None:
     first = live.write_labels(ones(1), {})
     assert first is not None
     first.paint((50, 50), 7)
     edited = first.data.copy()
-    assert not live.rewrite_labels(ones(2), {})
+    assert live.write_labels(ones(2), {}, new=False) is None
     second = live.write_labels(ones(2), {})
     assert second is not first
     np.testing.assert_array_equal(first.data, edited)
-    assert live.rewrite_labels(ones(3), {})
+    assert live.write_labels(ones(3), {}, new=False) is not None
     assert second is not None
     assert second.data[0, 0] == 3
 
 
-def test_strokes_taken_back_are_not_done_again_in_renewed_labels(live: LiveLayers) -> None:
-    layer = live.write_labels(ones(1), {})
-    assert layer is not None
-    layer.mode = "paint"
-    layer.paint((50, 50), 7)
-    layer.undo()
-    assert live.rewrite_labels(ones(2), {})
-    layer.redo()
-    layer.undo()
-    assert (layer.data == 2).all()
-    assert live.has_unedited_labels
-    assert layer.mode == "paint"
-
-
-def test_labels_with_other_data_count_as_edited(live: LiveLayers) -> None:
+def test_labels_with_other_data_count_as_edited(live: RunLayers) -> None:
     layer = live.write_labels(ones(1), {})
     assert layer is not None
     layer.data = ones(9)
-    assert not live.has_unedited_labels
+    assert live.unedited_labels is None
 
 
-def test_labels_of_an_earlier_run_are_never_rewritten(model: ViewerModel, live: LiveLayers) -> None:
+def test_labels_of_an_earlier_run_are_never_rewritten(
+    model: ViewerModel, source: Any, live: RunLayers
+) -> None:
     first = live.write_labels(ones(1), {})
-    live.begin(CANVAS, PLANE)
-    assert not live.rewrite_labels(ones(2), {})
+    live.begin(source, CANVAS, PLANE)
+    assert live.write_labels(ones(2), {}, new=False) is None
     second = live.write_labels(ones(2), {})
     assert second is not first
     assert first is not None
@@ -344,8 +342,7 @@ def test_labels_of_an_earlier_run_are_never_rewritten(model: ViewerModel, live: 
 
 
 def test_labels_of_a_region_lie_in_the_whole_image(model: ViewerModel, source: Any) -> None:
-    live = LiveLayers(model, source)
-    live.begin(Canvas.of((128, 128), (20, 30, 100, 110)), PLANE)
+    live = begun(model, source, Canvas.of((128, 128), (20, 30, 100, 110)))
     layer = live.write_labels(np.ones((80, 80), np.uint16), {})
     assert layer is not None
     assert layer.data.shape == (128, 128)
@@ -354,7 +351,7 @@ def test_labels_of_a_region_lie_in_the_whole_image(model: ViewerModel, source: A
 
 
 def test_an_image_that_is_gone_gets_no_layers(
-    model: ViewerModel, source: Any, live: LiveLayers
+    model: ViewerModel, source: Any, live: RunLayers
 ) -> None:
     model.layers.remove(source)
     live.write_map(a_map())
@@ -370,14 +367,14 @@ def test_hidden_patches_can_be_removed(fresh_python):
         """
 import napari, numpy as np
 from qtpy.QtWidgets import QApplication
-from napari_patchseg.plugin.live_layers import LiveLayers
-from napari_patchseg.plugin.overlays import Canvas, ShownPatches
+from napari_patchseg.plugin._layers import RunLayers, View, image_of
+from napari_patchseg.plugin._display import Canvas, DisplayPatches
 from napari_patchseg.plugin.plane import Plane
-from napari_patchseg.plugin.views import View
 viewer = napari.Viewer()
 image = viewer.add_image(np.random.default_rng(0).random((128, 128, 3)), rgb=True)
-live = LiveLayers.of(viewer, image)
-live.begin(Canvas.of((128, 128), (0, 0, 128, 128)), Plane((128, 128), 0, 1, (0, 0)))
+live = RunLayers(viewer)
+live.begin(image, Canvas.of((128, 128), (0, 0, 128, 128)), Plane((128, 128), 0, 1, (0, 0)))
+live.show(View.LIVE)
 corners = np.array([[0, 0], [0, 50], [50, 50], [50, 0]])
 FIELDS
 for _ in range(5):
@@ -395,6 +392,6 @@ viewer.screenshot(canvas_only=True, flash=False)
 viewer.close()
 """.replace(
             "FIELDS",
-            "patches = lambda r: ShownPatches(r, {'step': np.ones(len(r), int)})",
+            "patches = lambda r: DisplayPatches(r, {'step': np.ones(len(r), int)})",
         ),
     )

@@ -1,4 +1,4 @@
-"""What a run shows, as plain arrays: the map on its canvas, the windows as rectangles.
+"""What a run shows, as plain arrays: the map on its canvas, the patches as rectangles.
 
 Numpy only, so that the worker's thread can do it.
 """
@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 from napari_patchseg.method.maps import ConfidenceMap, NucleusClass, SampledPatches
 from napari_patchseg.method.source import Box
 
-#: Windows shown at most, positive and negative together: a Shapes layer costs by the shape.
+#: Patches shown at most, positive and negative together: a Shapes layer costs by the shape.
 MOST_PATCHES = 60
 #: A derived layer spans the whole image up to this many pixels, else the region alone.
 LARGEST_CANVAS = 2**25
-#: A reduced map is shown at full size up to this many pixels, else at its own, coarser grid.
-LARGEST_UPSAMPLED = 2**24
 
 
 @dataclass(frozen=True)
@@ -53,17 +51,19 @@ class Canvas:
         return self.span[2] - self.span[0], self.span[3] - self.span[1]
 
     @property
-    def offset(self) -> tuple[int, int]:
-        """Row and column of the region in the canvas."""
-        return self.region[0] - self.span[0], self.region[1] - self.span[1]
+    def inside(self) -> tuple[slice, slice]:
+        """The region in an array of the canvas' shape."""
+        row0, column0, row1, column1 = self.region
+        top, left = self.origin
+        return slice(row0 - top, row1 - top), slice(column0 - left, column1 - left)
 
     def place(self, part: NDArray, row: int = 0, column: int = 0) -> NDArray:
         """Zeros of the canvas' shape with `part` (h, w) at a row and column of the region."""
-        row, column = row + self.offset[0], column + self.offset[1]
-        if part.shape == self.shape and (row, column) == (0, 0):
+        if part.shape == self.shape:
             return part
         whole = np.zeros(self.shape, part.dtype)
-        whole[row : row + part.shape[0], column : column + part.shape[1]] = part
+        rows, columns = self.inside
+        whole[rows, columns][row : row + part.shape[0], column : column + part.shape[1]] = part
         return whole
 
     def place_within(self, labels: NDArray, around: NDArray) -> NDArray:
@@ -71,23 +71,22 @@ class Canvas:
 
         What is outside of the region stays as it is; labels whose number is taken there get others.
         """
-        row, column = self.offset
-        inside = np.s_[row : row + labels.shape[0], column : column + labels.shape[1]]
         outside = around.copy()
-        outside[inside] = 0
+        outside[self.inside] = 0
         numbers, taken = np.unique(labels[labels > 0]), np.unique(outside)
         clash = np.intersect1d(numbers, taken)
-        free = max(int(numbers.max(initial=0)), int(taken.max(initial=0))) + 1
+        last = int(numbers.max(initial=0))
+        free = max(last, int(taken.max(initial=0))) + 1
         most = free + len(clash)
         whole = outside.astype(np.result_type(outside, np.min_scalar_type(most)))
-        new_number = np.arange(int(numbers.max(initial=0)) + 1, dtype=whole.dtype)
-        new_number[clash] = np.arange(free, free + len(clash))
-        whole[inside] = new_number[labels]
+        new_number = np.arange(last + 1, dtype=whole.dtype)
+        new_number[clash] = np.arange(free, most)
+        whole[self.inside] = new_number[labels]
         return whole
 
 
 @dataclass(frozen=True)
-class ShownMap:
+class DisplayMap:
     """A confidence map ready for its layer.
 
     Attributes
@@ -95,7 +94,7 @@ class ShownMap:
     step : int
         The step whose weights made it.
     data : ndarray
-        (h, w) float32 in [0, 1].
+        (h, w) float32 in [0, 1]: confidence in nuclei.
     origin : tuple of int
         Row and column in the plane of its first pixel.
     reduction : int
@@ -111,68 +110,52 @@ class ShownMap:
     nucleus: NucleusClass
 
 
-def show_map(made: ConfidenceMap, canvas: Canvas, nucleus: NucleusClass | None = None) -> ShownMap:
-    """A confidence map on the canvas; outside the map's box confidence is 0.
+def display_map(confidence: ConfidenceMap, canvas: Canvas) -> DisplayMap:
+    """A confidence map, its box in pixels of the region, as the canvas shows it.
 
-    Parameters
-    ----------
-    made : ConfidenceMap
-        Its box in pixels of the region.
-    canvas : Canvas
-        Where it goes.
-    nucleus : NucleusClass or None
-        The user's choice of class; None: the map's own.
+    At full size on the canvas, outside of its box 0; a reduced one on a grid of its own.
     """
-    nucleus = nucleus or made.nucleus
-    data = nucleus.of(made.data)
-    row0, column0, row1, column1 = made.box
-    if made.reduction > 1:
-        if canvas.shape[0] * canvas.shape[1] > LARGEST_UPSAMPLED:
-            origin = (canvas.region[0] + row0, canvas.region[1] + column0)
-            return ShownMap(made.step, _ready(data), origin, made.reduction, nucleus)
-        data = data.repeat(made.reduction, 0).repeat(made.reduction, 1)
-        data = data[: row1 - row0, : column1 - column0]
-    placed = canvas.place(_ready(data), row0, column0)
-    return ShownMap(made.step, placed, canvas.origin, 1, nucleus)
-
-
-def _ready(data: NDArray) -> NDArray[np.float32]:
-    return np.ascontiguousarray(data, np.float32)
+    row, column = confidence.box[:2]
+    data, origin = np.ascontiguousarray(confidence.nuclei, np.float32), canvas.origin
+    if confidence.reduction > 1:
+        origin = canvas.region[0] + row, canvas.region[1] + column
+    else:
+        data = canvas.place(data, row, column)
+    return DisplayMap(confidence.step, data, origin, confidence.reduction, confidence.nucleus)
 
 
 @dataclass(frozen=True)
-class ShownPatches:
-    """Windows of the shown class, positive or negative.
+class DisplayPatches:
+    """Patches of the shown class, positive or negative.
 
     Attributes
     ----------
     rectangles : ndarray
         (n, 4, 2) float64: corners in the plane's pixel coordinates, whose centres are integers.
     features : dict
-        "step", "class" (from 1), "mean confidence" in nuclei, "mean entropy" in bits; (n,) each.
+        "step", "class", "mean confidence" in nuclei, "mean entropy" in bits; (n,) each.
     """
 
     rectangles: NDArray[np.float64]
     features: dict[str, NDArray]
 
 
-def show_patches(
+def display_patches(
     patches: SampledPatches, canvas: Canvas, nucleus: NucleusClass
-) -> tuple[ShownPatches, ShownPatches]:
-    """Positive and negative windows of the shown class, in terms of nuclei.
+) -> tuple[DisplayPatches, DisplayPatches]:
+    """Positive and negative patches of the shown class, in terms of nuclei.
 
     Where low confidence is nuclei the two swap, and confidences are turned round.
     """
     shown = (patches.class_index == nucleus.index) & (patches.image_index == 0)
     is_nucleus = patches.positive != nucleus.inverted
     positive, negative = np.flatnonzero(shown & is_nucleus), np.flatnonzero(shown & ~is_nucleus)
-    half = MOST_PATCHES // 2
-    room = MOST_PATCHES - min(half, len(negative))
+    room = MOST_PATCHES - min(MOST_PATCHES // 2, len(negative))
     positive = _evenly(positive, room)
     negative = _evenly(negative, MOST_PATCHES - len(positive))
     return (
-        _windows(patches, positive, canvas, nucleus),
-        _windows(patches, negative, canvas, nucleus),
+        _of(patches, positive, canvas, nucleus),
+        _of(patches, negative, canvas, nucleus),
     )
 
 
@@ -182,24 +165,15 @@ def _evenly(indices: NDArray[np.intp], most: int) -> NDArray[np.intp]:
     return indices[np.linspace(0, len(indices) - 1, most).round().astype(int)]
 
 
-def _windows(
+def _of(
     patches: SampledPatches, chosen: NDArray[np.intp], canvas: Canvas, nucleus: NucleusClass
-) -> ShownPatches:
-    region = np.array(canvas.region[:2] * 2)
+) -> DisplayPatches:
     # A pixel reaches half a unit to either side of its coordinate.
-    row0, column0, row1, column1 = (patches.boxes[chosen] + region).T - 0.5
-    rectangles = np.stack(
-        [
-            np.stack([row0, column0], -1),
-            np.stack([row0, column1], -1),
-            np.stack([row1, column1], -1),
-            np.stack([row1, column0], -1),
-        ],
-        axis=1,
-    )
+    boxes = patches.boxes[chosen] + np.array(canvas.region[:2] * 2) - 0.5
+    corners = boxes[:, [0, 1, 0, 3, 2, 3, 2, 1]].reshape(-1, 4, 2)
     confidence = patches.confidence[chosen]
-    return ShownPatches(
-        rectangles,
+    return DisplayPatches(
+        corners,
         {
             "step": np.full(len(chosen), patches.step),
             "class": np.full(len(chosen), nucleus.index),

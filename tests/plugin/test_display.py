@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,15 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_patchseg.method.maps import ConfidenceMap, NucleusClass, SampledPatches
-from napari_patchseg.plugin import overlays
-from napari_patchseg.plugin.overlays import MOST_PATCHES, Canvas, show_map, show_patches
+from napari_patchseg.plugin._display import MOST_PATCHES, Canvas, display_map, display_patches
 
 AUTO = NucleusClass(0, False, math.nan)
 
 
 def a_map(shape: tuple[int, int], box: tuple[int, int, int, int], reduction: int) -> ConfidenceMap:
     data = np.random.default_rng(0).random((2, *shape), np.float32)
-    return ConfidenceMap(7, data, box, reduction, AUTO)
+    return ConfidenceMap(7, data, ("nucleus", "interior"), box, reduction, AUTO)
 
 
 @given(
@@ -29,46 +29,40 @@ def a_map(shape: tuple[int, int], box: tuple[int, int, int, int], reduction: int
 def test_maps_land_where_they_were_made(
     height: int, width: int, row: int, column: int, reduction: int
 ) -> None:
-    """Every pixel of the region shows the map pixel that covers it; the rest of the image is 0."""
+    """On the canvas, or on a coarser grid that begins where the region does."""
     region = (row, column, row + height, column + width)
     canvas = Canvas.of((150, 160), region)
-    made = a_map(
-        (math.ceil(height / reduction), math.ceil(width / reduction)),
-        (0, 0, height, width),
-        reduction,
-    )
-    shown = show_map(made, canvas)
-    assert shown.data.shape == (150, 160)
-    assert (shown.origin, shown.reduction, shown.step) == ((0, 0), 1, 7)
-    rows, columns = np.mgrid[:height, :width] // reduction
-    inside = shown.data[row : row + height, column : column + width]
-    np.testing.assert_array_equal(inside, made.data[0][rows, columns])
+    shape = (math.ceil(height / reduction), math.ceil(width / reduction))
+    made = a_map(shape, (0, 0, height, width), reduction)
+    shown = display_map(made, canvas)
+    assert (shown.reduction, shown.step) == (reduction, 7)
+    inside = shown.data
+    if reduction == 1:
+        assert (shown.data.shape, shown.origin) == ((150, 160), (0, 0))
+        inside = shown.data[row : row + height, column : column + width]
+    else:
+        assert shown.origin == (row, column)
+    np.testing.assert_array_equal(inside, made.data[0])
     assert np.count_nonzero(shown.data) == np.count_nonzero(inside)
 
 
 def test_a_part_of_the_region_lands_there() -> None:
     canvas = Canvas.of((100, 100), (10, 20, 90, 100))
-    shown = show_map(a_map((30, 40), (5, 6, 35, 46), 1), canvas)
+    shown = display_map(a_map((30, 40), (5, 6, 35, 46), 1), canvas)
     assert shown.data[15:45, 26:66].all()
     assert not shown.data[:15].any()
     assert not shown.data[:, 66:].any()
 
 
 def test_inverted_maps_show_nuclei() -> None:
-    made = a_map((64, 64), (0, 0, 64, 64), 1)
-    shown = show_map(made, Canvas.of((64, 64), made.box), NucleusClass(1, True, 0.5))
+    made = replace(a_map((64, 64), (0, 0, 64, 64), 1), nucleus=NucleusClass(1, True, 0.5))
+    shown = display_map(made, Canvas.of((64, 64), made.box))
     np.testing.assert_allclose(shown.data, 1 - made.data[1])
 
 
-def test_huge_images_are_shown_by_region_and_on_a_coarser_grid(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(overlays, "LARGEST_CANVAS", 1000)
-    monkeypatch.setattr(overlays, "LARGEST_UPSAMPLED", 500)
-    canvas = Canvas.of((300, 400), (100, 200, 164, 264))
-    assert canvas.shape == (64, 64)
-    shown = show_map(a_map((32, 32), (0, 0, 64, 64), 2), canvas)
-    assert (shown.data.shape, shown.origin, shown.reduction) == ((32, 32), (100, 200), 2)
+def test_layers_of_a_huge_image_span_the_region_alone() -> None:
+    canvas = Canvas.of((100_000, 100_000), (100, 200, 164, 264))
+    assert (canvas.shape, canvas.origin) == ((64, 64), (100, 200))
 
 
 def windows(count: int, positive: np.ndarray) -> SampledPatches:
@@ -88,7 +82,7 @@ def windows(count: int, positive: np.ndarray) -> SampledPatches:
 def test_windows_are_squares_around_their_pixels() -> None:
     patches = windows(20, np.arange(20) % 4 < 2)
     canvas = Canvas.of((200, 200), (30, 40, 200, 200))
-    positive, negative = show_patches(patches, canvas, AUTO)
+    positive, negative = display_patches(patches, canvas, AUTO)
     chosen = (patches.class_index == 0) & patches.positive
     assert len(positive.rectangles) == chosen.sum()
     assert len(negative.rectangles) == ((patches.class_index == 0) & ~patches.positive).sum()
@@ -96,14 +90,14 @@ def test_windows_are_squares_around_their_pixels() -> None:
     np.testing.assert_array_equal(positive.rectangles[0].min(0), first[:2])
     np.testing.assert_array_equal(positive.rectangles[0].max(0), first[2:])
     assert set(positive.features) == {"step", "class", "mean confidence", "mean entropy"}
-    assert set(positive.features["class"]) == {1}
+    assert set(positive.features["class"]) == {0}
 
 
 def test_windows_of_an_inverted_class_swap() -> None:
     patches = windows(20, np.arange(20) % 4 < 2)
     canvas = Canvas.of((200, 200), (0, 0, 200, 200))
-    one, two = show_patches(patches, canvas, AUTO)
-    positive, negative = show_patches(patches, canvas, NucleusClass(0, True, 0.1))
+    one, two = display_patches(patches, canvas, AUTO)
+    positive, negative = display_patches(patches, canvas, NucleusClass(0, True, 0.1))
     np.testing.assert_array_equal(positive.rectangles, two.rectangles)
     np.testing.assert_array_equal(negative.rectangles, one.rectangles)
     np.testing.assert_allclose(
@@ -114,7 +108,7 @@ def test_windows_of_an_inverted_class_swap() -> None:
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
 def test_there_are_never_too_many_windows(share: float) -> None:
     patches = windows(400, np.arange(400) % 100 < share * 100)
-    positive, negative = show_patches(patches, Canvas.of((90, 90), (0, 0, 90, 90)), AUTO)
+    positive, negative = display_patches(patches, Canvas.of((90, 90), (0, 0, 90, 90)), AUTO)
     assert len(positive.rectangles) + len(negative.rectangles) == MOST_PATCHES
 
 

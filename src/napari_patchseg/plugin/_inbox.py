@@ -1,0 +1,72 @@
+"""What the window asks of a run's worker: the newest value of each wish."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from napari_patchseg.method.control import Control
+from napari_patchseg.settings import Objects
+
+
+class Inbox(Control):
+    """A run's wishes: written by the window, read by the worker.
+
+    Parameters
+    ----------
+    objects : Objects
+        What counts as a nucleus when the run begins.
+    previews : bool
+        Whether maps are wanted during training.
+    on_pause : callable
+        Called by the worker when it begins to wait.
+    """
+
+    def __init__(self, objects: Objects, *, previews: bool, on_pause: Callable[[], object]) -> None:
+        super().__init__(previews=previews)
+        #: What counts as a nucleus now: frozen, and replaced as a whole.
+        self.objects = objects
+        self._on_pause = on_pause
+        self._is_paused = False
+        self._changed = threading.Condition()
+
+    def pause(self) -> None:
+        """Ask the worker to wait after the piece of work under way."""
+        self._is_paused = True
+
+    def resume(self) -> None:
+        """Let the worker go on."""
+        self._is_paused = False
+        self._wake()
+
+    def cancel(self) -> None:
+        """Ask for the end, of a paused worker too."""
+        super().cancel()
+        self._wake()
+
+    def request_map(self) -> None:
+        """Ask for a map of the whole image; a paused worker goes on until it is made."""
+        super().request_map()
+        self._wake()
+
+    def take_map_request(self) -> bool:
+        """Whether such a map is wanted; it is until `map_made`."""
+        return self._map_wanted.is_set()
+
+    def map_made(self) -> None:
+        """Called by the worker: a map of the whole image has come."""
+        self._map_wanted.clear()
+
+    def wait_while_paused(self) -> None:
+        """Called by the worker between two pieces of work."""
+        if self._waits():
+            self._on_pause()
+            with self._changed:
+                self._changed.wait_for(lambda: not self._waits())
+
+    def _waits(self) -> bool:
+        return self._is_paused and not self._map_wanted.is_set() and not self.cancelled
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()

@@ -1,0 +1,522 @@
+"""The layers that show a run: made once, then only written to."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from napari_patchseg.words import layer_name
+
+from ._display import Canvas, DisplayMap, DisplayPatches
+from .layer_source import METADATA_KEY, unwrap
+from .napari_workarounds import can_show_shapes, draw_before_removal
+from .plane import Plane
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Labels, Layer, Shapes
+    from napari.viewer import Viewer
+
+#: Okabe and Ito's palette: sky blue and orange are told apart with any colour vision, yellow stands
+#: out from tissue and from the labels' colours.
+POSITIVE_COLOUR, NEGATIVE_COLOUR, OUTLINE_COLOUR = "#56b4e9", "#e69f00", "#f0e442"
+#: What a run shows while it learns.
+_LIVE = ("confidence", "positive patches", "negative patches")
+#: Of nuclei over the tissue; contours hide little and are opaque.
+_FILLED_OPACITY = 0.6
+
+
+class View(StrEnum):
+    """What the canvas shows of a run beside its image."""
+
+    CONTOURS = "contours"
+    FILLED = "filled"
+    LIVE = "live"
+
+
+class _Own:
+    """What is known of a layer that this plugin made; holds neither it nor its image.
+
+    Parameters
+    ----------
+    layer : Layer
+        Listened to from now on.
+    role : str
+        What it shows.
+    image : Image
+        What it was made of.
+    """
+
+    def __init__(self, layer: Layer, role: str, image: Image) -> None:
+        self.role = role
+        self.image = weakref.ref(image)
+        self.is_edited = False
+        self.was_shown_by_hand = False
+        self._is_ours = False
+        layer.events.visible.connect(self._on_visible)
+        if role == "nuclei":  # whoever changes the array alone, without an event, goes unnoticed
+            for event in (layer.events.data, layer.events.paint, layer.events.labels_update):
+                event.connect(self._on_edit)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """What happens to the layer meanwhile is our doing."""
+        self._is_ours = True
+        try:
+            yield
+        finally:
+            self._is_ours = False
+
+    def _on_visible(self, _event: object) -> None:
+        self.was_shown_by_hand |= not self._is_ours
+
+    def _on_edit(self, _event: object) -> None:
+        self.is_edited |= not self._is_ours
+
+
+#: All layers of ours in this process, in the order they were made: a panel that is opened anew
+#: finds those of the one before. Copies that users make are theirs.
+_OWN: weakref.WeakKeyDictionary[Layer, _Own] = weakref.WeakKeyDictionary()
+
+
+def image_of(labels: Labels | None) -> Image | None:
+    """The image that labels were made of, if we made them, and it still exists."""
+    own = None if labels is None else _OWN.get(labels)
+    return None if own is None else own.image()
+
+
+class RunLayers:
+    """Confidence, patches and labels of the image of a run.
+
+    Nothing but the window's thread may call this. A layer that the user deletes during a run stays
+    away until the next one; confidence and patches serve the next image's run as well.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Where the layers go.
+    """
+
+    #: Another view is shown, or of another run.
+    view_changed = Signal(View)
+
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer = viewer
+        self.view = View.CONTOURS
+        #: How the nuclei are shown, as the user chose last.
+        self.result_view = View.CONTOURS
+        self._image: Callable[[], Image | None] = lambda: None
+        self._canvas = Canvas((0, 0, 0, 0), (0, 0, 0, 0))
+        self._plane = Plane((0, 0), 0, 1, (0, 0))
+        self._layers: dict[str, Layer] = {}
+        self._gone: set[str] = set()
+        self._labels: list[Labels] = []  # of this run
+        self._around: NDArray | None = None  # (H, W), what stays outside of the region
+        #: What hidden patch layers are to show when they are seen again.
+        self._waiting: dict[str, DisplayPatches] = {}
+        viewer.layers.events.removing.connect(self._on_removing)
+        viewer.dims.events.ndisplay.connect(self._on_ndisplay)
+
+    def close(self) -> None:
+        """Listen to the viewer no longer."""
+        self._viewer.layers.events.removing.disconnect(self._on_removing)
+        self._viewer.dims.events.ndisplay.disconnect(self._on_ndisplay)
+
+    def begin(
+        self, image: Image, canvas: Canvas, plane: Plane, *, keeps_around: bool = False
+    ) -> None:
+        """A run begins: deleted layers may come back, labels of earlier runs are the user's.
+
+        Parameters
+        ----------
+        image : Image
+            Held weakly, and known whatever it is called.
+        canvas, plane : Canvas, Plane
+            Where the run's layers are.
+        keeps_around : bool
+            Write the region's labels into the last ones of this image, whose rest stays as it is;
+            into a copy of them where the user has edited them.
+        """
+        self._image, self._canvas, self._plane = weakref.ref(image), canvas, plane
+        self._layers.clear()
+        self._gone.clear()
+        self._labels.clear()
+        self._waiting.clear()
+        self._around = None
+        if keeps_around:
+            self._continue_last(image)
+
+    def show(self, view: View | None = None, *, asked: bool = False) -> None:
+        """Show the live layers, or the nuclei: without a view as the user likes them.
+
+        Parameters
+        ----------
+        view : View or None
+            What to show.
+        asked : bool
+            Whether the user asked for it: else what they showed or hid by hand stays as it is.
+        """
+        self.view = view or self.result_view
+        is_live = self.view is View.LIVE
+        if not is_live:
+            self.result_view = self.view
+        for role in _LIVE:
+            layer = self._layers.get(role)
+            if layer is not None and self._is_there(layer):
+                _set_visible(layer, is_live, asked=asked)
+        nuclei = self.last_labels
+        if nuclei is not None:
+            if not is_live:
+                self._draw_as(nuclei, self.view)
+            _set_visible(nuclei, not is_live, asked=asked)
+        self.view_changed.emit(self.view)
+
+    # -- while it runs
+
+    def write_map(self, shown: DisplayMap) -> None:
+        """Show a confidence map in "confidence · <image>"."""
+        layer = self._layer("confidence", partial(self._new_confidence, shown))
+        if layer is None:
+            return
+        layer.data = self._plane.expand(shown.data)
+        self._follow(layer, shown.origin, shown.reduction)
+        layer.metadata[METADATA_KEY].update(
+            step=shown.step,
+            reduction=shown.reduction,
+            inverted=shown.nucleus.inverted,
+            **{"class": shown.nucleus.index},
+        )
+
+    def write_patches(self, positive: DisplayPatches, negative: DisplayPatches) -> None:
+        """Show a step's patches in "positive patches · <image>" and the negative ones' layer."""
+        if not can_show_shapes(self._viewer, len(self._plane.axes)):
+            return
+        for role, colour, shown in (
+            ("positive patches", POSITIVE_COLOUR, positive),
+            ("negative patches", NEGATIVE_COLOUR, negative),
+        ):
+            layer = self._layer(role, partial(self._new_patches, role, colour))
+            if layer is not None and layer.visible:
+                self._fill_patches(layer, shown)
+            elif layer is not None:  # sixty shapes take their time
+                self._waiting[role] = shown
+
+    def _fill_patches(self, layer: Shapes, shown: DisplayPatches) -> None:
+        self._follow(layer)
+        width, count = self._edge_width(shown), len(shown.rectangles)
+        # Without a type the first shapes would become polygons.
+        with layer.block_thumbnail_update():  # napari would draw three, of bare outlines all black
+            layer.data = (
+                list(self._plane.vertices(shown.rectangles)),
+                ["rectangle"] * count,
+            )
+            if any(now != width for now in layer.edge_width):
+                layer.edge_width = [width] * count
+        layer.features = shown.features
+        if count:
+            layer.metadata[METADATA_KEY]["step"] = int(shown.features["step"][0])
+
+    # -- labels
+
+    def write_labels(
+        self, labels: NDArray, metadata: dict[str, Any], *, new: bool = True
+    ) -> Labels | None:
+        """Show labels (h, w) of the region in "nuclei · <image>".
+
+        Labels of this run that nobody edited are renewed.
+
+        Parameters
+        ----------
+        labels : ndarray
+            (h, w).
+        metadata : dict
+            Where they come from.
+        new : bool
+            Whether a layer is made where there are none to be renewed.
+
+        Returns
+        -------
+        Labels or None
+            The layer; None where none was written to.
+        """
+        image, layer = self._image(), self.unedited_labels
+        if image is None or not self._is_there(image) or (layer is None and not new):
+            return None
+        around = self._around
+        place = self._canvas.place
+        data = place(labels) if around is None else self._canvas.place_within(labels, around)
+        data, metadata = self._plane.expand(data), {METADATA_KEY: {"role": "nuclei", **metadata}}
+        if layer is None:
+            return self._new_labels(image, data, metadata)
+        with _OWN[layer].writing():
+            layer.metadata = {**layer.metadata, **metadata}
+            layer.data = data
+        return layer
+
+    def _new_labels(self, image: Image, data: NDArray, metadata: dict[str, Any]) -> Labels:
+        from napari.layers import Labels
+
+        layer = Labels(
+            data,
+            name=layer_name("nuclei", image.name),
+            opacity=_FILLED_OPACITY,
+            metadata=metadata,
+            **self._plane.transform(image, self._canvas.origin),
+        )
+        self._draw_as(layer, self.result_view)
+        for earlier in self._labels_of(image):
+            _set_visible(earlier, False)
+        _OWN[layer] = _Own(layer, "nuclei", image)
+        self._labels.append(layer)  # first: what listens to the viewer may raise
+        self._add(layer, select=image in map(unwrap, self._viewer.layers.selection))
+        return layer
+
+    @property
+    def last_labels(self) -> Labels | None:
+        """The labels layer made last in this run, edited or not, if it is still there."""
+        return next((layer for layer in reversed(self._labels) if self._is_there(layer)), None)
+
+    @property
+    def unedited_labels(self) -> Labels | None:
+        """The last labels of this run that may be renewed."""
+        there = (layer for layer in reversed(self._labels) if self._is_there(layer))
+        return next((layer for layer in there if not _OWN[layer].is_edited), None)
+
+    @property
+    def region_labels(self) -> NDArray[np.integer] | None:
+        """What `last_labels` has in the region, (h, w); None where it has nothing of its size.
+
+        Nor where there are others around, whose numbers these may not take.
+        """
+        plane = None if self._around is not None else self._in_plane(self.last_labels)
+        return None if plane is None else plane[self._canvas.inside]
+
+    def _in_plane(self, layer: Labels | None) -> NDArray[np.integer] | None:
+        """A layer's labels (H, W), if they are of the canvas' shape."""
+        if layer is None:
+            return None
+        data = np.asarray(layer.data)
+        shape = self._canvas.shape
+        if data.shape != self._plane.expand(np.empty(shape, bool)).shape:
+            return None
+        return data.reshape(shape)
+
+    def _labels_of(self, image: Image) -> list[Labels]:
+        """All labels made of an image that are still there, by earlier runs as well."""
+        return [
+            layer
+            for layer, own in list(_OWN.items())
+            if own.role == "nuclei" and own.image() is image and self._is_there(layer)
+        ]
+
+    def _continue_last(self, image: Image) -> None:
+        """Keep what the last labels have outside of the region, if they are of this plane."""
+        last = next(reversed(self._labels_of(image)), None)
+        around = self._in_plane(last)
+        here = self._plane.transform(image, self._canvas.origin)["translate"]
+        if last is None or around is None or not _equal(last.translate, here):
+            return
+        self._around = around.copy()
+        if not _OWN[last].is_edited:
+            self._labels.append(last)
+
+    # -- the outline
+
+    def write_outline(self, border: NDArray[np.bool_], reduction: int) -> None:
+        """Show a border in the region in "outline · <image>", where labels are to be renewed."""
+        image, nuclei = self._image(), self.unedited_labels
+        if image is None or nuclei is None or not nuclei.visible:
+            return
+        data, origin = self._plane.expand(border.view(np.uint8)), self._canvas.region[:2]
+        layer = self._layer("outline", partial(self._new_outline, data))
+        if layer is not None:
+            layer.data = data
+            self._follow(layer, origin, reduction)
+            layer.visible = True
+
+    def hide_outline(self) -> None:
+        """Show the outline no more; its layer serves the next one, until `remove_outline`."""
+        if (layer := self._layers.get("outline")) is not None:
+            layer.visible = False
+
+    def remove_outline(self) -> None:
+        """Take the outline away, if there is one."""
+        layer = self._layers.pop("outline", None)
+        if layer is not None and self._is_there(layer):
+            self._viewer.layers.remove(layer)
+
+    # -- inside
+
+    def _is_there(self, layer: Layer) -> bool:
+        return layer in self._viewer.layers
+
+    def _layer(self, role: str, make: Callable[[Image], Layer]) -> Any:
+        """The layer of a role, made if need be; None if it was deleted, or the image is gone."""
+        image, layer = self._image(), self._layers.get(role)
+        if role in self._gone or image is None or not self._is_there(image):
+            return None
+        if layer is not None and not self._is_there(layer):
+            self._gone.add(role)
+            return None
+        if layer is None:
+            layer = self._take_over(role, image)
+            if layer is None:
+                layer = make(image)
+                layer.visible = self.view is View.LIVE or role not in _LIVE
+                _OWN[layer] = _Own(layer, role, image)
+                self._add(layer)
+            elif role in _LIVE:
+                _set_visible(layer, self.view is View.LIVE)
+            layer.events.visible.connect(self._on_visible)
+            self._layers[role] = layer
+        return layer
+
+    def _take_over(self, role: str, image: Image) -> Layer | None:
+        """The layer of this role that an earlier run left."""
+        layers = self._viewer.layers
+        for layer in [unwrap(layer) for layer in layers]:
+            own = _OWN.get(layer)
+            if own is None or own.role != role:
+                continue
+            if layer.ndim != len(self._plane.axes):  # which cannot change
+                layers.remove(layer)
+                continue
+            if own.image() is not image:
+                own.image = weakref.ref(image)
+                layer.name = layer_name(role, image.name)
+                layer.metadata = {**layer.metadata, **_metadata(role, image)}
+                layers.move(layers.index(layer), len(layers))
+            return layer
+        return None
+
+    def _on_visible(self, event: Any) -> None:
+        layer = event.source
+        role = _OWN[layer].role
+        if layer.visible and self._layers.get(role) is layer and role in self._waiting:
+            self._fill_patches(layer, self._waiting.pop(role))
+
+    def _on_removing(self, event: Any) -> None:
+        layer = unwrap(self._viewer.layers[event.index])
+        own = _OWN.get(layer)
+        if own is not None and own.role.endswith("patches"):
+            self._waiting.pop(own.role, None)
+            draw_before_removal(self._viewer, layer)
+
+    def _on_ndisplay(self, _event: object) -> None:
+        nuclei = self.last_labels
+        if nuclei is not None:
+            self._draw_as(nuclei, self.result_view)
+
+    def _draw_as(self, layer: Labels, view: View) -> None:
+        """Draw nuclei as contours or filled; a thickness or opacity of the user's own stays."""
+        # in 3-D napari draws no contours, and warns
+        contours = view is View.CONTOURS and self._viewer.dims.ndisplay == 2
+        if (layer.contour > 0) != contours:
+            layer.contour = _thickness(layer) if contours else 0
+            layer.opacity = 1 if contours else _FILLED_OPACITY
+
+    def _add(self, layer: Layer, *, select: bool = False) -> None:
+        """Add a layer; napari selects every new one, which takes the tool out of users' hands."""
+        selection = self._viewer.layers.selection
+        selected, active = set(selection), selection.active
+        try:
+            self._viewer.add_layer(layer)
+        finally:
+            if selected and not select:
+                self._viewer.layers.selection = selected
+                self._viewer.layers.selection.active = active if len(selected) == 1 else None
+
+    def _follow(self, layer: Layer, origin: tuple[int, int] = (0, 0), reduction: int = 1) -> None:
+        """Put the layer where the image is, should that have moved, or the grid have changed."""
+        image = self._image()
+        if image is None:
+            return
+        for name, value in self._plane.transform(image, origin, reduction).items():
+            now = getattr(layer, name)
+            if name == "affine":
+                now = now.affine_matrix
+            same = now == value if name in ("units", "axis_labels") else _equal(now, value)
+            if not same:
+                setattr(layer, name, value)
+
+    def _new_confidence(self, shown: DisplayMap, image: Image) -> Image:
+        from napari.layers import Image
+
+        return Image(
+            self._plane.expand(shown.data),
+            rgb=False,
+            name=layer_name("confidence", image.name),
+            colormap="magma",
+            contrast_limits=(0, 1),
+            blending="translucent_no_depth",
+            opacity=0.6,
+            metadata=_metadata("confidence", image),
+            **self._plane.transform(image, shown.origin, shown.reduction),
+        )
+
+    def _new_patches(self, role: str, colour: str, image: Image) -> Shapes:
+        from napari.layers import Shapes
+
+        return Shapes(
+            None,
+            ndim=len(self._plane.axes),
+            name=layer_name(role, image.name),
+            edge_color=colour,
+            face_color="transparent",
+            edge_width=1,
+            opacity=0.9,
+            blending="translucent_no_depth",
+            metadata=_metadata(role, image),
+            **self._plane.transform(image),
+        )
+
+    def _new_outline(self, data: NDArray[np.uint8], image: Image) -> Labels:
+        from napari.layers import Labels
+
+        return Labels(
+            data,
+            name=layer_name("outline", image.name),
+            opacity=1,
+            colormap={0: "transparent", 1: OUTLINE_COLOUR, None: "transparent"},
+            metadata=_metadata("outline", image),
+            **self._plane.transform(image),
+        )
+
+    def _edge_width(self, shown: DisplayPatches) -> float:
+        """Thin beside a patch, but to be seen in a large image."""
+        if not len(shown.rectangles):
+            return 1.0
+        side = float(np.ptp(shown.rectangles[0, :, 0]))
+        return float(np.clip(max(self._canvas.shape) / 500, 1, max(1.0, side / 10)))
+
+
+def _set_visible(layer: Layer, visible: bool, *, asked: bool = False) -> None:
+    """Show or hide a layer, unless the user has done so by hand and does not ask for this."""
+    own = _OWN[layer]
+    if asked:
+        own.was_shown_by_hand = False
+    if not own.was_shown_by_hand and layer.visible != visible:
+        with own.writing():
+            layer.visible = visible
+
+
+def _metadata(role: str, image: Image) -> dict[str, Any]:
+    return {METADATA_KEY: {"role": role, "image": image.name}}
+
+
+def _thickness(layer: Labels) -> int:
+    """Of a nucleus' contour, in pixels: a twelfth of the diameter, at least 1."""
+    objects = layer.metadata[METADATA_KEY].get("objects") or {}
+    return max(1, round(float(objects.get("diameter") or 24) / 12))
+
+
+def _equal(a: Any, b: Any) -> bool:
+    a, b = np.asarray(a), np.asarray(b)
+    return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-12, atol=0))
