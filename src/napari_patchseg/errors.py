@@ -1,9 +1,12 @@
 """The one family of errors that a user can cause.
 
-This module is the ground floor: every room may import it, and it imports nothing.
+This module is the ground floor: every room may import it, and it imports none.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
 
 
 class PatchSegError(Exception):
@@ -11,7 +14,22 @@ class PatchSegError(Exception):
 
 
 class SettingsError(PatchSegError, ValueError):
-    """A setting is unknown or out of range."""
+    """A setting is unknown or out of range.
+
+    Attributes
+    ----------
+    sentences : tuple of str
+        What is wrong apart from single settings.
+    wrong : mapping of str to str
+        What is wrong with each setting, by its name.
+    """
+
+    def __init__(self, *sentences: str, wrong: Mapping[str, str] = MappingProxyType({})) -> None:
+        self.sentences = sentences
+        self.wrong = wrong
+        super().__init__(
+            "\n".join([*sentences, *(f"Setting {name}: {what}" for name, what in wrong.items())])
+        )
 
 
 class ImageError(PatchSegError, ValueError):

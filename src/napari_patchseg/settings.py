@@ -346,7 +346,7 @@ class Settings(_Group):
         return self
 
     @classmethod
-    def create(cls, preset: str = "default", **changes: Any) -> Settings:
+    def create(cls, /, preset: str = "default", **changes: Any) -> Settings:
         """Settings of a preset, with some of them changed.
 
         Parameters
@@ -356,17 +356,18 @@ class Settings(_Group):
         **changes
             Any of `FIELDS`, by its name alone.
         """
-        wrong = []
-        if not isinstance(preset, str) or preset not in PRESETS:
-            known = ", ".join(repr(name) for name in PRESETS)
-            wrong = [f"There is no preset {preset!r}; choose one of {known}."]
-            preset = "default"
+        known = isinstance(preset, str) and preset in PRESETS
+        base = PRESETS[preset if known else "default"]
+        sentences: tuple[str, ...] = ()
+        if not known:
+            names = ", ".join(map(repr, PRESETS))
+            sentences = (f"There is no preset {preset!r}; choose one of {names}.",)
         try:
-            settings = cls.from_dict(_grouped({**PRESETS[preset], "preset": preset, **changes}))
+            settings = cls.from_dict(_grouped({**base, "preset": str(preset), **changes}))
         except SettingsError as error:
-            wrong.append(str(error))
-        if wrong:
-            raise SettingsError("\n".join(wrong))
+            raise SettingsError(*sentences, *error.sentences, wrong=error.wrong) from error
+        if sentences:
+            raise SettingsError(*sentences)
         return settings
 
     @classmethod
@@ -375,9 +376,9 @@ class Settings(_Group):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise SettingsError("\n".join(_sentences(error))) from error
+            raise _settings_error(error) from error
 
-    def replace(self, **changes: Any) -> Settings:
+    def replace(self, /, **changes: Any) -> Settings:
         """Return a copy with some of `FIELDS` changed, validated anew."""
         return self.from_dict(_grouped({**self.flat(), **changes}))
 
@@ -569,29 +570,31 @@ def _grouped(flat: Mapping[str, Any]) -> dict[str, Any]:
     return nested
 
 
-def _sentences(error: ValidationError) -> list[str]:
-    """One for each setting that is wrong."""
-    wrong: dict[str, list[str]] = {}  # one that may be of several types has an error for each
+def _settings_error(error: ValidationError) -> SettingsError:
+    """In sentences, one for each setting that is wrong."""
+    sentences: list[str] = []
+    wrong: dict[str, str] = {}
+    wanted: dict[str, list[str]] = {}  # one that may be of several types has an error for each
     given: dict[str, Any] = {}
-    sentences = []
     for item in error.errors():
         text = item["msg"].removeprefix("Value error, ")
-        path = [str(part) for part in item["loc"] if part not in _GROUPS]
         if not item["loc"]:
             sentences += [f"Setting combination: {line}." for line in text.splitlines()]
             continue
+        path = [str(part) for part in item["loc"] if part not in _GROUPS]
         name = path[0] if path else str(item["loc"][0])
         if item["type"] == "extra_forbidden":
             close = get_close_matches(name, FIELDS, 1)
-            end = f"; did you mean {close[0]}?" if close else "."
-            sentences.append(f"Setting {name}: there is no such setting{end}")
+            wrong[name] = "there is no such setting" + (
+                f"; did you mean {close[0]}?" if close else "."
+            )
             continue
         text = text.removeprefix("Input should be ").split(", unable")[0].split(", got")[0]
-        wrong.setdefault(name, []).append(text)
+        wanted.setdefault(name, []).append(text)
         given[name] = item["input"]
-    for name, wanted in wrong.items():
+    for name, texts in wanted.items():
         value = repr(given[name])
         value = value if len(value) <= 40 else value[:37] + "..."
         also = f", or {AUTOMATIC!r}" if name in FIELDS and FIELDS[name].info.default is None else ""
-        sentences.append(f"Setting {name}: it should be {' or '.join(wanted)}{also}, not {value}.")
-    return sentences
+        wrong[name] = f"it should be {' or '.join(texts)}{also}, not {value}."
+    return SettingsError(*sentences, wrong=wrong)

@@ -9,15 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import napari_patchseg
-from napari_patchseg.cli.arguments import parse
-from napari_patchseg.cli.values import assignment, length, pixel_size
-from napari_patchseg.errors import SettingsError
-from napari_patchseg.settings import (
-    FLUORESCENCE_THRESHOLD,
-    PRESETS,
-    THRESHOLD,
-    Settings,
-)
+from napari_patchseg.cli.arguments import option, parse
+from napari_patchseg.cli.mistakes import Mistakes
+from napari_patchseg.cli.values import length, pixel_size, settings_from
+from napari_patchseg.errors import PatchSegError, SettingsError
+from napari_patchseg.settings import FIELDS, Settings
 
 HEAVY = """
 import sys
@@ -52,24 +48,16 @@ def test_help_names_every_command(cli, arguments):
 
 
 @pytest.mark.parametrize("command", ["segment", "train", "demo"])
-def test_help_says_what_the_settings_say(cli, command):
+def test_help_says_what_the_settings_say(cli, monkeypatch, command):
     """Every one of them, in the settings' own words, with their defaults."""
-    out = " ".join(cli(command, "--help").out.split())
-    for name, field in Settings.model_fields.items():
-        option = f"--{name.replace('_', '-')} "
-        if name == "preset":
-            assert all(preset in out for preset in PRESETS)
-            continue
-        assert option in out or f"{name}: " in out
-        assert str(field.description) in out
-        if field.default is not None:
-            assert f"default: {field.default})" in out
-
-
-def test_help_says_the_thresholds_that_are_used(cli):
-    out = " ".join(cli("segment", "--help").out.split())
-    assert f"{THRESHOLD}, {FLUORESCENCE_THRESHOLD} for fluorescence" in out
-    assert "0.35" in out
+    monkeypatch.setenv("COLUMNS", "1000")
+    out = cli(command, "--help").out
+    for name, field in FIELDS.items():
+        (line,) = re.findall(rf"^ *{option(name)} .*(?:\n {{8,}}.*)?", out, re.MULTILINE)
+        assert str(field.info.description) in line
+        assert all(choice in line for choice in field.choices)
+        default = "auto" if field.info.default is None else str(field.info.default)
+        assert f"default: {default}".lower() in line
 
 
 @pytest.mark.parametrize(
@@ -134,28 +122,82 @@ def test_no_lengths(text):
         pixel_size(text)
 
 
+def settings_of(*arguments: str) -> Settings:
+    args = parse(["segment", "a.tif", *arguments])
+    mistakes = Mistakes(args.mistakes)
+    settings = settings_from(args, mistakes)
+    mistakes.end()
+    assert settings is not None
+    return settings
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_setting_is_an_option(name):
+    field = FIELDS[name]
+    low, high, _ = field.limits
+    if field.choices:
+        value = field.choices[0 if name == "device" else -1]  # what there is everywhere
+    elif field.kind is bool:
+        value = not field.info.default
+    else:
+        value = low if field.kind is int or high is None else (low + high) / 2
+    given = settings_of("--weights", "random", option(name), str(value))
+    assert field.of(given) == value
+    assert given == settings_of("--set", "weights=random", "--set", f"{name}={value}")
+    if field.info.default is None:
+        assert field.of(settings_of(option(name), "auto")) is None
+
+
 @pytest.mark.parametrize(
-    ("text", "value"),
+    ("text", "name", "value"),
     [
-        ("learning_rate=1e-3", ("learning_rate", 0.001)),
-        ("learning_rate=0,002", ("learning_rate", 0.002)),
-        ("learning-rate=2e-3", ("learning_rate", 0.002)),
-        ("threshold=,5", ("threshold", 0.5)),
-        ("threshold=null", ("threshold", None)),
-        ("threshold=None", ("threshold", None)),
-        ("max_steps=1,000", ("max_steps", "1,000")),  # of no whole number a decimal is meant
-        ("stop_at_convergence=false", ("stop_at_convergence", False)),
-        ("similarity=cross-entropy", ("similarity", "cross-entropy")),
-        ("similarity = cross-entropy", ("similarity", "cross-entropy")),
-        ("split=", ("split", "")),
-        ("split=" + "[" * 100_000, ("split", "[" * 100_000)),
+        ("learning_rate=1e-3", "learning_rate", 0.001),
+        ("learning_rate=0,002", "learning_rate", 0.002),
+        ("learning-rate=2e-3", "learning_rate", 0.002),
+        ("threshold=,5", "threshold", 0.5),
+        ("threshold=auto", "threshold", None),
+        ("threshold=null", "threshold", None),
+        ("threshold=None", "threshold", None),
+        ("stop_at_convergence=false", "stop_at_convergence", False),
+        ("similarity = cross-entropy", "similarity", "cross-entropy"),
+        ("rescale=1.5", "rescale", "3/2"),
+        ("diameter_unit=um", "diameter_unit", "µm"),
     ],
 )
-def test_settings(text, value):
-    assert assignment(text) == value
+def test_ways_to_write_a_setting(text, name, value):
+    assert FIELDS[name].of(settings_of("--set", text)) == value
 
 
-@pytest.mark.parametrize("text", ["depth", "=3", " = 3", ""])
-def test_no_settings(text):
-    with pytest.raises(SettingsError, match="is not NAME=VALUE"):
-        assignment(text)
+def test_an_option_of_its_own_goes_before_set():
+    settings = settings_of("--seed", "3", "--set", "seed=4", "--preset", "paper")
+    assert (settings.training.seed, settings.preset) == (3, "paper")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "begin"),
+    [
+        (["--max-steps", "0"], "--max-steps: it should be"),
+        (["--set", "max-steps=0"], "--set max_steps: it should be"),
+        (["--set", "max_steps=1,000"], "--set max_steps: it should be"),  # no decimal is meant
+        (["--set", "sed=3"], "--set sed: there is no such setting; did you mean seed?"),
+        (["--set", "cls=3"], "--set cls: there is no such setting"),
+        (["--set", "split="], "--set split: it should be"),
+        (["--set", "split=" + "[" * 100_000], "--set split: it should be"),
+        (["--seed", "1,5"], "--seed: it should be a valid integer"),
+        (["--threshold", "-0.2"], "--threshold: it should be greater than 0"),
+        (["--threshold", "-,2"], "--threshold: it should be greater than 0"),
+        (["--threshold", "NaN"], "--threshold: it should be a finite number, or 'auto'"),
+        (["--threshold", "0,4,1"], "--threshold: it should be a valid number"),
+        (["--device", "tpu"], "--device: it should be 'cpu', 'cuda' or 'mps', or 'auto', not"),
+        (["--set", "depth"], "--set: 'depth' is not NAME=VALUE"),
+        (["--set", " = 3"], "--set: ' = 3' is not NAME=VALUE"),
+        (["--preset", "best"], "There is no preset 'best'"),
+        (["--classes", "3"], "Setting combination: the pretrained weights have 2 classes"),
+    ],
+)
+def test_mistakes_name_what_was_typed(arguments, begin):
+    with pytest.raises(PatchSegError) as error:
+        settings_of(*arguments)
+    (line,) = str(error.value).splitlines()
+    assert line.startswith(begin)
+    assert len(line) < 200

@@ -115,7 +115,7 @@ def test_all_mistakes_of_a_call_at_once(cli, quickly, tmp_path):
     assert (done.code, done.out) == (2, "")
     lines = done.err.splitlines()
     assert len(lines) == 4
-    for part in ("no file none.tif", "add -o with one", "Setting seed", "no does not exist"):
+    for part in ("no file none.tif", "add -o with one", "--seed: ", "no does not exist"):
         assert part in done.err
     assert not list(tmp_path.iterdir())
 
@@ -206,7 +206,7 @@ def test_model_of_other_channels(cli, slide, tissue, quickly):
     done = cli("segment", "grey.tif", slide, "--model", "paper.safetensors", "--quiet", *quickly)
     assert done.code == 2  # the slide goes on
     assert done.err == (
-        "napari-patchseg: grey.tif: The model takes images of 3 channel(s), this one has 1; "
+        "napari-patchseg: grey.tif: The model takes images of 3 channels, this one has 1; "
         "choose another model or train on this image.\n"
     )
     assert tifffile.imread("slide_nuclei.ome.tif").any()

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse(sys.argv[1:] if argv is None else argv)
     console.quiet = args.quiet
     interrupt = Interrupt()
-    with interrupt.installed():
+    with interrupt:
         try:
             module, function = args.command
             command = getattr(importlib.import_module(f".{module}", __name__), function)

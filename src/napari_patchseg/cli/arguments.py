@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import argparse
 import re
-import shutil
-import textwrap
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_origin
+from typing import Any, NoReturn
 
 from napari_patchseg import __version__
+from napari_patchseg.settings import AUTOMATIC, FIELDS, SettingField, Settings
 
 from .console import PROGRAM
-
-if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
-
-#: Options that are settings, by the setting's name: its description is their help.
-SETTINGS = {"seed": "N", "image_kind": "K", "device": "D", "max_steps": "N", "threshold": "T"}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -32,37 +25,6 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{PROGRAM}: {message}; see {self.prog} --help\n")
-
-    def format_help(self) -> str:
-        """With what the settings say about themselves."""
-        if "--set" not in self._option_string_actions:
-            return super().format_help()
-        from napari_patchseg.settings import FIELDS  # not for a call that asks no help
-
-        fields = {name: field.info for name, field in FIELDS.items()}
-        for action in self._actions:
-            field = fields.pop(action.dest, None)
-            if field is not None and action.help is None:
-                action.help = _described(field).replace("%", "%%")
-        width = max(40, shutil.get_terminal_size().columns - 2)
-        lines = ["", "settings for --set:"]
-        for name, field in fields.items():
-            lines += textwrap.wrap(
-                f"{name}: {_described(field)}",
-                width,
-                initial_indent="  ",
-                subsequent_indent=" " * 24,
-            )
-        return super().format_help() + "\n".join([*lines, ""])
-
-
-def _described(field: FieldInfo) -> str:
-    """A setting's description, words that it may be, and default."""
-    parts = (field.annotation, *get_args(field.annotation))
-    words = [word for part in parts if get_origin(part) is Literal for word in get_args(part)]
-    default = f"default: {'auto' if field.default is None else field.default}"
-    notes = "; ".join(filter(None, (", ".join(words), default)))
-    return f"{field.description} ({notes})" if notes else str(field.description)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -95,6 +57,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         unknown += rest[end:]
     args.mistakes = _unknown(unknown, parser)
     return args
+
+
+def option(name: str) -> str:
+    """A setting's option: "--max-steps" of "max_steps"."""
+    return f"--{name.replace('_', '-')}"
 
 
 def _no_command(text: str, commands: Sequence[str]) -> str:
@@ -163,8 +130,8 @@ def _add_segment(commands: Any) -> _Parser:
     segment.add_argument(
         "--pixel-size", metavar="UM", help="µm per pixel, instead of what the file says"
     )
-    _add_settings(segment)
     _add_files(segment)
+    _add_settings(segment)
     segment.set_defaults(command=("segment", "segment"))
     return segment
 
@@ -180,8 +147,8 @@ def _add_train(commands: Any) -> _Parser:
     train.add_argument(
         "-o", "--output", metavar="MODEL", help="model file to write, such as liver.safetensors"
     )
-    _add_settings(train)
     _add_files(train)
+    _add_settings(train)
     train.set_defaults(command=("train", "train"))
     return train
 
@@ -214,26 +181,6 @@ def _add_images(command: _Parser) -> None:
     command.add_argument("images", nargs="*", metavar="IMAGE", help="TIFF, PNG, JPEG and others")
 
 
-def _add_settings(command: _Parser) -> None:
-    command.add_argument(
-        "--preset",
-        metavar="P",
-        help="settings to start from: default, or paper (as published; slower)",
-    )
-    for name, metavar in SETTINGS.items():
-        if name == "threshold" and command.prog.endswith("train"):
-            continue  # of labels, which it doesn't make
-        command.add_argument(f"--{name.replace('_', '-')}", metavar=metavar)
-    command.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="any other setting, such as similarity=cross-entropy; may be repeated; they are "
-        "listed below",
-    )
-
-
 def _add_files(command: _Parser) -> None:
     command.add_argument(
         "--report",
@@ -244,3 +191,39 @@ def _add_files(command: _Parser) -> None:
     command.add_argument(
         "-q", "--quiet", action="store_true", help="say only results, warnings and errors"
     )
+
+
+def _add_settings(command: _Parser) -> None:
+    """An option for each setting, in the settings' own words."""
+    general = command.add_argument_group("settings")
+    general.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="another way to give any setting, such as seed=3; may be repeated",
+    )
+    groups = {"": general}
+    for name, field in FIELDS.items():
+        if field.group not in groups:
+            about = Settings.model_fields[field.group].annotation.__doc__
+            groups[field.group] = command.add_argument_group(f"settings: {field.group}", about)
+        groups[field.group].add_argument(
+            option(name), metavar=_values(field), help=_described(field).replace("%", "%%")
+        )
+
+
+def _values(field: SettingField) -> str:
+    """What may be given, in a word."""
+    if field.choices:
+        return "|".join([*field.choices, *([AUTOMATIC] if field.info.default is None else [])])
+    return field.unit.upper() or {bool: "true|false", int: "N", float: "X"}[field.kind]
+
+
+def _described(field: SettingField) -> str:
+    default = AUTOMATIC if field.info.default is None else str(field.info.default)
+    if field.kind is bool:
+        default = default.lower()
+    elif field.unit and default != AUTOMATIC:
+        default += f" {field.unit}"
+    return f"{field.info.description} (default: {default})"

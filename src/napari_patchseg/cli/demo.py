@@ -11,8 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import platformdirs
+from PIL import Image
 from scipy.spatial import distance
 from skimage.segmentation import mark_boundaries
 from skimage.util import img_as_ubyte
@@ -22,14 +22,16 @@ from napari_patchseg.files.atomic import atomic_write
 from napari_patchseg.files.curves import require_matplotlib, write_curves_png
 from napari_patchseg.files.labels import write_confidence, write_labels
 from napari_patchseg.image.pixels import Pixels
+from napari_patchseg.pipeline import run
 from napari_patchseg.settings import Settings
 from napari_patchseg.synthetic import synthetic_field
 
-from .common import follow, settings_from, summary
 from .console import Console
 from .interrupt import Interrupt
 from .mistakes import Mistakes
 from .outputs import Outputs, write_json
+from .progress import follow, summary
+from .values import settings_from
 
 #: The demo's files; the report comes first and marks the folder as the demo's.
 FILES = ("report.json", "labels.ome.tif", "confidence.tif", "overlay.png", "curves.png")
@@ -143,36 +145,36 @@ def _headless(
     image, truth = synthetic_field((size, size), seed=0, pixel_size=_PIXEL_SIZE)
     pixels = Pixels.from_array(image)
     console.note(f"synthetic sample: {pixels.description}; {_PIXEL_SIZE} µm per pixel")
-    done = follow(console, interrupt, "synthetic sample", pixels, settings, pixel_size=_PIXEL_SIZE)
+    events = run(pixels, settings, pixel_size=_PIXEL_SIZE)
+    done = follow(events, "synthetic sample", console, interrupt)
     labels = done.labels
     assert labels is not None
     dice = float(1 - distance.dice(truth.ravel() > 0, labels.ravel() > 0))
     made = done.report.took(total=time.perf_counter() - start)
     report = {"demo": True, "dice_against_truth": round(dice, 4), **made.to_dict()}
     pixel_size = (_PIXEL_SIZE, _PIXEL_SIZE)
-    written = [folder / FILES[0]]
-    write_json(written[0], report, overwrite=True)
-    written.append(
-        write_labels(
-            folder / FILES[1],
-            labels,
-            pixel_size=pixel_size,
-            report=report,
-            name="synthetic nuclei",
-        )
+    files = {name: folder / name for name in FILES}
+    write_json(files["report.json"], report, overwrite=True)
+    write_labels(
+        files["labels.ome.tif"],
+        labels,
+        pixel_size=pixel_size,
+        report=report,
+        name="synthetic nuclei",
     )
-    if done.confidence is not None:
-        written.append(
-            write_confidence(
-                folder / FILES[2], done.confidence.nuclei, pixel_size=pixel_size, report=report
-            )
-        )
-    _write_png(folder / FILES[3], _outlined(image, labels))
-    written += [folder / FILES[3], write_curves_png(folder / FILES[4], done.history)]
+    if done.confidence is None:
+        del files["confidence.tif"]
+    else:
+        nuclei = done.confidence.nuclei
+        write_confidence(files["confidence.tif"], nuclei, pixel_size, report=report)
+    outlined = mark_boundaries(image, labels, color=(1, 0.9, 0), mode="inner")
+    with atomic_write(files["overlay.png"]) as temporary:
+        Image.fromarray(img_as_ubyte(outlined)).save(temporary, format="PNG")
+    write_curves_png(files["curves.png"], done.history)
     for text in made.warnings:
         console.warn(text)
     console.result(f"synthetic sample: {summary(made)}; Dice against the true nuclei {dice:.2f}")
-    for path in written:
+    for path in files.values():
         console.result(f"wrote {path}")
 
 
@@ -195,16 +197,3 @@ def _is_demo_report(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(report, dict) and report.get("demo") is True
-
-
-def _outlined(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The image (H, W, 3) uint8 with the labels' outlines in yellow."""
-    drawn = mark_boundaries(image, labels, color=(1, 0.9, 0), mode="inner")
-    return np.asarray(img_as_ubyte(drawn))
-
-
-def _write_png(path: Path, picture: np.ndarray) -> None:
-    from PIL import Image
-
-    with atomic_write(path) as temporary:
-        Image.fromarray(picture).save(temporary, format="PNG")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from napari_patchseg.errors import FileError, PatchSegError
-from napari_patchseg.files.images import read_image
+from napari_patchseg.errors import FileError, ImageError, PatchSegError
+from napari_patchseg.files.images import ImageFile, read_image
 from napari_patchseg.files.labels import read_report
+from napari_patchseg.image.pixels import Pixels
+from napari_patchseg.settings import Settings
 
 from .console import Console
 from .mistakes import Mistakes
@@ -52,6 +54,49 @@ def image_files(texts: Sequence[str], mistakes: Mistakes, console: Console) -> l
     return images
 
 
+def read(
+    path: Path, settings: Settings, console: Console, pixel_size: float | None = None
+) -> tuple[ImageFile, Pixels]:
+    """Read an image, and say how it is understood.
+
+    Parameters
+    ----------
+    path, settings, console : Path, Settings, Console
+        The file, how it may be understood, and who is told.
+    pixel_size : float or None
+        µm, instead of what the file says.
+
+    Raises
+    ------
+    FileError, ImageError
+        If it is no image that can be segmented.
+    """
+    file = read_image(path)
+    if pixel_size is not None:
+        file = replace(file, pixel_size_yx=(pixel_size, pixel_size))
+    try:
+        pixels = Pixels.from_array(
+            file.array, rgb=file.rgb, channel_axis=file.channel_axis, image_kind=settings.image_kind
+        )
+    except MemoryError as error:
+        raise ImageError("The image does not fit into memory; crop it first.") from error
+    otherwise = " (otherwise: --image-kind)" if settings.image_kind is None else ""
+    console.note(f"{path}: {pixels.description}{otherwise}; {scale_of(file)}")
+    return file, pixels
+
+
+def scale_of(file: ImageFile) -> str:
+    """An image's pixel size in words."""
+    if file.pixel_size is None:
+        return "its pixel size is unknown"
+    return f"{file.pixel_size:.4g} µm per pixel"
+
+
+def about(path: Path, error: PatchSegError) -> str:
+    """An error's sentence, with the image it is about."""
+    return str(error) if isinstance(error, FileError) else f"{path}: {error}"  # it names its file
+
+
 def _matching(text: str) -> list[Path]:
     """The files that a text names."""
     if not text.strip():
@@ -89,11 +134,8 @@ def _checked(path: Path) -> bool:
 def _folder(path: Path) -> str:
     if path.suffix.lower() == ".zarr":
         return f"{path} is a Zarr store, which is not read; save the image as TIFF."
-    try:
-        inside = [item.suffix for item in path.iterdir() if item.suffix.lower() in IMAGES]
-    except OSError:
-        inside = []
-    (suffix, _), *_ = Counter(inside).most_common(1) or [(".tif", 0)]
+    inside = [item.suffix for item in path.glob("*") if item.suffix.lower() in IMAGES]
+    suffix = max(inside, key=inside.count, default=".tif")
     return f"{path} is a folder; give its images, such as {path / f'*{suffix}'}"
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
+from typing import Any, Self
 
 #: Seconds for which a second Ctrl-C is ignored: it could disturb the tidying up.
 _TIDYING = 1.0
@@ -19,6 +18,8 @@ class Interrupt:
     Libraries written in C may turn a `KeyboardInterrupt` into another error, or drop it. Whoever
     meets an error asks `check` whether it is really an interrupt.
 
+    Listens within a ``with`` block; after an interrupt the process ends undisturbed by another.
+
     Attributes
     ----------
     signal : int
@@ -28,22 +29,24 @@ class Interrupt:
     def __init__(self) -> None:
         self.signal = 0
         self._since = 0.0
+        self._before: dict[int, Any] = {}
         self._targets: dict[Path, tuple[int, int] | None] = {}
 
-    @contextlib.contextmanager
-    def installed(self) -> Iterator[None]:
-        """Listen within this block; after an interrupt the process ends undisturbed by Ctrl-C."""
-        before = {}
+    def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM):
             # Ignored signals stay ignored: a shell does that to what it starts in the background.
             if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                before[number] = signal.signal(number, self._handle)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                ending = self.signal and number == signal.SIGINT
-                signal.signal(number, signal.SIG_IGN if ending else handler)
+                self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, signal.SIG_IGN if self.signal else handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         if self.signal and time.monotonic() - self._since < _TIDYING:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import ParamSpec, TypeVar
 
 from napari_patchseg.errors import PatchSegError
 
-_Parameters = ParamSpec("_Parameters")
-_Value = TypeVar("_Value")
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class Mistakes:
@@ -16,23 +16,18 @@ class Mistakes:
 
     Parameters
     ----------
-    sentences : iterable of str
+    sentences : sequence of str
         Those known already.
     """
 
-    def __init__(self, sentences: Iterable[str] = ()) -> None:
+    def __init__(self, sentences: Sequence[str] = ()) -> None:
         self._sentences = list(sentences)
 
     def add(self, error: PatchSegError | str) -> None:
-        """Note a mistake; an error of several lines is as many mistakes."""
-        self._sentences += str(error).splitlines()
+        """Note a mistake."""
+        self._sentences.append(str(error))
 
-    def of(
-        self,
-        function: Callable[_Parameters, _Value],
-        *args: _Parameters.args,
-        **kwargs: _Parameters.kwargs,
-    ) -> _Value | None:
+    def of(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T | None:
         """Call a function; None, and a mistake more, where it raises `PatchSegError`."""
         try:
             return function(*args, **kwargs)

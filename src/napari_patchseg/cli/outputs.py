@@ -17,7 +17,16 @@ from .inputs import IMAGES
 from .interrupt import Interrupt
 from .mistakes import Mistakes
 
-_LABELS = (".tif", ".tiff", ".png")
+
+def file_of(text: str | None, option: str, mistakes: Mistakes) -> Path | None:
+    """The file that an option names, if it was given."""
+    if text is None:
+        return None
+    if text.strip() and not is_folder(text):
+        return Path(os.path.expanduser(text))
+    wrong = f"{option}: {text} is a folder; give a file name." if text.strip() else ""
+    mistakes.add(wrong or f"{option} is empty; name a file.")
+    return None
 
 
 def labels_files(images: Sequence[Path], output: str | None, *, several: bool) -> list[Path]:
@@ -45,9 +54,8 @@ def labels_files(images: Sequence[Path], output: str | None, *, several: bool) -
     path = Path(os.path.expanduser(output))
     if os.path.isdir(path) or is_folder(output):
         return [path / name for name in names]
-    is_labels = path.suffix.lower() in _LABELS
     if not several:
-        if is_labels:
+        if path.suffix.lower() in (".tif", ".tiff", ".png"):
             return [path] * len(images)
         raise FileError(
             f"{output} is neither a folder nor a name that ends in .ome.tif, .tif or .png; "
@@ -137,11 +145,12 @@ class Outputs:
 
     def make_folder(self, folder: Path) -> bool:
         """Make a folder that is missing, with those above it. Returns whether it is there."""
-        missing = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
+        places = (folder, *folder.parents)
+        missing = [path for path in places if not os.path.exists(path)]
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
-            there = next((p for p in (folder, *folder.parents) if os.path.exists(p)), folder)
+            there = next(path for path in places if os.path.exists(path))
             self._mistakes.add(f"{there} is a file, not a folder; choose another folder.")
         except OSError as error:
             self._mistakes.add(f"Folder {folder} cannot be made: {error.strerror}.")

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
-from pathlib import Path
 
 from napari_patchseg.errors import ImageError, PatchSegError
 from napari_patchseg.files.models import save_model
-from napari_patchseg.report import Report
-from napari_patchseg.settings import Settings
+from napari_patchseg.pipeline import run
 from napari_patchseg.words import pluralize
 
-from .common import file_of, follow, read_pixels, sentence, settings_from, summary, understood
 from .console import Console
-from .inputs import IMAGES, image_files
+from .inputs import IMAGES, about, image_files, read
 from .interrupt import Interrupt
 from .mistakes import Mistakes
-from .outputs import Outputs, write_json
+from .outputs import Outputs, file_of, write_json
+from .progress import follow, summary
+from .values import settings_from
 
 
 def train(args: argparse.Namespace, console: Console, interrupt: Interrupt) -> int:
@@ -49,62 +47,41 @@ def train(args: argparse.Namespace, console: Console, interrupt: Interrupt) -> i
             outputs.add(target, "the model")
         if report_file is not None:
             outputs.add(report_file, "the report")
-        mistakes.end()
+    mistakes.end()
     assert settings is not None
     assert target is not None
-    report = _train(images, target, settings, args.overwrite, console, interrupt)
+
+    start = time.perf_counter()
+    read_images = []
+    for path in images:
+        try:
+            read_images.append(read(path, settings, console))
+        except PatchSegError as error:
+            mistakes.add(about(path, error))
+            continue
+        for text in read_images[-1][1].warnings:
+            console.warn(f"{path}: {text}")
+    mistakes.end()
+    reading = time.perf_counter() - start
+    pixels = [image for _, image in read_images]
+    events = run(pixels, settings, make_labels=False, pixel_size=read_images[0][0].pixel_size)
+    # What is predicted there only tells which of the model's maps is nuclei.
+    words = {"predicting": f"trying the model on {images[0].name}"}
+    done = follow(events, target.name, console, interrupt, words)
+    if done.model is None:
+        raise ImageError(f"{target} was not written: nothing could be separated in what was given.")
+    said = {text for image in pixels for text in image.warnings}
+    for text in done.report.warnings:
+        if text not in said:
+            console.warn(text)
+    writing = time.perf_counter()
+    save_model(target, done.model, overwrite=args.overwrite)
+    end = time.perf_counter()
+    report = done.report.replace(model_file=target.name)
+    report = report.took(reading=reading, writing=end - writing, total=end - start)
     if report_file is not None:
         files = [str(path) for path in images]
         content = {"image_files": files, **report.to_dict(), "model_file": str(target)}
         write_json(report_file, content, overwrite=args.overwrite)
     console.result(f"{pluralize(len(images), 'image')}: {summary(report)} -> {target}")
     return 0
-
-
-def _train(
-    files: Sequence[Path],
-    target: Path,
-    settings: Settings,
-    overwrite: bool,
-    console: Console,
-    interrupt: Interrupt,
-) -> Report:
-    """Write the model; returns the report."""
-    start = time.perf_counter()
-    images, sizes, said = [], [], set()
-    mistakes = Mistakes()
-    for path in files:
-        try:
-            file, pixels = read_pixels(path, settings)
-        except PatchSegError as error:
-            mistakes.add(sentence(path, error))
-            continue
-        console.note(f"{path}: {understood(pixels)}")
-        for text in pixels.warnings:
-            console.warn(f"{path}: {text}")
-        images.append(pixels)
-        sizes.append(file.pixel_size)
-        said.update(pixels.warnings)
-    mistakes.end()
-    reading = time.perf_counter() - start
-    done = follow(
-        console,
-        interrupt,
-        target.name,
-        images,
-        settings,
-        # What is predicted there only tells which of the model's maps is nuclei.
-        words={"predicting": f"trying the model on {files[0].name}"},
-        make_labels=False,
-        pixel_size=sizes[0],
-    )
-    if done.model is None:
-        raise ImageError(f"{target} was not written: nothing could be separated in what was given.")
-    for text in done.report.warnings:
-        if text not in said:
-            console.warn(text)
-    writing = time.perf_counter()
-    save_model(target, done.model, overwrite=overwrite)
-    end = time.perf_counter()
-    report = done.report.replace(model_file=target.name)
-    return report.took(reading=reading, writing=end - writing, total=end - start)

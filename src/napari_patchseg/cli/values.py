@@ -1,24 +1,78 @@
-"""What the command line's texts stand for: lengths, and values of settings."""
+"""What the command line's texts stand for: settings and lengths."""
 
 from __future__ import annotations
 
-import json
+import argparse
 import math
 import re
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from napari_patchseg.errors import SettingsError
-from napari_patchseg.settings import FIELDS
+from napari_patchseg.method.hardware import resolve_machine
+from napari_patchseg.settings import FIELDS, Settings
 
-_NUMBER = r"[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+"
-_LENGTH = re.compile(rf"\s*({_NUMBER})\s*(px|[uµμ]m)?\s*", re.IGNORECASE)
-_COMMA = re.compile(r"[+-]?(?:[0-9]+,[0-9]*|,[0-9]+)(?:e[+-]?[0-9]+)?", re.IGNORECASE)
+from .arguments import option
+from .mistakes import Mistakes
+
+# Point and comma both are the decimal sign.
+_LENGTH = re.compile(r"\s*([0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)\s*(px|[uµμ]m)?\s*", re.IGNORECASE)
+
+
+def settings_from(
+    args: argparse.Namespace,
+    mistakes: Mistakes,
+    instead: Mapping[str, tuple[str, object]] = MappingProxyType({}),
+) -> Settings | None:
+    """The settings asked for, None where they are mistaken.
+
+    Parameters
+    ----------
+    args : Namespace
+        An option of its own, such as ``--seed 3``, goes before ``--set seed=4``.
+    mistakes : Mistakes
+        Takes what is wrong, under the name that was typed.
+    instead : mapping of str to (str, object)
+        Settings that come from other options: how these are typed, and the values.
+    """
+    given: dict[str, tuple[str, object]] = {}
+    for text in args.set:
+        name, sign, value = text.partition("=")
+        name = name.strip().replace("-", "_")
+        if sign and name:
+            given[name] = f"--set {name}", _value(name, value)
+        else:
+            mistakes.add(f"--set: {text!r} is not NAME=VALUE; write for example --set seed=3.")
+    for name in FIELDS:
+        text = getattr(args, name)
+        if text is not None:
+            given[name] = option(name), _value(name, text)
+    given |= instead
+    values = {name: value for name, (_, value) in given.items()}
+    try:
+        settings = Settings.create(str(values.pop("preset", "default")), **values)
+    except SettingsError as error:
+        for name, what in error.wrong.items():
+            mistakes.add(f"{given[name][0]}: {what}")
+        for sentence in error.sentences:
+            mistakes.add(sentence)
+        return None
+    mistakes.of(resolve_machine, settings.machine)  # whether the device is there
+    return settings
+
+
+def _value(name: str, text: str) -> str | None:
+    """A setting's value as its field takes it."""
+    text = text.strip()
+    if text in ("None", "null"):
+        return None
+    if name in FIELDS and FIELDS[name].kind is float and text.count(",") == 1 and "." not in text:
+        return text.replace(",", ".")
+    return text
 
 
 def length(text: str) -> tuple[float, str | None]:
     """A length above 0, and "px", "µm" or, where no unit is given, None.
-
-    Point and comma both are the decimal sign, here and in `setting`.
 
     Raises
     ------
@@ -35,33 +89,12 @@ def length(text: str) -> tuple[float, str | None]:
 
 def pixel_size(text: str) -> float:
     """µm per pixel, with or without the unit; raises `SettingsError`."""
-    match = _LENGTH.fullmatch(text)
-    number = math.nan if match is None else float(match[1].replace(",", "."))
-    if match is None or (match[2] or "").lower() == "px" or not 0 < number < math.inf:
+    try:
+        number, unit = length(text)
+    except SettingsError:
+        unit = "px"
+    if unit == "px":
         raise SettingsError(
             f"--pixel-size: {text!r} is no number of µm above 0; write for example 0.25."
         )
     return number
-
-
-def assignment(text: str) -> tuple[str, Any]:
-    """A setting's name and value, of NAME=VALUE; raises `SettingsError`."""
-    name, sign, value = text.partition("=")
-    name = name.strip().replace("-", "_")
-    if not sign or not name:
-        raise SettingsError(f"--set: {text!r} is not NAME=VALUE; write for example --set seed=3.")
-    return name, setting(name, value)
-
-
-def setting(name: str, text: str) -> Any:
-    """A setting's value: JSON where the text is some, else a number or a word."""
-    text = text.strip()
-    kinds = str(FIELDS[name].info.annotation) if name in FIELDS else ""
-    if "float" in kinds and _COMMA.fullmatch(text):
-        return float(text.replace(",", "."))
-    if text == "None" and "None" in kinds:
-        return None
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
