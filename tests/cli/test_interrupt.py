@@ -27,11 +27,11 @@ sys.exit(main(sys.argv[1:]))
 #: It interrupts itself: where an expression about an audit event is true, and, after that, where
 #: temporary files are tidied up.
 BY_ITSELF = """
-moment, times = compile(sys.argv.pop(1), "moment", "eval"), int(sys.argv.pop(1))
+is_moment, times = eval("lambda event, args: " + sys.argv.pop(1)), int(sys.argv.pop(1))
 left = times
 def watch(event, args):
     global left
-    if left and (eval(moment) or (left < times and ".part" in str(args))):
+    if left and (is_moment(event, args) or (left < times and ".part" in str(args))):
         left -= 1
         os.kill(os.getpid(), signal.SIGINT)
 sys.addaudithook(watch)
@@ -98,9 +98,9 @@ def assert_stopped(done: Ended, number: int = signal.SIGINT) -> None:
 
 
 @pytest.mark.parametrize("module", ["numpy", "torch", "torch.nn", "scipy.ndimage", "skimage"])
-def test_while_importing(interrupted, slide, endless, module):
-    moment = f"event == 'import' and args[0] == {module!r}"
-    assert_stopped(interrupted(moment, "segment", slide, *endless))
+def test_while_importing(interrupted, slide, quickly, module):
+    moment = f"event == 'import' and args[0].startswith({module!r})"
+    assert_stopped(interrupted(moment, "segment", slide, *quickly))
     assert [path.name for path in slide.parent.iterdir()] == ["slide.tif"]
 
 
@@ -124,13 +124,13 @@ def test_while_predicting(signalled, tmp_path, tissue, quickly):
     assert [path.name for path in tmp_path.iterdir()] == ["large.tif"]
 
 
-def test_a_new_folder_is_not_left_behind(interrupted, slide, endless):
+def test_a_new_folder_is_not_left_behind(interrupted, slide, quickly):
     made = "os.path.isdir('new/deep')"
-    assert_stopped(interrupted(made, "segment", slide, "-o", "new/deep/", *endless))
+    assert_stopped(interrupted(made, "segment", slide, "-o", "new/deep/", *quickly))
     assert [path.name for path in slide.parent.iterdir()] == ["slide.tif"]
 
 
-@pytest.mark.parametrize("mode", ["wb", "rb+"], ids=["before", "after"])
+@pytest.mark.parametrize("mode", ["w", "r+"], ids=["at the start", "at the end"])
 @pytest.mark.parametrize("times", [1, 3])
 def test_while_writing(interrupted, slide, quickly, mode, times):
     """A second and third Ctrl-C disturb the tidying up no more than the first."""

@@ -166,7 +166,7 @@ def _headless(
         del files["confidence.tif"]
     else:
         nuclei = done.confidence.nuclei
-        write_confidence(files["confidence.tif"], nuclei, pixel_size, report=report)
+        write_confidence(files["confidence.tif"], nuclei, pixel_size=pixel_size, report=report)
     outlined = mark_boundaries(image, labels, color=(1, 0.9, 0), mode="inner")
     with atomic_write(files["overlay.png"]) as temporary:
         Image.fromarray(img_as_ubyte(outlined)).save(temporary, format="PNG")
