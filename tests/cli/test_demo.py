@@ -18,10 +18,11 @@ from PIL import Image
 from napari_patchseg.cli.demo import FILES
 from napari_patchseg.files.images import read_image
 from napari_patchseg.files.labels import read_report
+from napari_patchseg.settings import FIELDS, Settings
 
 #: The demo, with a look at the window at a moment, after which it ends.
 WATCHED = """
-import os, signal, sys
+import json, os, signal, sys
 from qtpy.QtCore import QTimer
 import napari
 from napari_patchseg.cli import main
@@ -30,14 +31,15 @@ def look():
     viewer = napari.current_viewer()
     (dock,) = [w for w in viewer.window.dock_widgets.values()]
     panel = dock if hasattr(dock, "session") else dock.widget()
-    session, record = panel.session, panel.session.record
+    session = panel.session
     if not ({moment}):
         return
     timer.stop()
     print([layer.name for layer in viewer.layers], session.state, flush=True)
     if session.labels is not None:
         print(viewer.layers[0].data.shape, int(session.labels.data.max()), session.message)
-        print(sorted((record.settings.changes() | panel.settings().changes()).items()), flush=True)
+        report = session.labels.metadata["napari_patchseg"]
+        print(json.dumps(report["settings"]), flush=True)
     QTimer.singleShot(1000, lambda: {end})  # later than settings are remembered
 
 run = napari.run
@@ -200,8 +202,8 @@ def test_the_window_ends_with_nuclei(watched, quickly, tmp_path):
     """napari itself, the panel from the manifest, the options in it; no file is written."""
     done = watched(
         "not session.is_busy and session.labels is not None", "viewer.close()",
-        "--size", "128", "--seed", "3", "--threshold", "0,45", "--output", "folder",
-        *quickly, "--set", "nucleus_diameter=20", "--set", "nucleus-polarity=direct",
+        "--size", "128", "--preset", "paper", "--seed", "3", "--threshold", "0,45",
+        "--output", "folder", *quickly, "--nucleus-diameter", "20", "--set", "split-depth=1",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
@@ -210,11 +212,11 @@ def test_the_window_ends_with_nuclei(watched, quickly, tmp_path):
     assert "synthetic H&E" in layers
     assert "nuclei" in layers
     assert re.fullmatch(r"\(128, 128, 3\) [1-9]\d* .* nuclei", result)
-    expected = dict(part.split("=") for part in quickly if "=" in part) | {
-        "seed": "3", "threshold": "0.45", "nucleus_diameter": "20.0", "crop_size": "96",
-    }  # fmt: skip
-    for name, value in expected.items():
-        assert f"('{name}', {value})" in settings or f"('{name}', '{value}')" in settings
+    used = Settings.from_dict(json.loads(settings))
+    assert used.preset == "paper"
+    expected = {"weights": "random", "classes": 4, "crop_size": 96, "max_steps": 3, "seed": 3}
+    expected |= {"threshold": 0.45, "nucleus_diameter": 20, "split_depth": 1, "threads": 1}
+    assert {name: FIELDS[name].of(used) for name in expected} == expected
     assert not list(tmp_path.iterdir())
     remembered = Path(os.environ["XDG_CONFIG_HOME"], "napari-patchseg", "settings.json")
     assert not remembered.exists()  # the demo's settings are nobody's wishes
@@ -225,7 +227,7 @@ def test_the_window_ends_with_nuclei(watched, quickly, tmp_path):
     [("viewer.close()", 0), ("os.kill(os.getpid(), signal.SIGINT)", 130)],
 )
 def test_ending_the_window_ends_the_run(watched, tmp_path, end, code):
-    moment = "record is not None and len(record.history) >= 2"
+    moment = "session.state == 'training'"
     done = watched(moment, end, "--max-steps", "100000", "--preset", "paper")
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
