@@ -86,8 +86,7 @@ class Pixels:
                 label = "grey (three equal channels)"
                 self._colours, sample = source.first(1), sample[:, :1]
             else:
-                low, high, lit = _light(sample)
-                stained = is_stained(((lit - low) / (high - low)).T)
+                low, high, stained = _light(sample)
                 colour = stained if image_kind is None else image_kind == "stained"
         if colour:
             label = "RGB" if opacity is None else "RGBA (alpha left out)"
@@ -277,15 +276,16 @@ def _percentile(sample: NDArray[np.float32], percent: float) -> NDArray[np.float
     return np.percentile(sample, percent, axis=0, method="nearest").astype(np.float32)
 
 
-def _light(sample: NDArray[np.float32]) -> tuple[float, float, NDArray[np.float32]]:
-    """No light and full light of colours (n, 3), and those that are not surrounded by black."""
+def _light(sample: NDArray[np.float32]) -> tuple[float, float, bool]:
+    """No light and full light of colours (n, 3), and whether they are a stained section's."""
     brightest = sample.max(1)
     low = min(0.0, float(_percentile(sample, _DARK).min()))
     full = float(_percentile(sample, _LIGHT).max())
     if full <= low:  # of a few pixels, perhaps
         full = float(brightest.max())
     lit = ~is_black((brightest - low) / max(full - low, 1e-6))
-    return low, float(_percentile(brightest[lit], _LIGHT)), sample[lit]
+    high = float(_percentile(brightest[lit], _LIGHT))
+    return low, high, is_stained((sample[lit].T - low) / (high - low))
 
 
 def _value_range(sample: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
