@@ -15,6 +15,7 @@ from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.control import Control
 from napari_patchseg.method.events import MapMade
 from napari_patchseg.method.hardware import resolve_machine
+from napari_patchseg.method.scale import NetworkInput
 from napari_patchseg.nucleus_size import choose_rescale, rescale_for
 from napari_patchseg.pipeline import run
 from napari_patchseg.settings import Settings
@@ -37,7 +38,9 @@ def chosen_for(image, **changes):
     pixels = Pixels.from_array(image)
     settings = Settings.create(**{**MACHINE, **changes})
     return choose_rescale(
-        pixels.as_rgb(), resolve_machine(settings.machine), pretrained_weights(pixels.modality)
+        NetworkInput(pixels.as_rgb(), "pretrained"),
+        resolve_machine(settings.machine),
+        pretrained_weights(pixels.modality),
     )
 
 

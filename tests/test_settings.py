@@ -98,3 +98,11 @@ def test_replace_validates_and_leaves_the_original():
 def test_no_mapping_gets_past_but_as_settings(values):
     with contextlib.suppress(SettingsError):
         Settings.from_dict(values)
+
+
+def test_a_rescale_factor_may_be_written_as_a_number():
+    for written, factor in ((1.5, "3/2"), ("0.25", "1/4"), (0.667, "2/3"), (2.0, "2")):
+        assert Settings.create(rescale=written).training.rescale == factor
+    for wrong in (3, "0.3", "1e999999999", True, "half", -1, float("nan"), [1]):
+        with pytest.raises(SettingsError, match="rescale"):
+            Settings.create(rescale=wrong)

@@ -8,16 +8,13 @@ from fractions import Fraction
 from functools import cache
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from napari_patchseg.image.content import core_diameter
-from napari_patchseg.method.inference import autocast, input_scale, prepare, to_batch
-from napari_patchseg.method.magnification import magnified
+from napari_patchseg.method.inference import evaluating, prepare, to_batch
 from napari_patchseg.method.maps import INTERIOR, channel_names
-from napari_patchseg.method.network import ConfidenceNetwork
-from napari_patchseg.method.scale import crops
-from napari_patchseg.method.source import PixelSource
+from napari_patchseg.method.network import ConfidenceNetwork, rescaled
+from napari_patchseg.method.scale import NetworkInput, crops
 from napari_patchseg.settings import Rescale, ResolvedMachine
 
 #: Diameter in pixels of the nuclei that the pretrained weights were taught, and the share of it
@@ -40,13 +37,13 @@ def rescale_for(diameter: float) -> Rescale:
 
 
 def choose_rescale(
-    source: PixelSource, machine: ResolvedMachine, weights: Mapping[str, Tensor]
+    image: NetworkInput, machine: ResolvedMachine, weights: Mapping[str, Tensor]
 ) -> Rescale:
     """The rescale factor that an image asks for, by the interiors of nuclei in a sample of it.
 
     Parameters
     ----------
-    source : PixelSource
+    image : NetworkInput
         Three channels, as the pretrained weights take them.
     machine : ResolvedMachine
         Where to compute.
@@ -54,17 +51,16 @@ def choose_rescale(
         Of a network that knows interiors: the pretrained ones.
     """
     channels = channel_names("pretrained", 2)
-    network = ConfidenceNetwork(source.shape[0], len(channels))
+    network = ConfidenceNetwork(image.source.shape[0], len(channels))
     network.load_state_dict(dict(weights))
-    network = prepare(network, machine).eval()
-    scale = input_scale(source, "pretrained")
+    network = prepare(network, machine)
 
     @cache
     def interior_at(factor: Rescale) -> float:
         rescale = Fraction(factor)
-        sample = np.stack(crops(source, round(_SIDE / rescale), _CROPS))
-        seen = magnified(scale(to_batch(sample, machine)), rescale)
-        with torch.inference_mode(), autocast(machine):
+        sample = np.stack(crops(image.source, round(_SIDE / rescale), _CROPS))
+        seen = rescaled(image.scale(to_batch(sample, machine)), rescale)
+        with evaluating(network, machine):
             maps = network(seen)[:, channels.index(INTERIOR)]
         return core_diameter(maps.float().cpu().numpy())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -20,13 +20,13 @@ from napari_patchseg.image.pixels import Box, Pixels
 from napari_patchseg.method.control import Cancelled, Control
 from napari_patchseg.method.events import MapMade, Step, Trained
 from napari_patchseg.method.hardware import resolve_machine
-from napari_patchseg.method.inference import input_scale, predict_tiles, prepare
+from napari_patchseg.method.inference import predict_tiles, prepare
 from napari_patchseg.method.maps import ConfidenceMap, NucleusClass, channel_names
 from napari_patchseg.method.model import Model
 from napari_patchseg.method.network import ConfidenceNetwork
+from napari_patchseg.method.objective import Anchored, Contrastive, Objective
 from napari_patchseg.method.previews import Previews
-from napari_patchseg.method.scale import InputScale
-from napari_patchseg.method.source import PixelSource
+from napari_patchseg.method.scale import NetworkInput
 from napari_patchseg.method.training import train
 from napari_patchseg.nucleus_size import choose_rescale, rescale_for
 from napari_patchseg.objects import ClassChooser, labelling
@@ -64,6 +64,7 @@ def resolve(
     *,
     model: Model | None = None,
     pixel_size: float | None = None,
+    seen: NetworkInput | None = None,
 ) -> Resolved:
     """Make every automatic choice that is not read off a confidence map.
 
@@ -79,6 +80,8 @@ def resolve(
         Used instead of training: how it was trained counts, not what the settings say.
     pixel_size : float or None
         µm per pixel.
+    seen : NetworkInput or None
+        The image as the network takes it, where there is one already.
 
     Raises
     ------
@@ -95,7 +98,8 @@ def resolve(
         factor = rescale_for(diameter)
     elif factor is None:
         # By the pretrained weights for a model too: what it was trained on is seen as then.
-        factor = choose_rescale(image.as_rgb(), machine, pretrained_weights(image.modality))
+        seen = seen or NetworkInput(image.as_rgb(), "pretrained")
+        factor = choose_rescale(seen, machine, pretrained_weights(image.modality))
     views = settings.training.test_time_augmentation or (
         1 if random else image.modality.test_time_augmentation
     )
@@ -144,6 +148,7 @@ def run(
     PatchSegError
         With one sentence for the user. Nothing else that torch or the machine does gets out.
     """
+    threads = torch.get_num_threads()  # the process's, which may be napari's
     try:
         yield from _Run(pixels, settings, control, model, pixel_size).events(make_labels)
     except torch.OutOfMemoryError as error:
@@ -155,16 +160,8 @@ def run(
     except RuntimeError as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise TrainingError(f"Training failed: {reason}") from error
-
-
-@dataclass
-class _Look:
-    """What a preview needs before there is a training run."""
-
-    sources: Sequence[PixelSource]
-    scales: Sequence[InputScale]
-    resolved: Resolved
-    network: ConfidenceNetwork
+    finally:
+        torch.set_num_threads(threads)
 
 
 class _Run:
@@ -188,8 +185,14 @@ class _Run:
             raise ImageError(
                 "Some of the images are fluorescence and some are not; train on like images."
             )
+        self.inputs = [
+            NetworkInput(image, "random")
+            if self.random
+            else NetworkInput(image.as_rgb(), "pretrained")
+            for image in self.images
+        ]
         if model is not None:
-            channels = self.sources[0].shape[0]
+            channels = self.inputs[0].source.shape[0]
             if model.channels != channels:
                 raise ModelError(
                     f"The model takes images of {pluralize(model.channels, 'channel')}, this one "
@@ -199,18 +202,11 @@ class _Run:
         self.control = control or Control()
         self.model = model
         self.pixel_size = pixel_size
-        self.shown = False  # the map of the pretrained weights
         self.choose = ClassChooser(self.first, settings.objects)
+        self.nucleus: NucleusClass | None = None  # on the latest map
         self.seconds: dict[str, float] = {}
         self.history: list[HistoryRow] = []
         self.warnings = [text for image in self.images for text in image.warnings]
-
-    @property
-    def sources(self) -> Sequence[PixelSource]:
-        """The images as the network takes them."""
-        if self.random:
-            return self.images
-        return [image.as_rgb() for image in self.images]
 
     def events(self, labelled: bool) -> Iterator[Event]:
         yield Progress("starting", 0, 1, MEASURING)
@@ -219,16 +215,18 @@ class _Run:
         machine = resolve_machine(self.settings.machine)
         if machine.device == "cpu":
             torch.set_num_threads(machine.threads)
-        promising = [image for image in self.images if self.model or has_structure(image)]
-        first_map = promising and not self.random and self.model is None
-        if first_map and self.control.previews:
+        promising = [i for i, image in enumerate(self.images) if self.model or has_structure(image)]
+        self.previews = Previews(self.inputs[0], machine, self.control, self.choose)
+        if promising and not self.random and self.model is None:
             yield from self._first_map(machine)  # to look at while nuclei are measured
+        measured = promising[0] if promising else 0
         self.resolved = resolve(
             self.settings,
-            promising[0] if promising else self.first,
+            self.images[measured],
             machine,
             model=self.model,
             pixel_size=self.pixel_size,
+            seen=self.inputs[measured],
         )
         yield Progress("starting", 1, 1, MEASURING)
         yield Started(self.resolved)
@@ -268,25 +266,25 @@ class _Run:
         """A map of the pretrained weights as they are, on the image as it is."""
         network = ConfidenceNetwork(3, self.settings.training.classes)
         network.load_state_dict(dict(pretrained_weights(self.first.modality)))
-        sources = self.sources[:1]
-        scales = [input_scale(sources[0], "pretrained")]
-        resolved = Resolved(self.settings, self.first.modality, machine, Fraction(1), 1, None)
-        look = _Look(sources, scales, resolved, prepare(network, machine))
-        made = Previews(look, self.control, self.choose).first()
+        made = self.previews.first(prepare(network, machine))
         if made is not None:
-            self.shown = True
-            yield MapMade(replace(made, is_exact=False))
+            self.nucleus = made.nucleus
+            yield MapMade(made)
+
+    def _objective(self) -> Objective:
+        if self.random:
+            return Contrastive(self.resolved)
+        return Anchored(self.resolved, pretrained_weights(self.first.modality))
 
     def _train(self) -> Generator[Event, None, int]:
         start = time.perf_counter()
         steps = 0
         for event in train(
-            self.sources,
+            self.inputs,
             self.resolved,
-            pretrained=None if self.random else pretrained_weights(self.first.modality),
-            choose_class=self.choose,
+            self._objective(),
+            previews=self.previews,
             control=self.control,
-            first_map=not self.shown,
         ):
             if isinstance(event, Step):
                 self.history.append(
@@ -294,8 +292,10 @@ class _Run:
                         event.step, event.loss, event.positive_separation, event.negative_separation
                     )
                 )
+            elif isinstance(event, MapMade):
+                self.nucleus = event.confidence.nucleus
             elif isinstance(event, Trained):
-                self.model = replace(event.model, image_kind=self.first.kind)
+                self.model = replace(event.model, image_kind=self.first.kind, nucleus=self.nucleus)
                 steps = event.steps
                 self.warnings += [f"Training recovered from a {text}." for text in event.recoveries]
             yield event
@@ -305,19 +305,22 @@ class _Run:
     def _predict(self, model: Model) -> Generator[Event, None, ConfidenceMap | None]:
         start = time.perf_counter()
         yield Progress("predicting", 0, 1, "predicting confidence")
-        source = self.sources[0]
-        training = self.resolved.training
         network = prepare(model.network(), self.resolved.machine)
         data = np.empty((network.classes, *self.first.shape[1:]), np.float32)
-        scale = input_scale(source, training.weights)
         try:
             for done, total in predict_tiles(
-                network, source, self.resolved, scale, data, control=self.control
+                network,
+                self.inputs[0],
+                self.resolved.machine,
+                data,
+                rescale=self.resolved.rescale,
+                views=self.resolved.test_time_augmentation,
+                control=self.control,
             ):
                 yield Progress("predicting", done, total, "predicting confidence")
         except Cancelled:
             return None
-        channels = channel_names(training.weights, network.classes)
+        channels = channel_names(self.inputs[0].weights, network.classes)
         box: Box = (0, 0, *self.first.shape[1:])
         nucleus = self._nucleus_of(model, data, channels, box)
         self.model = replace(model, nucleus=nucleus)

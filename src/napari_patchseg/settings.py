@@ -283,7 +283,7 @@ class Machine(_Group):
         None, description="Memory layout of the convolutions; auto: channels_last."
     )
     threads: int | None = Field(
-        None, ge=1, le=1024, description="CPU threads; auto: as many as there are cores to use."
+        None, ge=1, le=1024, description="CPU threads; auto: as many as torch takes, one a core."
     )
 
 

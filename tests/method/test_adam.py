@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from napari_patchseg.method.trainer import Adam
+from napari_patchseg.method.training import Adam
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.01])

@@ -2,7 +2,10 @@ import math
 
 import pytest
 
+from napari_patchseg.method.contrast import Contrast
 from napari_patchseg.method.convergence import CollapseRule, ConvergenceRule, Spread
+from napari_patchseg.method.network import ConfidenceNetwork
+from napari_patchseg.method.objective import Anchored, Loss
 
 
 def stopped_at(negative, positive=lambda _: 0.01, steps=400):
@@ -77,10 +80,10 @@ def test_few_nuclei_are_no_collapse():
     assert not CollapseRule().update([Spread(0.0, 0.005, 0.98)], skipped=False)
 
 
-def test_crops_in_which_the_start_sees_hardly_anything_either_are_no_collapse():
+def test_crops_in_which_the_teacher_sees_hardly_anything_either_are_no_collapse():
     speck = Spread(0.0, 0.004, 0.7)
-    assert not CollapseRule().update([EMPTY, EMPTY], skipped=False, seen=[speck, EMPTY])
-    assert CollapseRule().update([EMPTY, EMPTY], skipped=False, seen=[HEALTHY, EMPTY])
+    assert not CollapseRule().update([EMPTY, EMPTY], skipped=False, reference=[speck, EMPTY])
+    assert CollapseRule().update([EMPTY, EMPTY], skipped=False, reference=[HEALTHY, EMPTY])
 
 
 def test_many_skipped_steps_in_a_row_are_a_collapse():
@@ -89,21 +92,33 @@ def test_many_skipped_steps_in_a_row_are_a_collapse():
     assert seen == [False, False, False, False, False, True]
 
 
-def from_a_start(curve):
-    """The step at which the rule for a start stops on a made-up curve."""
-    rule = ConvergenceRule.for_start("synthetic")
-    return next(n for n in range(1, 400) if rule.update(n, 0.06, curve(n)))
+@pytest.fixture(scope="module")
+def pretrained_ends_at(resolve):
+    """The step at which training from pretrained weights has converged on a made-up curve."""
+
+    def ends_at(curve):
+        network = ConfidenceNetwork(3, 2)
+        settings = {"rescale": "1", "test_time_augmentation": 1}
+        objective = Anchored(resolve(**settings), network.state_dict())
+        objective.prepare(network, crop=160, seed=0)
+        for step in range(1, 400):
+            contrast = Contrast(None, 0.06, curve(step))
+            assert objective.keep(step, Loss(None, contrast, None, [], []))
+            if objective.has_converged:
+                return step
+        return None
+
+    return ends_at
 
 
 @pytest.mark.parametrize("pace", [3, 5, 10, 20])
-def test_from_a_start_it_ends_when_the_separation_grows_no_more(pace):
-    step = from_a_start(lambda n: 0.05 * (1 - math.exp(-n / pace)))
+def test_from_pretrained_weights_it_ends_when_the_separation_grows_no_more(
+    pretrained_ends_at, pace
+):
+    step = pretrained_ends_at(lambda n: 0.05 * (1 - math.exp(-n / pace)))
     assert 2 * pace <= step <= 30 + 3 * pace
 
 
-def test_from_a_start_that_has_separated_already_it_ends_early():
-    assert from_a_start(lambda _: 0.05) == 12
-
-
-def test_from_a_start_a_falling_separation_ends_the_run():
-    assert from_a_start(lambda n: 0.05 - 0.0001 * n) == 12
+def test_weights_that_have_separated_already_end_early(pretrained_ends_at):
+    assert pretrained_ends_at(lambda _: 0.05) == 12
+    assert pretrained_ends_at(lambda n: 0.05 - 0.0001 * n) == 12

@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,11 @@ from hypothesis import strategies as st
 from napari_patchseg.method.control import Cancelled, Control
 from napari_patchseg.method.inference import predict, predict_tiles, windows
 from napari_patchseg.method.network import ConfidenceNetwork
-from napari_patchseg.method.scale import InputScale
+from napari_patchseg.method.scale import NetworkInput, contents
 
-SCALE = InputScale.of_the_paper(3)
+
+def seen(source):
+    return NetworkInput(source, "random")
 
 
 @pytest.fixture
@@ -45,11 +49,11 @@ def test_windows_are_of_one_size_and_see_a_halo(part, rest, halo, unit, most):
 
 
 def test_prediction_is_a_plain_forward_pass_in_evaluation_mode(network, disks, quick):
-    found = predict(network, disks, quick(), SCALE)
+    found = predict(network, seen(disks), quick().machine)
     assert network.training  # left as it was
     network.eval()
     with torch.no_grad():
-        plain = network(SCALE(torch.from_numpy(disks.read((0, 0, 128, 160))[None])))[0]
+        plain = network(contents(torch.from_numpy(disks.data[None])))[0]
     assert np.allclose(found, plain.numpy(), atol=1e-5)
 
 
@@ -59,57 +63,58 @@ def evaluated():
     return ConfidenceNetwork(3, 2).eval()
 
 
-@settings(deadline=None, max_examples=8)
-@given(tile=st.integers(20, 170))
-def test_tiled_equals_untiled(disks, evaluated, quick, tile):
-    whole = predict(evaluated, disks, quick(), SCALE, tile=1000)
-    assert np.allclose(predict(evaluated, disks, quick(), SCALE, tile=tile), whole, atol=1e-4)
+@pytest.fixture(scope="module")
+def field(disks):
+    """(3, 330, 400): larger than a window."""
+    return np.tile(disks.data, (1, 3, 3))[:, 5:335, 3:403]
 
 
 @settings(deadline=None, max_examples=8)
 @given(
-    rescale=st.sampled_from(["1/4", "1/2", "2/3", "1", "3/2", "2"]),
+    rescale=st.sampled_from([Fraction(text) for text in ("1/2", "2/3", "1", "3/2", "2")]),
     views=st.integers(1, 3),
     tile=st.integers(20, 170),
-    height=st.integers(90, 128),
-    width=st.integers(120, 160),
+    height=st.integers(300, 330),
+    width=st.integers(360, 400),
 )
-def test_tiled_equals_untiled_at_any_rescale_factor_and_view(
-    disks, evaluated, quick, source_of, rescale, views, tile, height, width
+def test_tiled_equals_untiled(
+    evaluated, quick, source_of, field, rescale, views, tile, height, width
 ):
-    part = source_of(disks.read((0, 0, height, width)))
-    resolved = quick(rescale=rescale, test_time_augmentation=views)
-    whole = predict(evaluated, part, resolved, SCALE, tile=1000)
+    part, machine = seen(source_of(field[:, :height, :width])), quick().machine
+    look = {"rescale": rescale, "views": views}
+    whole = predict(evaluated, part, machine, **look)
     assert whole.shape == (2, height, width)
-    assert np.allclose(predict(evaluated, part, resolved, SCALE, tile=tile), whole, atol=1e-4)
-    box = (31, 17, 77, 98)
-    boxed = predict(evaluated, part, resolved, SCALE, box=box, tile=tile)
-    assert np.allclose(boxed, whole[:, 31:77, 17:98], atol=1e-4)
+    tiled = predict(evaluated, part, machine, **look, tile=tile)
+    assert np.allclose(tiled, whole, atol=1e-4)
+    boxed = predict(evaluated, part, machine, **look, tile=tile, box=(131, 17, 277, 198))
+    assert np.allclose(boxed, whole[:, 131:277, 17:198], atol=1e-4)
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 @pytest.mark.parametrize(("rescale", "views"), [("1", 1), ("3/2", 2)])
-def test_tiled_equals_untiled_in_bfloat16(disks, evaluated, quick, layout, rescale, views):
-    resolved = quick(
-        precision="bfloat16", memory_format=layout, rescale=rescale, test_time_augmentation=views
-    )
-    whole = predict(evaluated, disks, resolved, SCALE, tile=1000)
-    for tile in (64, 101) if views == 1 else (101,):
-        assert np.allclose(predict(evaluated, disks, resolved, SCALE, tile=tile), whole, atol=1e-2)
+def test_tiled_equals_untiled_in_bfloat16(
+    evaluated, quick, source_of, field, layout, rescale, views
+):
+    image = seen(source_of(field))
+    machine = quick(precision="bfloat16", memory_format=layout).machine
+    look = {"rescale": Fraction(rescale), "views": views}
+    whole = predict(evaluated, image, machine, **look)
+    tiled = predict(evaluated, image, machine, **look, tile=101)
+    assert np.allclose(tiled, whole, atol=1e-2)
 
 
 def test_a_box_is_predicted_with_its_surroundings(network, disks, quick):
-    whole = predict(network, disks, quick(), SCALE)
-    part = predict(network, disks, quick(), SCALE, box=(30, 40, 90, 150))
+    whole = predict(network, seen(disks), quick().machine)
+    part = predict(network, seen(disks), quick().machine, box=(30, 40, 90, 150))
     assert part.shape == (2, 60, 110)
     assert np.allclose(part, whole[:, 30:90, 40:150], atol=1e-4)
 
 
 def test_channels_last_and_bfloat16_agree_with_the_plain_formulation(network, disks, quick):
-    plain = predict(network, disks, quick(), SCALE)
-    layout = predict(network, disks, quick(memory_format="channels_last"), SCALE)
+    plain = predict(network, seen(disks), quick().machine)
+    layout = predict(network, seen(disks), quick(memory_format="channels_last").machine)
     assert np.allclose(layout, plain, atol=1e-4)
-    short = predict(network, disks, quick(precision="bfloat16"), SCALE)
+    short = predict(network, seen(disks), quick(precision="bfloat16").machine)
     assert np.allclose(short, plain, atol=0.03)
 
 
@@ -124,7 +129,7 @@ def test_cancelling_ends_within_a_tile(network, disks, quick):
 
     control = CancelledWhenAskedAgain()
     with pytest.raises(Cancelled):
-        predict(network, disks, quick(), SCALE, control=control)
+        predict(network, seen(disks), quick().machine, control=control)
     assert control.asked == 4
     assert network.training  # left as it was
 
@@ -133,7 +138,7 @@ def test_cancelling_ends_before_the_next_window(network, quick, source_of):
     source = source_of(np.zeros((3, 300, 200), np.float32))
     control = Control()
     out = np.zeros((2, 300, 200), np.float32)
-    steps = predict_tiles(network, source, quick(), SCALE, out, control=control, tile=64)
+    steps = predict_tiles(network, seen(source), quick().machine, out, control=control, tile=64)
     assert next(steps) == (1, 3)
     control.cancel()
     with pytest.raises(Cancelled):

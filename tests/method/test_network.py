@@ -1,11 +1,21 @@
+from fractions import Fraction
+
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from napari_patchseg.method.network import (
+    AS_IT_IS,
     HALO,
     ConfidenceNetwork,
     Featuriser,
+    rescaled,
+    restored,
 )
+
+FACTORS = [Fraction(text) for text in ("1/4", "1/2", "5/6", "1", "3/2", "2")]
 
 
 def parameter_count(module):
@@ -78,3 +88,38 @@ def test_folded_normalisation_is_the_plain_one_values_and_gradients():
     assert torch.allclose(folded, reference, atol=1e-5)
     for one, other in zip(folded_gradients, reference_gradients, strict=True):
         assert torch.allclose(one, other, atol=1e-6, rtol=1e-3)
+
+
+@settings(deadline=None)
+@given(st.sampled_from(FACTORS), st.integers(30, 70), st.integers(30, 70))
+def test_there_and_back_keeps_size_and_place(factor, height, width):
+    rows, columns = torch.meshgrid(
+        torch.arange(float(height)), torch.arange(float(width)), indexing="ij"
+    )
+    plane = (0.01 * rows + 0.02 * columns)[None, None]
+    seen = rescaled(plane, factor)
+    for side, full in zip(seen.shape[2:], (height, width), strict=True):
+        unit = factor.denominator
+        assert side == -(-full // unit) * unit * factor
+    back = restored(seen, factor, height, width)
+    assert back.shape == plane.shape
+    # A plane stays where it is to a tenth of a pixel, but for the continued border.
+    inner = np.s_[..., 12 : height - 12, 12 : width - 12]
+    assert torch.allclose(back[inner], plane[inner], atol=2e-3)
+
+
+def test_the_network_sees_the_rescaled_image():
+    torch.manual_seed(0)
+    network = ConfidenceNetwork(3, 2).eval()
+    image = torch.rand(1, 3, 50, 60)
+    with torch.no_grad():
+        plain = network.logits(rescaled(image, Fraction(2)))
+        found = network.logits(image, rescale=Fraction(2))
+    assert plain.shape == (1, 2, 100, 120)
+    assert torch.equal(found, restored(plain, Fraction(2), 50, 60))
+
+
+def test_as_it_is_nothing_is_resampled():
+    image = torch.rand(1, 3, 9, 11)
+    assert rescaled(image, AS_IT_IS) is image
+    assert restored(image, AS_IT_IS, 9, 11) is image

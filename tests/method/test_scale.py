@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from napari_patchseg.method.scale import InputScale, crops, rescale
+from napari_patchseg.method.scale import InputScale, contents, crops
 
 
 def test_the_papers_scale_is_rescale():
     pixels = torch.rand(2, 3, 10, 12)
-    assert torch.allclose(InputScale.of_the_paper(3)(pixels), rescale(pixels))
-    assert rescale(torch.tensor([0.0, 1.0])).tolist() == pytest.approx([0.05, 1])
+    assert torch.allclose(InputScale.of_the_paper(3)(pixels), contents(pixels))
+    assert contents(torch.tensor([0.0, 1.0])).tolist() == pytest.approx([0.05, 1])
 
 
 def test_an_image_is_stretched_channel_by_channel(source_of):

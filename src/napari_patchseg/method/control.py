@@ -55,4 +55,4 @@ class Control:
 
 
 class Cancelled(Exception):
-    """Raised inside a prediction whose end was asked for."""
+    """Raised inside work whose end was asked for."""

@@ -47,18 +47,6 @@ class ConvergenceRule:
     patience: int = 10
     apart: float = 0.9
 
-    @classmethod
-    def for_start(cls, start: str) -> ConvergenceRule:
-        """The rule for random weights, or for a start that has separated them already.
-
-        The latter's windows are mixed, so that positives differ as much as positives from
-        negatives, and the separation moves by a few per cent: it has converged when it has stopped
-        growing.
-        """
-        if start == "random":
-            return cls()
-        return cls(first=10, smoothing=0.3, drop=0.0, growth=0.01, patience=2, apart=0.0)
-
     def __post_init__(self) -> None:
         self.peak_step = 0
         self._peak = -math.inf
@@ -123,7 +111,9 @@ class CollapseRule:
     def __post_init__(self) -> None:
         self._skipped = 0
 
-    def update(self, classes: Sequence[Spread], skipped: bool, seen: Sequence[Spread] = ()) -> bool:
+    def update(
+        self, classes: Sequence[Spread], skipped: bool, reference: Sequence[Spread] = ()
+    ) -> bool:
         """Take in a step; true if the run has collapsed.
 
         Parameters
@@ -132,11 +122,12 @@ class CollapseRule:
             The confidences of each class.
         skipped : bool
             Whether the step was skipped.
-        seen : sequence of Spread
-            What a start sees in the same crops, class by class. Where its means are near 0 (or 1)
+        reference : sequence of Spread
+            What a teacher sees in the same crops, class by class. Where its means are near 0 (or 1)
             too, the crops are empty, as many are of an image with few nuclei: they tell nothing.
         """
         self._skipped = self._skipped + 1 if skipped else 0
         flat = all(spread.is_flat(self.margin) for spread in classes)
-        empty = bool(seen) and all(abs(spread.mean - 0.5) > 0.5 - self.margin for spread in seen)
+        sure = 0.5 - self.margin
+        empty = bool(reference) and all(abs(one.mean - 0.5) > sure for one in reference)
         return (flat and not empty) or self._skipped >= self.skips

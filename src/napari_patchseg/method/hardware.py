@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 
 from napari_patchseg.errors import DeviceError
@@ -42,14 +40,8 @@ def resolve_machine(machine: Machine) -> ResolvedMachine:
         precision=machine.precision
         or ("bfloat16" if device == "cpu" and _has_bfloat16() else "float32"),
         memory_format=machine.memory_format or "channels_last",
-        threads=machine.threads or _usable_cores(),
+        threads=machine.threads or torch.get_num_threads(),
     )
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # a container may have fewer than the machine
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _has_bfloat16() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from itertools import pairwise, product
 
@@ -11,12 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_patchseg.settings import Resolved, ResolvedMachine, Weights
+from napari_patchseg.settings import ResolvedMachine
 
 from .control import Control
-from .network import HALO, ConfidenceNetwork
-from .scale import InputScale
-from .source import Box, PixelSource
+from .network import AS_IT_IS, HALO, ConfidenceNetwork
+from .scale import NetworkInput
+from .source import Box
 
 #: Side of a window without its halo: large enough that the halo costs little, small enough that its
 #: maps take some hundred megabytes at the most.
@@ -66,32 +67,41 @@ def windows(
     ]
 
 
-def halo(magnification: Fraction) -> int:
-    """Pixels of the image on each side that a confidence depends on: 83 at a magnification of 1.
+def halo(rescale: Fraction) -> int:
+    """Pixels of the image on each side that a confidence depends on: 83 at a rescale factor of 1.
 
     Resampling, there and back, asks for a little more.
     """
-    if magnification == 1:
+    if rescale == 1:
         return HALO
-    return math.ceil((HALO + 2) / magnification) + 2 * math.ceil(1 / magnification)
+    return math.ceil((HALO + 2) / rescale) + 2 * math.ceil(1 / rescale)
 
 
 def average_logits(
     network: ConfidenceNetwork,
     image: torch.Tensor,
-    magnification: Fraction,
+    rescale: Fraction,
     views: int,
     between: Callable[[], None] | None = None,
 ) -> torch.Tensor:
     """Mean over some of the `VIEWS` of confidence before the sigmoid: (N, K, H, W) float32."""
-    total: torch.Tensor | None = None
+    seen = []
     for size, turns in VIEWS[:views]:
-        turned = torch.rot90(image, turns, (2, 3))
-        logits = network.logits(turned, between, magnification * size)
-        seen = torch.rot90(logits.float(), -turns, (2, 3))
-        total = seen if total is None else total + seen
-    assert total is not None
-    return total / views
+        logits = network.logits(torch.rot90(image, turns, (2, 3)), between, rescale * size)
+        seen.append(torch.rot90(logits.float(), -turns, (2, 3)))
+    return torch.stack(seen).mean(0)
+
+
+@contextmanager
+def evaluating(network: ConfidenceNetwork, machine: ResolvedMachine) -> Iterator[None]:
+    """Forward passes without gradients, in the machine's precision; the network's mode stays."""
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode(), autocast(machine):
+            yield
+    finally:
+        network.train(was_training)
 
 
 def prepare(network: ConfidenceNetwork, machine: ResolvedMachine) -> ConfidenceNetwork:
@@ -125,10 +135,11 @@ def autocast(machine: ResolvedMachine) -> torch.autocast:
 
 def predict(
     network: ConfidenceNetwork,
-    source: PixelSource,
-    resolved: Resolved,
-    scale: InputScale,
+    image: NetworkInput,
+    machine: ResolvedMachine,
     *,
+    rescale: Fraction = AS_IT_IS,
+    views: int = 1,
     box: Box | None = None,
     control: Control | None = None,
     tile: int = TILE,
@@ -145,10 +156,18 @@ def predict(
     Cancelled
         If the control asks for the end.
     """
-    top, left, bottom, right = box or (0, 0, *source.shape[1:])
+    top, left, bottom, right = box or (0, 0, *image.source.shape[1:])
     out = np.empty((network.classes, bottom - top, right - left), np.float32)
     for _ in predict_tiles(
-        network, source, resolved, scale, out, box=box, control=control, tile=tile
+        network,
+        image,
+        machine,
+        out,
+        rescale=rescale,
+        views=views,
+        box=box,
+        control=control,
+        tile=tile,
     ):
         pass
     return out
@@ -156,11 +175,12 @@ def predict(
 
 def predict_tiles(
     network: ConfidenceNetwork,
-    source: PixelSource,
-    resolved: Resolved,
-    scale: InputScale,
+    image: NetworkInput,
+    machine: ResolvedMachine,
     out: NDArray[np.float32],
     *,
+    rescale: Fraction = AS_IT_IS,
+    views: int = 1,
     box: Box | None = None,
     control: Control | None = None,
     tile: int = TILE,
@@ -173,22 +193,24 @@ def predict_tiles(
     Parameters
     ----------
     network : ConfidenceNetwork
-        On the settings' device; put into evaluation mode and left in the mode it was in.
-    source : PixelSource
+        On the machine's device; evaluated, and left in the mode it was in.
+    image : NetworkInput
         The image.
-    resolved : Resolved
-        Machine, rescale factor and test-time augmentation are taken from it.
-    scale : InputScale
-        From pixels to the network's input.
+    machine : ResolvedMachine
+        Where and how to compute.
     out : ndarray
         (K, h, w) float32, written in place.
+    rescale : Fraction
+        How much larger than the image the network sees it.
+    views : int
+        Of `VIEWS` that are averaged.
     box : Box or None
         The part wanted; None for all of it. Pixels around it are read as context.
     control : Control or None
-        Checked before every window, and a few times within it.
+        Asked before every window, and a few times within it.
     tile : int
-        Side of a window without its halo at most, in pixels of the image or, where it is
-        magnified, as the network sees them.
+        Side of a window without its halo at most, in pixels of the image or, where it is enlarged,
+        as the network sees them.
 
     Yields
     ------
@@ -200,48 +222,31 @@ def predict_tiles(
     Cancelled
         If the control asks for the end.
     """
-    _, height, width = source.shape
+    _, height, width = image.source.shape
     top, left, bottom, right = box or (0, 0, height, width)
-    magnification, views = resolved.rescale, resolved.test_time_augmentation
-    sizes = [magnification * size for size, _ in VIEWS[:views]]
-    margin, unit = max(map(halo, sizes)), math.lcm(*(size.denominator for size in sizes))
-    most = max(1, int(tile / max(magnification, Fraction(1))))  # memory follows the larger grid
+    sizes = [rescale * size for size, _ in VIEWS[:views]]
     # Whole pixels of the network away from the image's borders on all sides, so that it is
     # resampled, from whichever side a turned view begins, as in one pass over the image.
+    unit = math.lcm(*(size.denominator for size in sizes))
+    margin, most = max(map(halo, sizes)), max(1, int(tile / max(rescale, AS_IT_IS)))
     rows = windows(top, bottom, height, halo=margin, unit=unit, most=most)
     columns = windows(left, right, width, halo=margin, unit=unit, most=most)
-
-    def go_on() -> None:
-        if control is not None:
-            control.checkpoint()
-
-    was_training = network.training
-    network.eval()
-    try:
-        for done, ((row, rows_in), (column, columns_in)) in enumerate(product(rows, columns), 1):
-            go_on()
-            pixels = source.read((row.start, column.start, row.stop, column.stop))[None]
-            with torch.inference_mode(), autocast(resolved.machine):
-                inputs = scale(to_batch(pixels, resolved.machine))
-                confidence = average_logits(network, inputs, magnification, views, go_on).sigmoid()
-            inner = confidence[
-                0,
-                :,
-                rows_in.start - row.start : rows_in.stop - row.start,
-                columns_in.start - column.start : columns_in.stop - column.start,
-            ]
-            out[
-                :,
-                rows_in.start - top : rows_in.stop - top,
-                columns_in.start - left : columns_in.stop - left,
-            ] = inner.float().cpu().numpy()
-            yield done, len(rows) * len(columns)
-    finally:
-        network.train(was_training)
+    control = control or Control()
+    for done, ((row, inner_row), (column, inner_column)) in enumerate(product(rows, columns), 1):
+        control.checkpoint()
+        pixels = image.source.read((row.start, column.start, row.stop, column.stop))
+        with evaluating(network, machine):
+            inputs = image.scale(to_batch(pixels[None], machine))
+            confidence = average_logits(
+                network, inputs, rescale, views, control.checkpoint
+            ).sigmoid()
+        inner = confidence[0, :, _within(row, inner_row), _within(column, inner_column)]
+        out[
+            :, _within(slice(top, bottom), inner_row), _within(slice(left, right), inner_column)
+        ] = inner.float().cpu().numpy()
+        yield done, len(rows) * len(columns)
 
 
-def input_scale(source: PixelSource, weights: Weights) -> InputScale:
-    """The scale that belongs to the weights: the paper's, or that of the image."""
-    if weights == "random":
-        return InputScale.of_the_paper(source.shape[0])
-    return InputScale.of_image(source)
+def _within(whole: slice, part: slice) -> slice:
+    """Where a part of a side lies in another part that holds it."""
+    return slice(part.start - whole.start, part.stop - whole.start)

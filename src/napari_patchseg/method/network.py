@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .magnification import AS_IT_IS, magnified, restored
-
 WIDTH = 8
+#: Rescale factor of an image that the network sees as it is.
+AS_IT_IS = Fraction(1)
 #: Side of the smallest patch in pixels that the featuriser takes.
 FEATURISED = 16
 DILATIONS = (1, 2, 3, 5, 10, 20)
@@ -97,20 +97,20 @@ class ConfidenceNetwork(nn.Module):
         self,
         image: Tensor,
         between: Callable[[], None] | None = None,
-        magnification: Fraction = AS_IT_IS,
+        rescale: Fraction = AS_IT_IS,
     ) -> Tensor:
         """Confidence before the sigmoid, (N, K, H, W).
 
         ``between`` is called before every residual block; it may raise, to give the pass up. At a
-        magnification the image is resampled for the network, and what it finds back again.
+        rescale factor the image is resampled for the network, and what it finds back again.
         """
-        out: Tensor = self.stem(magnified(image, magnification))
+        out: Tensor = self.stem(rescaled(image, rescale))
         for residual in self.residuals:
             if between is not None:
                 between()
             out = residual(out)
         logits: Tensor = self.head(out)
-        return restored(logits, magnification, *image.shape[2:])
+        return restored(logits, rescale, *image.shape[2:])
 
     def forward(self, image: Tensor) -> Tensor:
         """Confidence (N, K, H, W) float32 of a batch (N, C, H, W) in [0, 1]."""
@@ -152,3 +152,30 @@ class Featuriser(nn.Module):
         """Features (N, 32) of patches (N, C, S, S)."""
         out: Tensor = self.linear(self.convolutions(patches).flatten(1))
         return out
+
+
+def rescaled(images: Tensor, factor: Fraction) -> Tensor:
+    """Images (N, C, H, W) as the network sees them: (N, C, H f, W f), bilinear.
+
+    Sides that are no whole number of the network's pixels are first continued to the next one.
+    """
+    if factor == 1:
+        return images
+    height, width = images.shape[2:]
+    unit = factor.denominator
+    images = functional.pad(images, (0, -width % unit, 0, -height % unit), mode="replicate")
+    size = [int(side * factor) for side in images.shape[2:]]
+    return functional.interpolate(images, size, mode="bilinear", antialias=factor < 1)
+
+
+def restored(maps: Tensor, factor: Fraction, height: int, width: int) -> Tensor:
+    """What `rescaled` images gave, (N, K, H f, W f), in the image's pixels: (N, K, H, W).
+
+    Resampled as float32, and without filtering, which some devices have no gradient of: at a factor
+    of 2 it is the mean of 2 x 2 all the same.
+    """
+    if factor == 1:
+        return maps
+    size = [int(side / factor) for side in maps.shape[2:]]
+    maps = functional.interpolate(maps.float(), size, mode="bilinear")
+    return maps[:, :, :height, :width]

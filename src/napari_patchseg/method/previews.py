@@ -5,149 +5,171 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from fractions import Fraction
-from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from napari_patchseg.settings import Resolved, ResolvedMachine
 
 from .control import Cancelled, Control
-from .inference import autocast, predict, to_batch
+from .inference import evaluating, predict, to_batch
 from .maps import ConfidenceMap, NucleusClass, channel_names
-from .network import ConfidenceNetwork
-from .scale import InputScale
+from .network import AS_IT_IS, ConfidenceNetwork
+from .scale import NetworkInput
 from .source import Box, PixelSource
 
 #: Shortest time in seconds between two previews, and the share of the run's time that making and
 #: showing them may take.
 PREVIEW_INTERVAL = 0.2
 PREVIEW_SHARE = 0.2
-#: Seconds of that time which may be saved up while steps or a pause kept a preview from its turn.
-PREVIEW_CREDIT = 0.5
-#: Pixels of a preview, a larger box is shown at reduced size; and how many of them the network sees
-#: on a CPU, so that a preview a step fits into the share on two cores. A graphics card takes more.
+#: Pixels of a preview, a larger box is shown at reduced size; and how many of them the network
+#: sees, so that a preview a step fits into the share on two cores.
 PREVIEW_PIXELS, PREVIEW_SEEN = 300_000, 145_000
-PREVIEW_PIXELS_GPU = 1_000_000
-
-#: Up to this reduction a preview's pixel is the mean of all the pixels that it stands for; above,
-#: of four of them: what is read of an image does not grow with it.
-_WHOLE_MEANS = 3
 
 #: Chooses the nucleus class from confidences (K, h, w), their channels' names, box and reduction.
 ClassChooser = Callable[[NDArray[np.float32], Sequence[str], Box, int], NucleusClass]
 
 
-class PreviewedRun(Protocol):
-    """What a preview needs of a training run; the first image is the one that is mapped."""
-
-    sources: Sequence[PixelSource]
-    scales: Sequence[InputScale]
-    resolved: Resolved
-    network: ConfidenceNetwork
-
-
 class Previews:
-    """Decides when a map is due, and makes it."""
+    """Decides when a map of an image is due, and makes it.
 
-    def __init__(self, run: PreviewedRun, control: Control, choose_class: ClassChooser) -> None:
-        self.run = run
+    Parameters
+    ----------
+    image : NetworkInput
+        The image that is mapped.
+    machine : ResolvedMachine
+        Where to compute.
+    control : Control
+        What the host wishes to see.
+    choose_class : callable
+        Chooses the nucleus class of a map.
+    clock : callable
+        Tells the time in seconds.
+    """
+
+    def __init__(
+        self,
+        image: NetworkInput,
+        machine: ResolvedMachine,
+        control: Control,
+        choose_class: ClassChooser,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.image = image
+        self.machine = machine
         self.control = control
         self.choose_class = choose_class
-        self._due = self._allowed = -math.inf
+        self.clock = clock
+        self._due = -math.inf
         self._key: tuple[Box, int] | None = None
         self._reduced = torch.empty(0)
 
-    def first(self) -> ConfidenceMap | None:
-        """A map of the weights before the first step, if previews are wanted; they are step 0."""
+    def first(self, network: ConfidenceNetwork) -> ConfidenceMap | None:
+        """A map of weights before the first step and of the image as it is, if any is wanted."""
         try:
-            return self._preview(0) if self.control.previews else None
+            return self._preview(0, network, AS_IT_IS) if self.control.previews else None
         except Cancelled:
             return None
 
-    def make(self, step: int) -> ConfidenceMap | None:
-        """A map of the current weights if one is due or asked for, else None."""
-        if self.control.take_map_request():
-            whole = (0, 0, *self.run.sources[0].shape[1:])
-            return self._map(step, whole, exact=True)
-        if not self.control.previews or time.perf_counter() < max(self._due, self._allowed):
-            return None
-        return self._preview(step)
+    def make(
+        self, step: int, network: ConfidenceNetwork, resolved: Resolved
+    ) -> ConfidenceMap | None:
+        """A map of a step's weights if one is due or asked for, else None.
 
-    def _preview(self, step: int) -> ConfidenceMap:
-        start = time.perf_counter()
-        run = self.run
-        box = self.control.preview_box or (0, 0, *run.sources[0].shape[1:])
-        pixels = (box[2] - box[0]) * (box[3] - box[1])
-        most = PREVIEW_PIXELS if run.resolved.machine.device == "cpu" else PREVIEW_PIXELS_GPU
-        magnification = run.resolved.rescale
-        if pixels * magnification**2 <= most:
-            made = self._map(step, box, exact=False)
-        else:  # not magnified: that would take more pixels again
-            reduction = math.ceil(math.sqrt(pixels / most))
-            if reduction > _WHOLE_MEANS:
-                reduction += reduction % 2
-            made = self._small(step, box, reduction)
-        end = time.perf_counter()
-        self._allowed = end + PREVIEW_INTERVAL
-        # From when it was due, not from when it was made: steps are long beside the wait.
-        self._due = max(self._due, start - PREVIEW_CREDIT) + (end - start) / PREVIEW_SHARE
-        return made
+        Raises `Cancelled` where the control asks for the end.
+        """
+        if self.control.take_map_request():
+            whole = (0, 0, *self.image.source.shape[1:])
+            views = resolved.test_time_augmentation
+            return self._map(step, network, whole, resolved.rescale, views, is_exact=True)
+        if not self.control.previews or self.clock() < self._due:
+            return None
+        return self._preview(
+            step, network, resolved.rescale, is_exact=resolved.test_time_augmentation == 1
+        )
 
     def took(self, seconds: float) -> None:
         """Count what a host took to show a preview: with software OpenGL more than the making."""
         self._due += seconds / PREVIEW_SHARE
 
-    def _map(self, step: int, box: Box, *, exact: bool) -> ConfidenceMap:
-        run = self.run
-        simple = run.resolved.test_time_augmentation == 1
+    def _preview(
+        self, step: int, network: ConfidenceNetwork, rescale: Fraction, *, is_exact: bool = False
+    ) -> ConfidenceMap:
+        start = self.clock()
+        box = self.control.preview_box or (0, 0, *self.image.source.shape[1:])
+        pixels = (box[2] - box[0]) * (box[3] - box[1])
+        if pixels * rescale**2 <= PREVIEW_PIXELS:
+            made = self._map(step, network, box, rescale, 1, is_exact=is_exact)
+        else:  # not enlarged: that would take more pixels again
+            made = self._small(step, network, box, _reduction(pixels))
+        took = self.clock() - start
+        self._due = start + max(took / PREVIEW_SHARE, took + PREVIEW_INTERVAL)
+        return made
+
+    def _map(
+        self,
+        step: int,
+        network: ConfidenceNetwork,
+        box: Box,
+        rescale: Fraction,
+        views: int,
+        *,
+        is_exact: bool,
+    ) -> ConfidenceMap:
         data = predict(
-            run.network,
-            run.sources[0],
-            run.resolved if exact else replace(run.resolved, test_time_augmentation=1),
-            run.scales[0],
+            network,
+            self.image,
+            self.machine,
+            rescale=rescale,
+            views=views,
             box=box,
             control=self.control,
         )
-        chosen = self.choose_class(data, self._channels(), box, 1)
-        return ConfidenceMap(step, data, self._channels(), box, 1, chosen, exact or simple)
+        return self._made(step, data, box, 1, is_exact=is_exact)
 
-    def _small(self, step: int, box: Box, reduction: int) -> ConfidenceMap:
-        run = self.run
+    def _small(
+        self, step: int, network: ConfidenceNetwork, box: Box, reduction: int
+    ) -> ConfidenceMap:
         if self._key != (box, reduction):  # previews show the same box again and again
-            self._reduced = reduced(run.sources[0], box, reduction, run.resolved.machine)
+            self._reduced = reduced(self.image.source, box, reduction, self.machine)
             self._key = (box, reduction)
-        run.network.eval()
-        seen = Fraction(1)
-        if run.resolved.machine.device == "cpu":
-            pixels = self._reduced.shape[2] * self._reduced.shape[3]
-            seen = min(seen, Fraction(int(16 * math.sqrt(PREVIEW_SEEN / pixels)), 16))
-        with torch.inference_mode(), autocast(run.resolved.machine):
-            scaled = run.scales[0](self._reduced)
-            data = run.network.logits(scaled, magnification=seen).float().sigmoid()[0]
-        array = data.cpu().numpy()
-        chosen = self.choose_class(array, self._channels(), box, reduction)
-        return ConfidenceMap(step, array, self._channels(), box, reduction, chosen, is_exact=False)
+        pixels = self._reduced.shape[2] * self._reduced.shape[3]
+        seen = min(AS_IT_IS, Fraction(int(16 * math.sqrt(PREVIEW_SEEN / pixels)), 16))
+        with evaluating(network, self.machine):
+            logits = network.logits(self.image.scale(self._reduced), rescale=seen)
+            data = logits.float().sigmoid()[0].cpu().numpy()
+        return self._made(step, data, box, reduction, is_exact=False)
 
-    def _channels(self) -> tuple[str, ...]:
-        return channel_names(self.run.resolved.training.weights, self.run.network.classes)
+    def _made(
+        self, step: int, data: NDArray[np.float32], box: Box, reduction: int, *, is_exact: bool
+    ) -> ConfidenceMap:
+        channels = channel_names(self.image.weights, len(data))
+        nucleus = self.choose_class(data, channels, box, reduction)
+        return ConfidenceMap(step, data, channels, box, reduction, nucleus, is_exact)
+
+
+def _reduction(pixels: int) -> int:
+    """Image pixels per pixel of a preview, along a side; above 3 an even number, for `reduced`."""
+    least = math.ceil(math.sqrt(pixels / PREVIEW_PIXELS))
+    return least if least <= 3 else least + least % 2
 
 
 def reduced(source: PixelSource, box: Box, reduction: int, machine: ResolvedMachine) -> Tensor:
     """A box (h, w) at reduced size: (1, C, ceil(h / r), ceil(w / r)) on the machine's device.
 
-    Each pixel is the mean of r x r: nuclei stay smooth, where every r-th pixel would alias. Above
-    a reduction of 3, which must be even then, it is the mean of 2 x 2 of these.
+    Each pixel is the mean of several: nuclei stay smooth, where every r-th pixel would alias. Of an
+    odd reduction these are all r x r, of an even one 2 x 2 of them: what is read of an image does
+    not grow with it.
     """
     top, left, bottom, right = box
-    stride = 1 if reduction <= _WHOLE_MEANS else reduction // 2
+    stride = 1 if reduction % 2 else reduction // 2
     rows = reduction * max(1, 512 // reduction)  # read in strips, for the sake of memory
     strips = [
-        torch.nn.functional.avg_pool2d(
+        avg_pool2d(
             torch.from_numpy(source.read((row, left, min(row + rows, bottom), right), stride))[
                 None
             ],

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_patchseg.settings import Weights
+
 from .source import Box, PixelSource
 
 #: Rescaling of pixels (paper section 4): keeps black from silencing a patch.
 OFFSET = 0.05
-#: Percentiles that the start weights take for the darkest and the brightest of a channel.
+#: Percentiles that the pretrained weights take for the darkest and the brightest of a channel.
 _LOW, _HIGH = 0.5, 99.5
 #: The least range between them: an even channel is not blown up to noise.
 _LEAST_RANGE = 0.02
 
 
-def rescale(pixels: Tensor) -> Tensor:
+def contents(pixels: Tensor) -> Tensor:
     """(1 - 0.05) x + 0.05: from [0, 1] to [0.05, 1], the contents that patches are compared by."""
     return pixels * (1 - OFFSET) + OFFSET
 
@@ -60,6 +63,30 @@ class InputScale:
         gain = torch.tensor(self.gain, dtype=pixels.dtype, device=pixels.device)
         shift = torch.tensor(self.shift, dtype=pixels.dtype, device=pixels.device)
         return pixels * gain[:, None, None] + shift[:, None, None]
+
+
+class NetworkInput:
+    """An image as a network takes it; its scale is measured once, where it is first asked for.
+
+    Parameters
+    ----------
+    source : PixelSource
+        The image.
+    weights : str
+        What the network began with: "pretrained" weights take the image's own scale, "random" ones
+        the paper's.
+    """
+
+    def __init__(self, source: PixelSource, weights: Weights) -> None:
+        self.source = source
+        self.weights = weights
+
+    @cached_property
+    def scale(self) -> InputScale:
+        """From pixels to the network's input."""
+        if self.weights == "random":
+            return InputScale.of_the_paper(self.source.shape[0])
+        return InputScale.of_image(self.source)
 
 
 def crops(source: PixelSource, size: int, most: int) -> list[NDArray[np.float32]]:
