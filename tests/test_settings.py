@@ -1,12 +1,13 @@
 import contextlib
 import json
+from typing import get_type_hints
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_patchseg.errors import PatchSegError, SettingsError
-from napari_patchseg.settings import FIELDS, PRESETS, Machine, Objects, Settings, Training
+from napari_patchseg.settings import FIELDS, PRESETS, Changes, Machine, Objects, Settings, Training
 
 
 def test_the_paper_preset_is_section_4():
@@ -28,6 +29,12 @@ def test_names_are_unique_over_the_groups():
     assert len(names) == len(set(names))
     assert set(FIELDS) == set(names) - {"training", "objects", "machine"}
     assert all(field.info.description for field in FIELDS.values())
+
+
+def test_type_checkers_see_the_same_settings():
+    preset, *others = FIELDS.values()
+    assert preset.name == "preset"  # not among what is changed in a preset
+    assert get_type_hints(Changes) == {field.name: field.info.annotation for field in others}
 
 
 def test_automatic_is_none_whatever_is_typed():

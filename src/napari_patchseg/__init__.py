@@ -9,50 +9,13 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from napari_patchseg.api import segment, train_model
-    from napari_patchseg.errors import PatchSegError
-    from napari_patchseg.image.pixels import Pixels
-    from napari_patchseg.report import Segmentation
-    from napari_patchseg.settings import Settings
-    from napari_patchseg.synthetic import synthetic_field
+import lazy_loader
 
 __version__ = "0.1.0.dev0"
 
-__all__ = [
-    "PatchSegError",
-    "Pixels",
-    "Segmentation",
-    "Settings",
-    "__version__",
-    "segment",
-    "synthetic_field",
-    "train_model",
-]
-
-_HOMES = {
-    "PatchSegError": "errors",
-    "Pixels": "image.pixels",
-    "Segmentation": "report",
-    "Settings": "settings",
-    "segment": "api",
-    "synthetic_field": "synthetic",
-    "train_model": "api",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value  # the next access does not come here
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+# They are listed in __init__.pyi alone.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
 def _install_layer_menu() -> None:

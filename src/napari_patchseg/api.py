@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from napari_patchseg.image.pixels import Box, Pixels
 from napari_patchseg.method.model import Model
 from napari_patchseg.pipeline import NOTHING_SEPARATED, run
 from napari_patchseg.report import Finished, Labels
-from napari_patchseg.settings import Settings
+from napari_patchseg.settings import Changes, Settings
 
 
 def segment(
@@ -27,7 +27,7 @@ def segment(
     channel_axis: int | None = None,
     box: Box | None = None,
     model: Model | None = None,
-    **changes: Any,
+    **changes: Unpack[Changes],
 ) -> Labels:
     """Label the nuclei of an image, in one call and without any labels to learn from.
 
@@ -73,7 +73,7 @@ def segment(
     if model is not None and not isinstance(model, Model):
         raise ModelError(
             f"model should be a Model, not {type(model).__name__}; "
-            "files.models.load_model reads one from its file."
+            "load_model reads one from its file."
         )
     _check_image(image)
     pixels = Pixels.from_array(
@@ -97,7 +97,7 @@ def train_model(
     settings: Settings | None = None,
     rgb: bool | None = None,
     channel_axis: int | None = None,
-    **changes: Any,
+    **changes: Unpack[Changes],
 ) -> Model:
     """Train one confidence network on several images (the paper's data-set mode).
 
@@ -149,9 +149,7 @@ def _is_size(value: object) -> bool:
         return False
 
 
-def _settings(
-    preset: str | None, settings: Settings | None, changes: Mapping[str, Any]
-) -> Settings:
+def _settings(preset: str | None, settings: Settings | None, changes: Changes) -> Settings:
     if settings is None:
         return Settings.create("default" if preset is None else preset, **changes)
     if preset is not None:

@@ -147,6 +147,25 @@ def run(
     ------
     PatchSegError
         With one sentence for the user. Nothing else that torch or the machine does gets out.
+
+    Examples
+    --------
+    To watch a run, in a notebook for example:
+
+    >>> from napari_patchseg import Pixels, Settings, run, synthetic_field
+    >>> from napari_patchseg.method.events import Step
+    >>> from napari_patchseg.report import Finished
+    >>> pixels = Pixels.from_array(synthetic_field((128, 128))[0])
+    >>> for event in run(pixels, Settings.create(max_steps=2)):
+    ...     match event:
+    ...         case Step():
+    ...             print(f"step {event.step} of {event.max_steps}")
+    ...         case Finished():
+    ...             labels = event.result.labels
+    step 1 of 2
+    step 2 of 2
+    >>> labels.shape
+    (128, 128)
     """
     threads = torch.get_num_threads()  # the process's, which may be napari's
     try:

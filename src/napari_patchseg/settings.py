@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fractions import Fraction
-from typing import Any, Literal, NamedTuple, Self, get_args, get_origin
+from typing import Any, Literal, NamedTuple, Self, TypedDict, Unpack, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.config import JsonDict
@@ -287,6 +287,47 @@ class Machine(_Group):
     )
 
 
+class Changes(TypedDict, total=False):
+    """Any setting by its name alone, as type checkers and editors see them.
+
+    Types come from `FIELDS` only while a program runs, hence they are written here once more; a
+    test holds the two equal. https://peps.python.org/pep-0692/
+    """
+
+    image_kind: ImageKind | None
+    weights: Weights
+    classes: int
+    patch_size: int
+    stride: int
+    patches: int
+    similarity: Similarity
+    anchors: int
+    crop_size: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    consistency_weight: float
+    ema_decay: float
+    max_steps: int
+    stop_at_convergence: bool
+    seed: int
+    rescale: Rescale | None
+    test_time_augmentation: int | None
+    nucleus_class: int | None
+    nucleus_polarity: Polarity | None
+    nucleus_diameter: float | None
+    diameter_unit: LengthUnit
+    prior_weight: float
+    threshold: float | None
+    min_area: float | None
+    split: Split
+    split_depth: float | None
+    device: Device | None
+    precision: Precision | None
+    memory_format: MemoryFormat | None
+    threads: int | None
+
+
 class Settings(_Group):
     """Every choice that a result depends on, apart from the image itself.
 
@@ -346,7 +387,7 @@ class Settings(_Group):
         return self
 
     @classmethod
-    def create(cls, /, preset: str = "default", **changes: Any) -> Settings:
+    def create(cls, /, preset: str = "default", **changes: Unpack[Changes]) -> Settings:
         """Settings of a preset, with some of them changed.
 
         Parameters
@@ -378,7 +419,7 @@ class Settings(_Group):
         except ValidationError as error:
             raise _settings_error(error) from error
 
-    def replace(self, /, **changes: Any) -> Settings:
+    def replace(self, /, **changes: Unpack[Changes]) -> Settings:
         """Return a copy with some of `FIELDS` changed, validated anew."""
         return self.from_dict(_grouped({**self.flat(), **changes}))
 

@@ -13,7 +13,7 @@ from napari_patchseg.files.labels import write_labels
 from napari_patchseg.files.models import load_model
 from napari_patchseg.method.model import Model
 from napari_patchseg.pipeline import run
-from napari_patchseg.settings import Settings
+from napari_patchseg.settings import LengthUnit, Settings
 from napari_patchseg.words import layer_name
 
 from .console import Console
@@ -113,7 +113,7 @@ class _Call:
         reading = time.perf_counter() - start
         settings = self.settings
         if self.diameter_is_bare:
-            unit = "px" if file.pixel_size is None else "µm"
+            unit: LengthUnit = "px" if file.pixel_size is None else "µm"
             settings = settings.replace(diameter_unit=unit)
             number = settings.objects.nucleus_diameter
             self.console.note(f"{path}: diameter {number:g} taken as {unit}; {scale_of(file)}")

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 from napari_patchseg.errors import SettingsError
 from napari_patchseg.method.hardware import resolve_machine
@@ -48,7 +49,7 @@ def settings_from(
         if text is not None:
             given[name] = option(name), _value(name, text)
     given |= instead
-    values = {name: value for name, (_, value) in given.items()}
+    values: dict[str, Any] = {name: value for name, (_, value) in given.items()}
     try:
         settings = Settings.create(str(values.pop("preset", "default")), **values)
     except SettingsError as error:

@@ -28,7 +28,9 @@ class ImageKindCombo(QComboBox):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._layer: weakref.ref[Layer] | None = None
-        self.addItems([AUTOMATIC, *get_args(ImageKind)])
+        self.addItem(AUTOMATIC, None)
+        for kind in get_args(ImageKind):
+            self.addItem(kind, kind)
         self.setObjectName("image_kind")
         self.setAccessibleName("image kind")
         self.setToolTip(Settings.model_fields["image_kind"].description or "")
@@ -42,8 +44,8 @@ class ImageKindCombo(QComboBox):
             self.setCurrentIndex(0)
         self._layer = weakref.ref(layer)
 
-    def kind_of(self, layer: Layer | None) -> str | None:
+    def kind_of(self, layer: Layer | None) -> ImageKind | None:
         """What was chosen for a layer; None, automatic, for another one than that shown."""
         shown = None if self._layer is None else self._layer()
-        chosen = self.currentText()
-        return chosen if shown in (None, unwrap(layer)) and chosen != AUTOMATIC else None
+        chosen: ImageKind | None = self.currentData()
+        return chosen if shown in (None, unwrap(layer)) else None
