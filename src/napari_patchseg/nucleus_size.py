@@ -10,11 +10,11 @@ from functools import cache
 import numpy as np
 from torch import Tensor
 
-from napari_patchseg.image.content import core_diameter
 from napari_patchseg.method.inference import evaluating, prepare, to_batch
 from napari_patchseg.method.maps import INTERIOR, channel_names
 from napari_patchseg.method.network import ConfidenceNetwork, rescaled
 from napari_patchseg.method.scale import NetworkInput, crops
+from napari_patchseg.objects import interior_diameter
 from napari_patchseg.settings import Rescale, ResolvedMachine
 
 #: Diameter in pixels of the nuclei that the pretrained weights were taught, and the share of it
@@ -62,7 +62,7 @@ def choose_rescale(
         seen = rescaled(image.scale(to_batch(sample, machine)), rescale)
         with evaluating(network, machine):
             maps = network(seen)[:, channels.index(INTERIOR)]
-        return core_diameter(maps.float().cpu().numpy())
+        return interior_diameter(maps.float().cpu().numpy())
 
     interior = interior_at("1")
     if interior == 0:

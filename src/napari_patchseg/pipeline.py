@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from napari_patchseg.errors import DeviceError, ImageError, ModelError, TrainingError
 from napari_patchseg.files.pretrained import pretrained_weights
+from napari_patchseg.geometry import Box
 from napari_patchseg.image.content import has_structure
-from napari_patchseg.image.pixels import Box, Pixels
+from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.control import Cancelled, Control
 from napari_patchseg.method.events import MapMade, Step, Trained
 from napari_patchseg.method.hardware import resolve_machine

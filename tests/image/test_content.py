@@ -1,10 +1,8 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import ndimage as ndi
 
-from napari_patchseg.image.content import _crops, expected_diameter, has_structure
+from napari_patchseg.image.content import has_structure
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.synthetic import synthetic_field, synthetic_fluorescence
 
@@ -41,15 +39,10 @@ def test_no_structure_in_grey_noise(dtype):
 
 
 @pytest.mark.parametrize("diameter", [12, 24, 40])
-def test_tissue_has_structure_and_its_diameter_is_found(diameter):
-    image, labels = synthetic_field((512, 512), seed=diameter, nucleus_diameter=diameter)
+def test_tissue_has_structure(diameter):
+    image, _labels = synthetic_field((512, 512), seed=diameter, nucleus_diameter=diameter)
     pixels = Pixels.from_array(image)
     assert has_structure(pixels)
-    areas = np.bincount(labels.ravel())[1:]
-    order = np.sort(areas)
-    typical = order[np.searchsorted(order.cumsum(), order.sum() / 2)]
-    true = 2 * np.sqrt(typical / np.pi)
-    assert expected_diameter(pixels.prior()) == pytest.approx(true, rel=0.35)
 
 
 def test_fluorescence_has_structure():
@@ -82,18 +75,3 @@ def test_few_nuclei_in_much_noise_are_seen():
     assert not has_structure(Pixels.from_array(slide))
     slide[:256, -256:] = image
     assert has_structure(Pixels.from_array(slide))
-
-
-@given(st.integers(64, 3000), st.integers(64, 3000))
-def test_crops_stay_inside_and_cover_what_they_can(height, width):
-    looks = _crops((height, width))
-    for rows, columns in looks:
-        assert 0 <= rows.start < rows.stop <= height
-        assert 0 <= columns.start < columns.stop <= width
-    if height * width > 4_000_000:
-        assert len(looks) <= 9
-    else:
-        covered = np.zeros((height, width), bool)
-        for look in looks:
-            covered[look] = True
-        assert covered.all()

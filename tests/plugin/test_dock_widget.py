@@ -15,7 +15,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QFileDialog, QLabel, QMessageBox, QPushButton, QWidget
 
-from napari_patchseg.image.numbering import keep_numbers
+from napari_patchseg.objects import keep_numbers
 from napari_patchseg.plugin._layers import View
 from napari_patchseg.plugin._run_state import Phase
 from napari_patchseg.plugin.dock_widget import PatchSegWidget

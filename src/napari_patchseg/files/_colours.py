@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_patchseg.errors import FileError
-from napari_patchseg.image.regions import strips
+from napari_patchseg.geometry import strips
 
 if TYPE_CHECKING:
     from tifffile import TiffPage

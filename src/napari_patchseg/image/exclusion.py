@@ -8,9 +8,9 @@ from scipy import ndimage as ndi
 from skimage.morphology import isotropic_closing, isotropic_dilation, isotropic_opening
 
 from napari_patchseg.errors import ImageError
+from napari_patchseg.geometry import strips
 from napari_patchseg.words import pluralize
 
-from .regions import strips
 from .source import ImageSource, single
 
 #: Why a pixel has no value that counts; 0 of `valid_pixels` is one that has.

@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_patchseg.errors import ImageError
+from napari_patchseg.geometry import Box, strips
 from napari_patchseg.modality import MODALITIES, STAINED, ImageKind, Modality
 from napari_patchseg.words import pluralize
 
 from .exclusion import ink, is_black, valid_pixels
-from .regions import Box as Box
-from .regions import strips
 from .source import ImageSource, single
 from .stain import best_channel, counterstain, haematoxylin, is_stained, without_dab
 
@@ -86,7 +85,8 @@ class Pixels:
                 label = "grey (three equal channels)"
                 self._colours, sample = source.first(1), sample[:, :1]
             else:
-                low, high, stained = _light(sample)
+                low, high, lit = _light(sample)
+                stained = is_stained(((lit - low) / (high - low)).T)
                 colour = stained if image_kind is None else image_kind == "stained"
         if colour:
             label = "RGB" if opacity is None else "RGBA (alpha left out)"
@@ -276,16 +276,15 @@ def _percentile(sample: NDArray[np.float32], percent: float) -> NDArray[np.float
     return np.percentile(sample, percent, axis=0, method="nearest").astype(np.float32)
 
 
-def _light(sample: NDArray[np.float32]) -> tuple[float, float, bool]:
-    """No light and full light of colours (n, 3), and whether they are a stained section's."""
+def _light(sample: NDArray[np.float32]) -> tuple[float, float, NDArray[np.float32]]:
+    """No light and full light of colours (n, 3), and those that are not surrounded by black."""
     brightest = sample.max(1)
     low = min(0.0, float(_percentile(sample, _DARK).min()))
     full = float(_percentile(sample, _LIGHT).max())
     if full <= low:  # of a few pixels, perhaps
         full = float(brightest.max())
     lit = ~is_black((brightest - low) / max(full - low, 1e-6))
-    high = float(_percentile(brightest[lit], _LIGHT))
-    return low, high, is_stained((sample[lit].T - low) / (high - low))
+    return low, float(_percentile(brightest[lit], _LIGHT)), sample[lit]
 
 
 def _value_range(sample: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

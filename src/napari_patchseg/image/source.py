@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_patchseg.errors import ImageError, PatchSegError
+from napari_patchseg.geometry import Box
 
 from .layout import MOST_CHANNELS, MOST_UNNAMED_CHANNELS, Layout, layout_of
-from .regions import Box
 
 #: Shortest side that can be segmented: a patch and its surroundings.
 SMALLEST_SIDE = 64

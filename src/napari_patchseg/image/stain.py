@@ -16,10 +16,10 @@ from skimage.color import (
 )
 from skimage.filters import threshold_otsu
 
+from napari_patchseg.geometry import grid_step, strips
 from napari_patchseg.modality import FLUORESCENCE, GREY, Modality
 
 from .exclusion import BLACK
-from .regions import every, strips
 
 #: How bright a section's darker quarter is at least (0.32 and more on 60 slides, 0.17 and more with
 #: 1.6 times the stain; fluorescence at most 0.06), which share of a pixel's brightest colour its
@@ -211,7 +211,7 @@ def with_prior(
     """
     if weight == 0:
         return confidence
-    step = every(confidence.shape)
+    step = grid_step(confidence.shape)
     grid = np.s_[::step, ::step]
     good = np.s_[:] if valid is None else valid[grid]
     spread = float(_logit(confidence[grid])[good].std())

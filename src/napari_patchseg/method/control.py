@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from .source import Box
+from napari_patchseg.geometry import Box
 
 
 class Control:

@@ -12,16 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_patchseg.geometry import TILE, Box
 from napari_patchseg.settings import ResolvedMachine
 
 from .control import Control
 from .network import AS_IT_IS, HALO, ConfidenceNetwork
 from .scale import NetworkInput
-from .source import Box
 
-#: Side of a window without its halo: large enough that the halo costs little, small enough that its
-#: maps take some hundred megabytes at the most.
-TILE = 1024
 #: What the network looks at: the image as it is, and smaller and turned by right angles. What it
 #: finds in all of them is more often right.
 VIEWS = ((Fraction(1), 0), (Fraction(5, 6), 1), (Fraction(2, 3), 2))

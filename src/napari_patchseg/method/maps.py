@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .source import Box
+from napari_patchseg.geometry import Box
 
 #: Channels of the maps that the pretrained weights make: all of a nucleus, and its inner part,
 #: which nuclei that touch do not share.

@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_patchseg.geometry import Box, crop_boxes
 from napari_patchseg.settings import Weights
 
-from .source import Box, PixelSource
+from .source import PixelSource
 
 #: Rescaling of pixels (paper section 4): keeps black from silencing a patch.
 OFFSET = 0.05
@@ -51,7 +52,9 @@ class InputScale:
 
         Estimated once, on evenly spaced crops, so that tiles and the whole agree.
         """
-        values = np.concatenate([_seen(source, box) for box in crop_boxes(source, 512, 9)], axis=1)
+        values = np.concatenate(
+            [_seen(source, box) for box in crop_boxes(source.shape[1:], 512, 9)], axis=1
+        )
         if not values.size:  # the valid pixels lie between
             values = np.concatenate([c.reshape(len(c), -1) for c in crops(source, 512, 9)], axis=1)
         low, high = np.percentile(values, [_LOW, _HIGH], axis=1)
@@ -91,21 +94,7 @@ class NetworkInput:
 
 def crops(source: PixelSource, size: int, most: int) -> list[NDArray[np.float32]]:
     """Evenly spaced crops of at most ``size`` px a side, no more than ``most`` of them."""
-    return [source.read(box) for box in crop_boxes(source, size, most)]
-
-
-def crop_boxes(source: PixelSource, size: int, most: int) -> list[Box]:
-    """Where these crops are."""
-    _, height, width = source.shape
-    tall, wide = min(size, height), min(size, width)
-    a_side = int(np.sqrt(most))
-    rows = np.linspace(0, height - tall, min(a_side, -(-height // tall)), dtype=int)
-    columns = np.linspace(0, width - wide, min(a_side, -(-width // wide)), dtype=int)
-    return [
-        (int(row), int(column), int(row) + tall, int(column) + wide)
-        for row in rows
-        for column in columns
-    ]
+    return [source.read(box) for box in crop_boxes(source.shape[1:], size, most)]
 
 
 def _seen(source: PixelSource, box: Box) -> NDArray[np.float32]:

@@ -7,8 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-#: Upper left and lower right corner: (row0, column0, row1, column1) in pixels, ends excluded.
-Box = tuple[int, int, int, int]
+from napari_patchseg.geometry import Box
 
 
 class PixelSource(Protocol):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.adam import adam
 
+from napari_patchseg.geometry import Box
 from napari_patchseg.settings import Resolved, Training
 from napari_patchseg.words import pluralize
 
@@ -28,7 +29,7 @@ from .objective import Batch, Loss, Objective
 from .previews import Previews
 from .sampling import Windows
 from .scale import NetworkInput
-from .source import Box, PixelSource
+from .source import PixelSource
 
 #: Steps after which the time left is told, from the median of all but the first, which warms up.
 TIMED_STEPS = 5

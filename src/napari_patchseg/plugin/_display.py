@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_patchseg.geometry import Box
 from napari_patchseg.method.maps import ConfidenceMap, NucleusClass, SampledPatches
-from napari_patchseg.method.source import Box
 
 #: Patches shown at most, positive and negative together: a Shapes layer costs by the shape.
 MOST_PATCHES = 60

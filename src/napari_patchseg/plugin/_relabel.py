@@ -156,8 +156,7 @@ def _relabel(
     job: Job, diameters: dict[tuple[int, int, bool], float]
 ) -> Generator[object, None, Relabelled | PatchSegError]:
     """Do a job, step by step; what it raises it returns, since superqt swallows some of that."""
-    from napari_patchseg.image.numbering import keep_numbers
-    from napari_patchseg.objects import labelling, outline
+    from napari_patchseg.objects import keep_numbers, labelling, outline
 
     try:
         made = as_chosen(job.confidence, job.pixels, job.settings, job.objects)

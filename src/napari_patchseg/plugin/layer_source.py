@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from napari.layers import Image, Layer, Shapes
     from napari.viewer import Viewer
 
-    from napari_patchseg.image.pixels import Box, Pixels
+    from napari_patchseg.geometry import Box
+    from napari_patchseg.image.pixels import Pixels
     from napari_patchseg.modality import ImageKind
 
 #: Key in ``layer.metadata`` of everything that this plugin makes.

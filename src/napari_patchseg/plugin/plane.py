@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-    from napari_patchseg.image.pixels import Box
+    from napari_patchseg.geometry import Box
 
 
 @dataclass(frozen=True)

@@ -8,26 +8,26 @@ from collections.abc import Generator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
+from skimage.morphology import remove_small_objects
 
 from napari_patchseg.errors import SettingsError
-from napari_patchseg.image.components import too_small
-from napari_patchseg.image.content import expected_diameter
-from napari_patchseg.image.instances import (
-    CUT,
+from napari_patchseg.geometry import Box, grid_step
+from napari_patchseg.image.pixels import Pixels
+from napari_patchseg.image.stain import choose_class, with_prior
+from napari_patchseg.method.maps import NUCLEUS, ConfidenceMap, NucleusClass
+from napari_patchseg.report import ObjectsReport
+from napari_patchseg.settings import SPLIT_DEPTH_WITHOUT_INTERIORS, Objects
+
+from ._diameter import expected_diameter
+from ._labelling import (
     SMOOTHING,
     Labels,
-    ObjectSettings,
+    ResolvedObjects,
     finished,
     label_steps,
     otsu,
     smallest_area,
 )
-from napari_patchseg.image.pixels import Box, Pixels
-from napari_patchseg.image.regions import every
-from napari_patchseg.image.stain import choose_class, with_prior
-from napari_patchseg.method.maps import NUCLEUS, ConfidenceMap, NucleusClass
-from napari_patchseg.report import ObjectsReport
-from napari_patchseg.settings import SPLIT_DEPTH_WITHOUT_INTERIORS, Objects
 
 #: Pixels of an outline; larger images are outlined at reduced size.
 OUTLINE_PIXELS = 2**20
@@ -49,7 +49,7 @@ class ClassChooser:
         self, data: NDArray[np.float32], channels: Sequence[str], box: Box, reduction: int
     ) -> NucleusClass:
         """The nucleus class of confidences (K, h, w) of a box at a reduction."""
-        step = every(data.shape[1:])
+        step = grid_step(data.shape[1:])
         if self._key != (box, reduction):  # previews show the same box again and again
             self._prior = self._pixels.prior(box, reduction * step)
             self._key = (box, reduction)
@@ -77,14 +77,14 @@ def choose_nucleus(
     return NucleusClass(index, inverted, correlation)
 
 
-def object_settings(
+def resolve_objects(
     confidence: ConfidenceMap,
     shown: NDArray[np.float32],
     pixels: Pixels,
     objects: Objects,
     *,
     pixel_size: float | None = None,
-) -> ObjectSettings:
+) -> ResolvedObjects:
     """Fill in what the user left open about objects.
 
     Parameters
@@ -103,7 +103,7 @@ def object_settings(
     depth = objects.split_depth
     if depth is None:
         depth = _default_split_depth(confidence, pixels)
-    return ObjectSettings(
+    return ResolvedObjects(
         threshold=threshold,
         diameter=diameter,
         min_area=smallest_area(diameter) if objects.min_area is None else objects.min_area,
@@ -159,15 +159,13 @@ def outline(
     threshold = objects.threshold
     if threshold is None:
         threshold = _default_threshold(confidence, shown, pixels)
-    every = math.ceil(math.sqrt(shown.size / OUTLINE_PIXELS))
-    mask = ndi.gaussian_filter(shown[::every, ::every], SMOOTHING * diameter / every) > threshold
+    step = math.ceil(math.sqrt(shown.size / OUTLINE_PIXELS))
+    mask = ndi.gaussian_filter(shown[::step, ::step], SMOOTHING * diameter / step) > threshold
     if pixels.valid is not None:
-        mask &= pixels.valid[::every, ::every]
+        mask &= pixels.valid[::step, ::step]
     area = smallest_area(diameter) if objects.min_area is None else objects.min_area
-    parts, count = ndi.label(mask)
-    area /= every**2
-    mask &= ~too_small(parts, count, area, at_border=CUT * area)[parts]
-    return mask & ~ndi.binary_erosion(mask, border_value=1), every
+    mask = remove_small_objects(mask, max_size=int(area / step**2))
+    return mask & ~ndi.binary_erosion(mask, border_value=1), step
 
 
 def make_labels(
@@ -204,9 +202,11 @@ def labelling(
         Steps of work, each a fraction of a second; whoever wants no more labels asks for no more.
     """
     shown = evidence(confidence, pixels, objects)
-    chosen = object_settings(confidence, shown, pixels, objects, pixel_size=pixel_size)
-    labels, marker_threshold = yield from label_steps(
-        shown, chosen, pixels.valid, confidence.interiors
+    chosen = resolve_objects(confidence, shown, pixels, objects, pixel_size=pixel_size)
+    interiors = confidence.interiors
+    labels = yield from label_steps(shown, chosen, pixels.valid, interiors)
+    return labels, ObjectsReport(
+        count=int(labels.max(initial=0)),
+        **vars(chosen),
+        marker_threshold=None if interiors is None else chosen.marker_threshold,
     )
-    count = int(labels.max(initial=0))
-    return labels, ObjectsReport(count=count, **vars(chosen), marker_threshold=marker_threshold)

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from napari_patchseg.image.numbering import keep_numbers
+from napari_patchseg.objects import keep_numbers
 
 
 def row(*numbers):
