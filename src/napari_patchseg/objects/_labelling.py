@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,32 +151,62 @@ def label_steps(
     boxes = tiles((height, width), tile)
     pieces = np.zeros((height + 2, width + 2), np.int32)  # every pixel has eight neighbours
     whole = pieces[1:-1, 1:-1]
-    # for every piece, from the background on: height of its peak, area, first pixel, sureness
-    columns: list[tuple[NDArray[Any], ...]] = [tuple(np.zeros((4, 1)))]
+    of_tiles = [_Facts(*np.zeros((4, 1)))]  # the first piece is the background
     saddles = []
     count = 0
     for done, box in enumerate(boxes, 1):
-        framed, sureness = _heights(confidence, chosen, valid, interior, box)
-        found, tops = pieces_of(framed)
-        rows, across = np.nonzero(found)
-        numbers = found[rows, across] - 1
-        first = np.full(len(tops), height * width)
-        np.minimum.at(first, numbers, (rows + box[0]) * width + across + box[1])
-        surest = np.zeros(len(tops), np.float32)
-        np.maximum.at(surest, numbers, sureness[rows, across])
-        columns.append((tops, np.bincount(numbers, minlength=len(tops)), first, surest))
-        whole[window(box)][rows, across] = numbers + count + 1
-        count += len(tops)
+        found, framed, of_tile = _tile(confidence, chosen, valid, interior, box)
+        whole[window(box)] = np.where(found > 0, found + count, 0)
+        count += len(of_tile.top)
+        of_tiles.append(of_tile)
         around = pieces[box[0] : box[2] + 2, box[1] : box[3] + 2]
         saddles.append(saddles_of(around, framed, box, width))
         yield done, len(boxes) + 1  # and the joining
-    tops, *facts = (np.concatenate(column) for column in zip(*columns, strict=True))
-    regions = join(tops, saddles, chosen.split_depth if chosen.split else math.inf)
-    number = _numbers(regions, *facts, whole=whole, chosen=chosen, has_markers=interior is not None)
+    facts = _Facts(*(np.concatenate(column) for column in zip(*of_tiles, strict=True)))
+    regions = join(facts.top, saddles, chosen.split_depth if chosen.split else math.inf)
+    number = _numbers(regions, facts, whole, chosen, has_markers=interior is not None)
     labels: Labels = np.empty((height, width), number.dtype)
     for box in boxes:
         labels[window(box)] = number[whole[window(box)]]
     return labels
+
+
+class _Facts(NamedTuple):
+    """Of every piece, (n,): height of its peak, area, first pixel, and its interior's sureness."""
+
+    top: NDArray[Any]
+    area: NDArray[Any]
+    first: NDArray[Any]
+    surest: NDArray[Any]
+
+
+def _tile(
+    confidence: NDArray[np.float32],
+    chosen: ResolvedObjects,
+    valid: NDArray[np.bool_] | None,
+    interior: NDArray[np.float32] | None,
+    box: Box,
+) -> tuple[NDArray[np.int32], NDArray[np.float32], _Facts]:
+    """The pieces of one tile: no other tile has a say in them.
+
+    Returns
+    -------
+    pieces : ndarray
+        (h, w) int32, numbered from 1 on.
+    height : ndarray
+        (h + 2, w + 2) float32, with a frame of one pixel; 0 outside of objects.
+    facts : _Facts
+        Of the pieces.
+    """
+    height, sureness = _heights(confidence, chosen, valid, interior, box)
+    pieces, top = pieces_of(height)
+    rows, columns = np.nonzero(pieces)
+    numbers, width = pieces[rows, columns] - 1, confidence.shape[1]
+    first = np.full(len(top), confidence.size)
+    np.minimum.at(first, numbers, (rows + box[0]) * width + columns + box[1])
+    surest = np.zeros(len(top), np.float32)
+    np.maximum.at(surest, numbers, sureness[rows, columns])
+    return pieces, height, _Facts(top, np.bincount(numbers, minlength=len(top)), first, surest)
 
 
 def _heights(
@@ -208,44 +238,43 @@ def _heights(
     if mask.all():  # no border to be distant from
         depth = np.full(mask.shape, _DEEPEST, np.float32)
     else:
-        distance = ndi.distance_transform_edt(mask) * (2 / chosen.diameter)
-        depth = np.minimum(distance, _DEEPEST).astype(np.float32)
+        depth = ndi.distance_transform_edt(mask).astype(np.float32) * np.float32(
+            2 / chosen.diameter
+        )
+        np.minimum(depth, _DEEPEST, out=depth)
     height = ndi.gaussian_filter(depth, sigma)
     sureness = np.zeros_like(height)
     if interior is not None:
         sureness = ndi.gaussian_filter(interior[seen], sigma)
-    height = np.where(mask, height + sureness, np.float32(0))
-    return np.pad(height, 1)[
-        inner[0].start : inner[0].stop + 2, inner[1].start : inner[1].stop + 2
-    ], sureness[inner]
+    framed = np.pad(np.where(mask, height + sureness, np.float32(0)), 1)
+    rows, columns = inner
+    framed = framed[rows.start : rows.stop + 2, columns.start : columns.stop + 2]
+    return framed, sureness[inner]
 
 
 def _numbers(
     regions: NDArray[np.int32],
-    area: NDArray[np.float64],
-    first: NDArray[np.float64],
-    surest: NDArray[np.float64],
-    *,
-    whole: NDArray[np.int32],
+    facts: _Facts,
+    pieces: NDArray[np.int32],
     chosen: ResolvedObjects,
+    *,
     has_markers: bool,
 ) -> Labels:
     """Every piece's label: 0 where its region is no nucleus, else in order of first pixels."""
     count = int(regions.max()) + 1
-    areas = np.bincount(regions, area)
+    area, surest = np.bincount(regions, facts.area), np.zeros(count)
+    np.maximum.at(surest, regions, facts.surest)
+    first = np.full(count, pieces.size, float)
+    np.minimum.at(first, regions, facts.first)
     least = np.full(count, chosen.min_area)
-    for edge in (whole[0], whole[-1], whole[:, 0], whole[:, -1]):
+    for edge in (pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]):
         least[regions[edge]] = CUT * chosen.min_area
-    keep = areas >= least
+    keep = area >= least
     if has_markers:
-        reached = np.zeros(count)
-        np.maximum.at(reached, regions, surest)
-        keep &= reached >= chosen.marker_threshold
+        keep &= surest >= chosen.marker_threshold
     keep[regions[0]] = False  # the background
-    begins = np.full(count, np.inf)
-    np.minimum.at(begins, regions, first)
     nuclei = np.flatnonzero(keep)
     label: NDArray[Any] = np.zeros(count, np.uint16 if len(nuclei) < 2**16 else np.uint32)
-    label[nuclei[np.argsort(begins[nuclei])]] = np.arange(1, len(nuclei) + 1)
+    label[nuclei[np.argsort(first[nuclei])]] = np.arange(1, len(nuclei) + 1)
     numbers: Labels = label[regions]
     return numbers
