@@ -1,4 +1,4 @@
-"""A run's line in napari's activity dock, with a way to stop it there."""
+"""A run's line in napari's activity dock, for whoever has opened that, with a way to stop it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from superqt.utils import qthrottled
 
 from ._run_state import RunState
-from .napari_workarounds import StoppableProgress
+from .napari_workarounds import StoppableProgress, activity_dock_is_open
 
 
 class Activity:
@@ -23,16 +23,18 @@ class Activity:
     """
 
     def __init__(self, name: str, stop: Callable[[], None]) -> None:
-        self._name = name
-        self._progress = StoppableProgress(
-            total=0, desc=f"Segment nuclei in {name}", cancel_callback=stop
-        )
+        self._name, self._stop = name, stop
+        self._progress: StoppableProgress | None = None
         #: Shows a state soon, in a turn of its own: napari processes events in it.
         self.show = qthrottled(self._show, timeout=500, leading=False)
 
     def _show(self, state: RunState) -> None:
-        done, total = (state.done, state.total) if state.total else (state.step, state.max_steps)
+        if self._progress is None:
+            if not activity_dock_is_open():
+                return
+            self._progress = StoppableProgress(total=0, desc=self._name, cancel_callback=self._stop)
         progress = self._progress
+        done, total = (state.done, state.total) if state.total else (state.step, state.max_steps)
         if progress.total != total:
             progress.total = total
         progress.set_description(f"{self._name}: {state.text}")
@@ -42,5 +44,6 @@ class Activity:
     def close(self) -> None:
         """Take the line away."""
         self.show.cancel()
-        with contextlib.suppress(RuntimeError):  # the window has gone before
-            self._progress.close()
+        if self._progress is not None:
+            with contextlib.suppress(RuntimeError):  # the window has gone before
+                self._progress.close()

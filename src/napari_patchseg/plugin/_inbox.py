@@ -9,6 +9,10 @@ from napari_patchseg.method.control import Control
 from napari_patchseg.settings import Objects
 
 
+#: Most seconds that a worker waits for the window to show a map.
+_PATIENCE = 0.25
+
+
 class Inbox(Control):
     """A run's wishes: written by the window, read by the worker.
 
@@ -29,6 +33,7 @@ class Inbox(Control):
         self._on_pause = on_pause
         self._is_paused = False
         self._changed = threading.Condition()
+        self._shown = threading.Event()
 
     def pause(self) -> None:
         """Ask the worker to wait after the piece of work under way."""
@@ -56,6 +61,21 @@ class Inbox(Control):
     def map_made(self) -> None:
         """Called by the worker: a map of the whole image has come."""
         self._map_wanted.clear()
+
+    def map_sent(self) -> None:
+        """Called by the worker before it sends a map."""
+        self._shown.clear()
+
+    def map_shown(self) -> None:
+        """A map has been drawn."""
+        self._shown.set()
+
+    def wait_until_shown(self) -> None:
+        """Called by the worker after a map: what it takes to draw counts as a preview's time.
+
+        Drawing and training at once take each other's processor, and both the longer.
+        """
+        self._shown.wait(_PATIENCE)
 
     def wait_while_paused(self) -> None:
         """Called by the worker between two pieces of work."""

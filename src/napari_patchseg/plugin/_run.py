@@ -294,7 +294,9 @@ def _events(run: Run, model: Model | None, make_labels: bool) -> Iterator[Event]
     for event in events:
         if isinstance(event, MapMade):
             last = event.confidence
+            inbox.map_sent()
             yield mapped(last)
+            inbox.wait_until_shown()
             continue
         if isinstance(event, Finished):
             confidence = event.result.confidence

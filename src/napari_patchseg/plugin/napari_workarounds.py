@@ -10,6 +10,7 @@ from weakref import WeakMethod
 
 from napari.qt.threading import FunctionWorker, create_worker
 from napari.utils import cancelable_progress
+from qtpy.QtWidgets import QApplication, QDialog
 from superqt.utils import WorkerBase
 
 if TYPE_CHECKING:
@@ -92,6 +93,18 @@ class StoppableProgress(cancelable_progress):
         super().cancel()
         if self.cancel_callback is not None:
             self.cancel_callback()
+
+
+def activity_dock_is_open() -> bool:
+    """Whether napari's activity dock is seen, in any window.
+
+    A line in it makes napari's spinner turn, whose every frame composes the whole window anew:
+    without a graphics card that takes a fifth of a run's speed. Needed while the status bar shows
+    an animated GIF beside an OpenGL canvas.
+    """
+    windows = QApplication.topLevelWidgets()
+    docks = [dock for window in windows for dock in window.findChildren(QDialog, "Activity")]
+    return any(dock.isVisible() for dock in docks)
 
 
 def draw_before_removal(viewer: Viewer, layer: Shapes) -> None:

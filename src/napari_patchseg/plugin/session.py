@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from psygnal import Signal
+from qtpy.QtCore import QTimer
 from superqt.utils import QSignalThrottler, qdebounced, qthrottled
 
 from napari_patchseg.errors import PatchSegError
@@ -304,8 +305,9 @@ class TrainingSession:
 
     def shutdown(self) -> None:
         """The panel or the viewer goes away: end the run, and wait for nobody."""
-        if self.run is not None:
-            self.run.inbox.cancel()
+        run, self.run = self.run, None
+        if run is not None:
+            run.inbox.cancel()
         # to be told to nobody: the widgets may have gone
         self._state = self._announced = replace(self._state, work=Phase.STOPPED, hold=None)
         self._forget()
@@ -377,12 +379,13 @@ class TrainingSession:
                     remaining=event.remaining,
                     may_end_sooner=event.may_end_sooner,
                 )
-                self._show_patches_soon()
+                QTimer.singleShot(0, self._show_patches_soon)  # in a turn of their own
             case Started() if run.model is None and run.outcome is None:
                 self._set(work=Phase.TRAINING, message="learning")
             case Mapped():
                 if run.because is None and self._streaming:
                     self._show_map(event.display)
+                QTimer.singleShot(0, run.inbox.map_shown)  # when Qt has drawn what was written
                 if event.is_full and self._labels_wanted:
                     self._relabel(run, event.confidence)
             case Paused() if self._state.hold is Phase.PAUSING:
@@ -480,6 +483,8 @@ class TrainingSession:
     def _show_patches(self) -> None:
         run, nucleus = self.run, self._shown
         if run is None or run.patches is None or nucleus is None or not self._streaming:
+            return
+        if run.because is not None:  # they may not fit the image any more
             return
         shown = display_patches(run.patches, run.canvas, nucleus)
         self._guard(lambda: self.layers.write_patches(*shown))
