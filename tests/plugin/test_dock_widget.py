@@ -66,12 +66,12 @@ def test_train_pause_resume_stop_label(
     assert not run.pause_button.isEnabled()
     assert not run.stop_button.isEnabled()
     train_without_end(panel, long, wait)
-    assert run.bar.maximum() == long.max_steps
+    assert run.bar.maximum() == long.training.max_steps
     assert run.bar.format().startswith("step ")
     wait(lambda: "about" in run.state_label.text())  # nothing but the step limit ends it
     assert panel.session.run_state.step >= 5
     assert run.state_label.text().startswith("learning: step ")
-    assert f"at most {long.max_steps}" in run.state_label.text()
+    assert f"at most {long.training.max_steps}" in run.state_label.text()
     assert "128 x 128" in run.image_label.text()
     assert run.image_label.isEnabled()  # else too grey to be read
     wait(lambda: panel.curves.curves and len(panel.curves.curves[0].getData()[0]) > 1)
@@ -543,8 +543,8 @@ def test_stop_once_more_leaves_no_labels(
     assert told[-1].startswith("Stopped before")
     panel.segment(layer)
     wait(lambda: step(panel) > 1)
-    panel.session.stop()
-    wait(lambda: panel.session.state is not Phase.STOPPING)
+    # as soon as it goes on with the labels
+    panel.session.state_changed.connect(lambda state: state.hold or panel.session.stop())
     panel.session.stop()
     wait(lambda: not panel.session.is_busy)
     assert panel.session.state is Phase.STOPPED
@@ -617,13 +617,18 @@ def test_activity_dock_can_stop_the_run(
 ) -> None:
     from napari._qt.widgets.qt_progress_bar import QtLabeledProgressBar
 
+    def bars() -> list[Any]:
+        found = viewer.window._qt_window.findChildren(QtLabeledProgressBar)
+        return [bar for bar in found if "slide" in bar.description_label.text()]
+
     train_without_end(panel, long, wait)
+    assert not bars()  # napari's spinner would take the run its time
     viewer.window._qt_window.show()
     viewer.window._status_bar._toggle_activity_dock(True)
-    bars = viewer.window._qt_window.findChildren(QtLabeledProgressBar)
-    (bar,) = (b for b in bars if "slide" in b.description_label.text())
+    wait(bars)
+    (bar,) = bars()
     wait(lambda: bar.qt_progress_bar.value() > 0)
-    assert bar.qt_progress_bar.maximum() == long.max_steps
+    assert bar.qt_progress_bar.maximum() == long.training.max_steps
     QTest.mouseClick(bar.cancel_button, Qt.MouseButton.LeftButton)
     wait(lambda: not panel.session.is_busy)
     assert panel.session.state is Phase.STOPPED

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from napari_patchseg.method.control import Control
 from napari_patchseg.settings import Objects
 
-
 #: Most seconds that a worker waits for the window to show a map.
 _PATIENCE = 0.25
 
