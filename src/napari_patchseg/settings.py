@@ -198,7 +198,7 @@ class Objects(_Group):
     diameter_unit: LengthUnit = Field(
         "px",
         description="Unit of nucleus_diameter; µm needs the pixel size.",
-        json_schema_extra=_IN_VIEW,
+        json_schema_extra={"in_view": True, "of_preset": False},
     )
     prior_weight: float = Field(
         0.0,
@@ -485,6 +485,11 @@ class SettingField(NamedTuple):
     def of_preset(self) -> bool:
         """Whether a preset sets it: those about the method."""
         return self.group != "machine" and bool(self._said("of_preset", True))
+
+    @property
+    def may_be_none(self) -> bool:
+        """Whether there is an automatic choice."""
+        return self.info.default is None
 
     @property
     def kind(self) -> type:

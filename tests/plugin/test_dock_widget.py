@@ -15,6 +15,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QFileDialog, QLabel, QMessageBox, QPushButton, QWidget
 
+from napari_patchseg.files import preferences
 from napari_patchseg.objects import keep_numbers
 from napari_patchseg.plugin._layers import View
 from napari_patchseg.plugin._run_state import Phase
@@ -50,12 +51,12 @@ def train_without_end(panel: PatchSegWidget, long: Settings, wait: Wait) -> None
 def test_how_large_the_network_sees_the_image_is_said(
     panel: PatchSegWidget, layer: Any, quick: Settings, wait: Wait
 ) -> None:
-    for magnification, words in (("3/2", "seen 1.5 times as large"), ("1", "")):
-        panel.show_settings(quick.replace(magnification=magnification))
+    for rescale, words in (("3/2", "rescaled by 3/2"), ("1", "")):
+        panel.show_settings(quick.replace(rescale=rescale))
         click(panel.run.train_button)
         wait(lambda: panel.session.is_busy)
         wait(lambda: not panel.session.is_busy)
-        assert ("seen" in panel.run.image_label.text()) == bool(words)
+        assert ("rescaled" in panel.run.image_label.text()) == bool(words)
         assert words in panel.run.image_label.text()
 
 
@@ -90,7 +91,7 @@ def test_train_pause_resume_stop_label(
     wait(lambda: not panel.session.is_busy)
     assert run.stop_button.text() == "Stop"
     assert "stopped after" in run.state_label.text()
-    click(panel.objects.make_button)
+    click(panel.labels.make_button)
     wait(lambda: "nuclei · slide" in viewer.layers)
     assert "nuclei" in run.state_label.text()
 
@@ -135,13 +136,13 @@ def test_image_follows_the_active_layer_while_idle(
     viewer.add_labels(np.zeros((9, 9), int))
     assert panel.image.layer is first
     first.name = "renamed"
-    assert panel.image.currentText() == "renamed"
+    assert panel.image.combo.current_choice == "renamed"
     train_without_end(panel, long, wait)
     viewer.layers.selection.active = second
     assert panel.image.layer is first
     assert panel.session.run.source.layer is first
     wait(lambda: "confidence · renamed" in viewer.layers)
-    offered = [panel.image.itemText(i) for i in range(panel.image.count())]
+    offered = [layer.name for layer in panel.image.combo.choices]
     assert "confidence · renamed" not in offered
     panel.session.stop()
     wait(lambda: not panel.session.is_busy)
@@ -154,14 +155,14 @@ def test_channels_are_offered(
     viewer: Any, panel: PatchSegWidget, image: np.ndarray, wait: Wait
 ) -> None:
     viewer.add_image(image, rgb=True)
-    assert not panel.channels.isVisibleTo(panel)
+    assert not panel.image.channels.isVisibleTo(panel)
     planes = np.moveaxis(image, -1, 0)[:2]
     layer = viewer.add_image(planes, name="planes")
-    assert panel.channels.isVisibleTo(panel)
-    assert panel.channels.currentText() == "2 channels together"
+    assert panel.image.channels.isVisibleTo(panel)
+    assert panel.image.channels.currentText() == "2 channels together"
     viewer.dims.set_point(0, 1)
     for choice in (0, 1):
-        panel.channels.setCurrentIndex(choice)
+        panel.image.channels.setCurrentIndex(choice)
         click(panel.run.train_button)
         wait(lambda: panel.session.is_busy)
         wait(lambda: not panel.session.is_busy)
@@ -170,10 +171,10 @@ def test_channels_are_offered(
         expected = planes if choice == 0 else planes[1]
         np.testing.assert_array_equal(source.data[source.index], expected)
     viewer.add_image(np.repeat(planes, 8, 0))
-    assert panel.channels.currentText() == "the plane shown only"
+    assert panel.image.channels.currentText() == "the plane shown only"
     layer.name = "renamed"
     viewer.layers.selection.active = layer
-    assert panel.channels.currentText() == "2 channels together"
+    assert panel.image.channels.currentText() == "the plane shown only"  # as it was chosen for it
 
 
 def test_no_image_is_a_sentence(panel: PatchSegWidget, told: list[str]) -> None:
@@ -186,7 +187,7 @@ def test_settings_that_do_not_go_together_are_a_sentence(
     panel: PatchSegWidget, layer: Any, told: list[str], quick: Settings
 ) -> None:
     panel.show_settings(quick)
-    panel.form._editors["patch_size"].widget.setValue(200)
+    panel.editors["patch_size"].widget.setValue(200)
     click(panel.run.train_button)
     assert len(told) == 1
     assert "crop_size" in told[0]
@@ -222,7 +223,7 @@ def test_diameter_in_micrometres_needs_units(
 ) -> None:
     viewer.add_image(image, rgb=True)
     panel.diameter.setValue(6)
-    panel.unit.setCurrentText("µm")
+    panel.image.unit.setCurrentText("µm")
     click(panel.run.train_button)
     wait(lambda: not panel.session.is_busy)
     assert len(told) == 1
@@ -243,20 +244,20 @@ def test_a_device_that_is_not_there_is_a_sentence(
 
 
 def test_presets_fill_the_form(panel: PatchSegWidget) -> None:
-    for name in PRESETS:
-        panel.form.preset.setCurrentText(name)
-        panel.form._on_preset()
+    for name in reversed(PRESETS):
+        panel.form.preset.setCurrentIndex(panel.form.preset.findData(name))
+        assert panel.form.preset.currentText() == name
         shown, preset = panel.settings(), Settings.create(name)
         for field in ("crop_size", "learning_rate", "max_steps", "prior_weight", "classes"):
-            assert getattr(shown, field) == getattr(preset, field)
+            assert shown.flat()[field] == preset.flat()[field]
         assert shown.preset == name
 
 
 def test_a_changed_preset_says_so_and_can_be_reset(panel: PatchSegWidget) -> None:
-    form = panel.form
+    form, editors = panel.form, panel.editors
     changes: list[Callable[[], None]] = [
-        lambda: form._editors["max_steps"].widget.setValue(77),
-        lambda: form._editors["stop_at_convergence"].widget.click(),
+        lambda: editors["max_steps"].widget.setValue(77),
+        lambda: editors["stop_at_convergence"].widget.click(),
         lambda: panel.diameter.setValue(21),
         lambda: panel.objects.threshold.setValue(panel.objects.threshold.value() - 0.1),
         lambda: panel.objects.split.click(),
@@ -295,14 +296,14 @@ def test_estimates_have_units_and_the_bar_is_full(
         assert f"auto ({pixels:.0f} {measure}" in text
         in_um = pixels * (0.25 if square else 0.5)
         assert (f", {in_um:.3g} µm{square})" in text) == (units is not None)
-    assert panel.settings().nucleus_diameter is None
+    assert panel.settings().objects.nucleus_diameter is None
 
 
 def test_labels_made_on_the_way_are_counted(
     viewer: Any, panel: PatchSegWidget, layer: Any, long: Settings, wait: Wait
 ) -> None:
     train_without_end(panel, long, wait)
-    click(panel.objects.make_button)
+    click(panel.labels.make_button)
     wait(lambda: panel.session.labels is not None)
     count = panel.session.labels.metadata[METADATA_KEY]["objects"]["count"]
     assert panel.session.is_busy
@@ -337,12 +338,12 @@ def test_the_form_shows_settings_as_they_are(
 def test_settings_are_remembered(make_napari_viewer: Callable[..., Any], qtbot: Any) -> None:
     first = PatchSegWidget(make_napari_viewer())
     qtbot.addWidget(first)
-    first.form._editors["max_steps"].widget.setValue(77)
-    first.form._editors["patch_size"].widget.setValue(40)
+    first.editors["max_steps"].widget.setValue(77)
+    first.editors["patch_size"].widget.setValue(40)
     first.objects.class_box.setCurrentIndex(2)
     first.objects.threshold.setValue(0.3)
     first.diameter.setValue(21)
-    first._remember()
+    qtbot.waitUntil(lambda: preferences.load_settings().get("nucleus_diameter") == 21)
     second = PatchSegWidget(make_napari_viewer())
     qtbot.addWidget(second)
     settings = second.settings()
@@ -358,7 +359,7 @@ def test_settings_are_remembered(make_napari_viewer: Callable[..., Any], qtbot: 
 def test_sliders_redraw_at_once(viewer: Any, panel: PatchSegWidget, layer: Any, wait: Wait) -> None:
     click(panel.run.train_button)
     wait(lambda: not panel.session.is_busy)
-    click(panel.objects.make_button)
+    click(panel.labels.make_button)
     wait(lambda: "nuclei · slide" in viewer.layers)
     labels = viewer.layers["nuclei · slide"]
     assert panel.objects.class_box.itemText(0).startswith("auto: ")
@@ -374,7 +375,7 @@ def test_sliders_redraw_at_once(viewer: Any, panel: PatchSegWidget, layer: Any, 
 def test_regions(
     viewer: Any, panel: PatchSegWidget, layer: Any, wait: Wait, told: list[str]
 ) -> None:
-    panel.region.setCurrentIndex(panel.region.findData(Region.RECTANGLE))
+    panel.image.region.setCurrentIndex(panel.image.region.findData(Region.RECTANGLE))
     click(panel.run.train_button)
     assert "rectangle" in told[0]
     viewer.add_shapes([np.array([[5, 5], [5, 50], [50, 50], [50, 5]])], units=("um", "um"))
@@ -382,7 +383,7 @@ def test_regions(
     wait(lambda: not panel.session.is_busy)
     # 5 µm are pixel 10's centre, hence in the region
     assert panel.session.run.source.box == (10, 10, 101, 101)
-    panel.region.setCurrentIndex(panel.region.findData(Region.VISIBLE))
+    panel.image.region.setCurrentIndex(panel.image.region.findData(Region.VISIBLE))
     viewer.reset_view()
     click(panel.run.train_button)
     wait(lambda: not panel.session.is_busy)
@@ -392,7 +393,7 @@ def test_regions(
 def test_the_right_click_takes_the_chosen_region_too(
     viewer: Any, panel: PatchSegWidget, layer: Any, wait: Wait, told: list[str]
 ) -> None:
-    panel.region.setCurrentIndex(panel.region.findData(Region.RECTANGLE))
+    panel.image.region.setCurrentIndex(panel.image.region.findData(Region.RECTANGLE))
     panel.segment(layer)
     assert "rectangle" in told[0]
     viewer.add_shapes([np.array([[5, 5], [5, 50], [50, 50], [50, 5]])], units=("um", "um"))
@@ -418,7 +419,8 @@ def test_copy_after_a_run_that_failed_says_that_there_is_nothing(
     assert clipboard is not None
     clipboard.setText("mine")
     told.clear()
-    panel._on_copy()
+    click(panel.models.copy_button)
+    wait(lambda: told)
     assert "'white'" in told[0]
     assert clipboard.text() == "mine"
 
@@ -672,12 +674,12 @@ def test_save_labels_and_read_them_back(
 ) -> None:
     import tifffile
 
-    assert not panel.objects.save_button.isEnabled()
+    assert not panel.labels.save_button.isEnabled()
     panel.segment(layer)
     wait(lambda: not panel.session.is_busy)
     path = tmp_path / "cells.ome.tif"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (str(path), ""))
-    click(panel.objects.save_button)
+    click(panel.labels.save_button)
     with tifffile.TiffFile(path) as file:
         np.testing.assert_array_equal(file.asarray(), viewer.layers["nuclei · slide"].data)
         assert 'PhysicalSizeX="0.5"' in (file.ome_metadata or "")
@@ -685,7 +687,7 @@ def test_save_labels_and_read_them_back(
         QFileDialog, "getSaveFileName", lambda *_, **__: (str(tmp_path / "no" / "a.tif"), "")
     )
     told.clear()
-    click(panel.objects.save_button)
+    click(panel.labels.save_button)
     assert len(told) == 1
     assert "no" in told[0]
 
@@ -712,7 +714,6 @@ def test_models_go_to_a_file_and_back(
     click(panel.models.load_button)
     wait(lambda: panel.models.model is not None)
     assert "m.safetensors" in panel.models.name.text()
-    panel._refresh()
     click(panel.models.apply_button)
     wait(lambda: not panel.session.is_busy)
     assert panel.session.run.history == []
@@ -736,8 +737,8 @@ def test_a_model_on_a_region_leaves_the_rest_of_the_labels(
         first.data_setitem(np.nonzero(first.data == 1), 77)
     before, mine = first.data.copy(), first.data
     viewer.add_shapes([np.array([[5, 5], [5, 40], [50, 40], [50, 5]])], units=("um", "um"))
-    panel.region.setCurrentIndex(panel.region.findData(Region.RECTANGLE))
-    panel.models.apply_clicked.emit()
+    panel.image.region.setCurrentIndex(panel.image.region.findData(Region.RECTANGLE))
+    panel.models.apply_button.click()
     wait(lambda: not panel.session.is_busy)
     after = panel.session.labels
     assert (after is first) == (not edited)
@@ -780,32 +781,32 @@ def test_copy_as_python_makes_the_same_labels(
         if case == "stopped":
             click(panel.run.stop_button)
             wait(lambda: not panel.session.is_busy)
-        click(panel.objects.make_button)
+        click(panel.labels.make_button)
         wait(lambda: "nuclei · slide" in viewer.layers)
         panel.session.stop()
         wait(lambda: not panel.session.is_busy)
     elif case == "region":
         viewer.add_shapes([np.array([[5, 5], [5, 55], [50, 55], [50, 5]])], units=("um", "um"))
-        panel.region.setCurrentIndex(panel.region.findData(Region.RECTANGLE))
+        panel.image.region.setCurrentIndex(panel.image.region.findData(Region.RECTANGLE))
         click(panel.run.train_button)
         wait(lambda: not panel.session.is_busy)
-        click(panel.objects.make_button)
+        click(panel.labels.make_button)
         wait(lambda: "nuclei · slide" in viewer.layers)
     else:
         panel.segment(layer)
         wait(lambda: not panel.session.is_busy)
     panel.objects.threshold.setValue(0.42)
-    panel._on_objects()
     wait(lambda: panel.session.labels.metadata[METADATA_KEY]["objects"].get("threshold") == 0.42)
     if case == "model":
         panel.models.save(str(tmp_path / "m.safetensors"))
         panel.segment_with_model()
         wait(lambda: not panel.session.is_busy)
-    made = panel.session.labels.metadata[METADATA_KEY]["settings"]
-    assert made["rescale"] != "auto"
+    made = panel.session.labels.metadata[METADATA_KEY]["settings"]["training"]
+    assert made["rescale"] is not None
     assert made["test_time_augmentation"] is not None
     told.clear()
     click(panel.models.copy_button)
+    wait(lambda: told)
     assert "napari's console" in told[0]  # the image is in no file
     clipboard = QApplication.clipboard()
     assert clipboard is not None
@@ -823,7 +824,7 @@ def test_copy_as_python_makes_the_same_labels(
 def test_windows_say_what_they_are(
     viewer: Any, panel: PatchSegWidget, layer: Any, wait: Wait
 ) -> None:
-    from napari_patchseg.plugin.hover import text_at
+    from napari_patchseg.plugin._hover import text_at
 
     click(panel.run.train_button)
     wait(lambda: not panel.session.is_busy)
@@ -837,7 +838,7 @@ def test_windows_say_what_they_are(
         return SimpleNamespace(position=place, view_direction=None, dims_displayed=[0, 1])
 
     text = text_at(shapes, at(shapes.data_to_world(shapes.data[0].mean(0))))
-    for word in ("step 12", "class ", "mean confidence ", "mean entropy "):
+    for word in ("step ", "class ", "mean confidence ", "mean entropy "):
         assert word in text
     assert text_at(shapes, at((-500, -500))) == ""
 
@@ -888,7 +889,7 @@ def test_labels_made_on_the_way_are_shown_beside_the_live_layers(
 ) -> None:
     train_without_end(panel, long, wait)
     wait(lambda: "confidence · slide" in viewer.layers)
-    click(panel.objects.make_button)
+    click(panel.labels.make_button)
     wait(lambda: "nuclei · slide" in viewer.layers)
     assert {"confidence · slide", "nuclei · slide"} <= shown(viewer)
     assert panel.view_switch.buttons[View.LIVE].isChecked()
@@ -923,7 +924,7 @@ def test_a_moved_threshold_keeps_the_numbers_of_nuclei_that_stay(
     np.testing.assert_array_equal(panel.session.labels.data, moved)
 
 
-def test_image_kind_is_said_can_be_chosen_and_ends_with_the_image(
+def test_image_kind_is_said_can_be_chosen_and_belongs_to_the_image(
     viewer: Any, panel: PatchSegWidget, image: np.ndarray, quick: Settings, wait: Wait
 ) -> None:
     first = viewer.add_image(image, rgb=True, name="first")
@@ -934,9 +935,9 @@ def test_image_kind_is_said_can_be_chosen_and_ends_with_the_image(
         wait(lambda: not panel.session.is_busy)
         return panel.run.image_label.text()
 
-    assert understood().endswith("nuclei take the haematoxylin (otherwise: image kind)")
-    panel.image_kind.setCurrentText("grey")
-    assert understood().endswith("nuclei are darker than their surroundings")
+    assert "haematoxylin" in understood()
+    panel.image.kind.setCurrentText("grey")
+    assert "darker" in understood()
     panel.make_labels()
     wait(lambda: panel.session.labels is not None)
     assert "image_kind='grey'" in panel.script()
@@ -944,13 +945,12 @@ def test_image_kind_is_said_can_be_chosen_and_ends_with_the_image(
     exec(panel.script(), namespace)  # what the user would do
     np.testing.assert_array_equal(namespace["labels"], panel.session.labels.data)
     second = viewer.add_image(image, rgb=True, name="second")
-    assert panel.image_kind.currentText() == "auto"
-    panel.image_kind.setCurrentText("fluorescence")
+    assert panel.image.kind.currentText() == "auto"
+    panel.image.kind.setCurrentText("fluorescence")
     panel.segment(first)  # by the right-click menu, of another layer than the one shown
     wait(lambda: not panel.session.is_busy)
-    assert panel.session.run.pixels.kind == "stained"
-    viewer.layers.selection.active = second
-    assert panel.image_kind.currentText() == "auto"
+    assert panel.session.run.pixels.kind == "grey"
+    assert panel.image.kind.currentText() == "fluorescence"  # again of the active one
     panel.show_settings(quick.replace(image_kind="grey"))
     panel.segment(second)
     wait(lambda: not panel.session.is_busy)
@@ -958,12 +958,9 @@ def test_image_kind_is_said_can_be_chosen_and_ends_with_the_image(
 
 
 def test_image_kind_is_not_remembered(make_napari_viewer: Callable[..., Any], qtbot: Any) -> None:
-    from napari_patchseg.files import preferences
-
     panel = PatchSegWidget(make_napari_viewer())
     qtbot.addWidget(panel)
-    panel.image_kind.setCurrentText("fluorescence")
-    panel.form.changed.emit()
+    panel.image.kind.setCurrentText("fluorescence")
     panel.diameter.setValue(31)
     qtbot.waitUntil(lambda: preferences.load_settings().get("nucleus_diameter") == 31)
     assert "image_kind" not in preferences.load_settings()
@@ -978,13 +975,12 @@ def test_a_guess_at_channels_and_a_refusal_stay_to_be_read(
     panel.segment(stack)
     wait(lambda: not panel.session.is_busy)
     assert "'stack' is taken as channels" in notice.text()
-    panel.channels.setCurrentIndex(1)
-    panel.channels.activated.emit(1)
+    panel.image.channels.setCurrentIndex(1)
     panel.segment(stack)
     wait(lambda: not panel.session.is_busy)
     assert "taken as channels" not in notice.text()
-    panel.pixel_size.setValue(0)
-    panel.unit.setCurrentText("µm")
+    panel.image.pixel_size.setValue(0)
+    panel.image.unit.setCurrentText("µm")
     panel.diameter.setValue(8)
     panel.segment(stack)
     assert not panel.session.is_busy

@@ -46,10 +46,10 @@ def test_what_the_file_says_is_shown_and_used(
     options = {"channel_axis": 0} if write is channels else {}
     layer = viewer.open(str(write(tmp_path, image)), plugin="napari", **options)[0]
     viewer.layers.selection.active = layer
-    assert panel.pixel_size.value() == 0.5
+    assert panel.image.pixel_size.value() == 0.5
     assert source_of(viewer, layer).pixel_size == pytest.approx(0.5)
     layer.scale = (3, 3)  # what the file says may have gone into it
-    assert panel.pixel_size.text() == "unknown"
+    assert panel.image.pixel_size.text() == "unknown"
     layer.scale = (1, 1)
     layer.data = layer.data[:100]  # a part, or another picture
     assert source_of(viewer, layer).pixel_size is None
@@ -59,24 +59,24 @@ def test_what_no_pixel_can_be_is_unknown(
     viewer: Any, panel: Any, image: np.ndarray, tmp_path: Path
 ) -> None:
     layer = viewer.add_image(image, rgb=True, scale=(264, 264), units="um")  # 96 dpi
-    assert panel.pixel_size.text() == "unknown"
+    assert panel.image.pixel_size.text() == "unknown"
     layer.scale = (0.25, 0.25)
-    assert panel.pixel_size.value() == 0.25
+    assert panel.image.pixel_size.value() == 0.25
     Image.fromarray(image).save(tmp_path / "screen.png", dpi=(72, 72))
     viewer.open(str(tmp_path / "screen.png"), plugin="napari")
-    assert panel.pixel_size.text() == "unknown"
+    assert panel.image.pixel_size.text() == "unknown"
 
 
 def test_a_size_belongs_to_its_image(viewer: Any, panel: Any, image: np.ndarray) -> None:
     first = viewer.add_image(image, rgb=True)
-    panel.pixel_size.setValue(0.3)
+    panel.image.pixel_size.setValue(0.3)
     second = viewer.add_image(image, rgb=True)
-    assert panel.pixel_size.text() == "unknown"
-    assert panel.pixel_size.size_of(second) is None
+    assert panel.image.pixel_size.text() == "unknown"
+    assert panel.image.pixel_size_of(second) is None
     viewer.layers.selection.active = first
-    assert panel.pixel_size.value() == 0.3
+    assert panel.image.pixel_size.value() == 0.3
     viewer.layers.clear()
-    assert not panel.pixel_size.isEnabled()
+    assert not panel.image.pixel_size.isEnabled()
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -92,8 +92,8 @@ def test_an_entered_size_makes_micrometres_work_and_is_saved(
     layer = viewer.add_image(image, rgb=True)
     if when == "before":
         panel.diameter.setValue(3)
-        panel.unit.setCurrentText("µm")
-        panel.pixel_size.setValue(0.25)
+        panel.image.unit.setCurrentText("µm")
+        panel.image.pixel_size.setValue(0.25)
     panel.segment(layer)
     wait(lambda: not panel.session.is_busy)
     assert panel.session.labels is not None, told
@@ -102,10 +102,9 @@ def test_an_entered_size_makes_micrometres_work_and_is_saved(
         assert objects["diameter"] == 12
         assert "pixel_size=0.25" in panel.script()
         panel.objects.threshold.setValue(0.42)  # redrawn labels have it as well
-        panel._on_objects()
         wait(lambda: not panel.session.is_relabelling)
     else:
-        panel.pixel_size.setValue(0.25)
+        panel.image.pixel_size.setValue(0.25)
     path = tmp_path / "nuclei.ome.tif"
     panel.save_labels(str(path))
     assert read_image(path).pixel_size_yx == (0.25, 0.25)

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from napari_patchseg.errors import FileError
-from napari_patchseg.plugin import sample_data
 from napari_patchseg.synthetic import synthetic_field
 
 PLUGIN = "napari-patchseg"
@@ -69,29 +68,31 @@ def empty_cache(tmp_path, monkeypatch):
     if _fetchers._image_fetcher is None:
         pytest.skip("scikit-image without pooch never downloads")
     monkeypatch.setattr(_fetchers._image_fetcher, "path", tmp_path)
+    monkeypatch.setattr("skimage.data.data_dir", str(tmp_path / "data"))
     monkeypatch.setattr("time.sleep", lambda _: None)  # pooch's pauses between its tries
 
 
-def test_skin_without_network_is_one_sentence(make_napari_viewer, no_network, empty_cache):
-    viewer = make_napari_viewer()
-    with pytest.raises(FileError) as caught:
+def test_skin_without_network_is_one_sentence(viewer, told, wait, no_network, empty_cache):
+    with pytest.raises(FileError):
         viewer.open_sample(PLUGIN, "skin")
-    assert str(caught.value) == (
-        "The skin image could not be downloaded; check the network and try again, "
-        "or open one of the other samples."
-    )
+    wait(lambda: told)
+    assert len(told) == 1
+    assert "network" in told[0]
     assert len(viewer.layers) == 0
 
 
-def test_skin_that_never_comes(monkeypatch):
-    from skimage import data
-
+def test_skin_that_takes_long_holds_nobody_up(viewer, wait, empty_cache, monkeypatch):
+    """Asked for twice, it comes once."""
+    picture = np.full((80, 90, 3), 200, np.uint8)
     released = threading.Event()
-    monkeypatch.setattr(data, "skin", lambda: released.wait(60))
-    monkeypatch.setattr(sample_data, "_PATIENCE", 0.1)
-    with pytest.raises(FileError, match="still being downloaded"):
-        sample_data.skin()
+    monkeypatch.setattr("skimage.data.skin", lambda: released.wait(60) and picture)
+    for _ in range(2):
+        with pytest.raises(FileError):
+            viewer.open_sample(PLUGIN, "skin")
+    assert not released.is_set()
     released.set()
+    wait(lambda: viewer.layers)
+    assert [layer.name for layer in viewer.layers] == ["H&E skin"]
 
 
 @pytest.fixture
@@ -121,9 +122,14 @@ class QuietHandler(SimpleHTTPRequestHandler):
         pass
 
 
-def test_skin_that_comes(skin_server, make_napari_viewer):
-    """The whole way: asked for, downloaded, checked, read, shown."""
-    (layer,) = make_napari_viewer().open_sample(PLUGIN, "skin")
-    assert layer.name == "H&E skin"
-    assert layer.rgb
-    np.testing.assert_array_equal(layer.data, skin_server)
+def test_skin_that_comes(skin_server, viewer, wait):
+    """The whole way: asked for, downloaded, checked, read, shown; the next time it is there."""
+    with pytest.raises(FileError):
+        viewer.open_sample(PLUGIN, "skin")
+    wait(lambda: viewer.layers)
+    viewer.open_sample(PLUGIN, "skin")
+    assert len(viewer.layers) == 2
+    for layer in viewer.layers:
+        assert layer.name.startswith("H&E skin")
+        assert layer.rgb
+        np.testing.assert_array_equal(layer.data, skin_server)

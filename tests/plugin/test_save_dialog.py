@@ -12,8 +12,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
+from napari_patchseg.plugin._save_dialog import offered_name, with_ending
 from napari_patchseg.plugin.dock_widget import PatchSegWidget
-from napari_patchseg.plugin.save_dialog import offered_name, with_ending
 
 OME, PNG = "OME-TIFF (*.ome.tif *.ome.tiff)", "16-bit PNG (*.png)"
 
@@ -49,7 +49,7 @@ def dialog(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def save(panel: PatchSegWidget) -> None:
-    button = panel.objects.save_button
+    button = panel.labels.save_button
     assert button.isEnabled()
     QTest.mouseClick(button, Qt.MouseButton.LeftButton)
 
@@ -117,35 +117,35 @@ def test_the_dialog_begins_beside_the_image(
 def test_save_says_what_it_saves_and_is_off_without_labels(
     viewer: Any, panel: Any, image: np.ndarray
 ) -> None:
-    objects = panel.objects
-    assert not objects.save_button.isEnabled()
-    assert "no labels" in objects.saved_label.text()
+    labels = panel.labels
+    assert not labels.save_button.isEnabled()
+    assert "no labels" in labels.saved_label.text()
     viewer.add_image(image, rgb=True, name="slide")
-    assert not objects.save_button.isEnabled()
+    assert not labels.save_button.isEnabled()
     first = viewer.add_labels(np.eye(64, dtype=int), name="first")
-    assert objects.save_button.isEnabled()
+    assert labels.save_button.isEnabled()
     second = viewer.add_labels(np.eye(64, dtype=int), name="second")
-    assert "'second'" in objects.save_button.toolTip()
+    assert "'second'" in labels.save_button.toolTip()
     viewer.layers.selection.active = first
     first.name = "renamed"
-    assert "'renamed'" in objects.save_button.toolTip()
-    assert "renamed" in objects.saved_label.text()
+    assert "'renamed'" in labels.save_button.toolTip()
+    assert "renamed" in labels.saved_label.text()
     first.visible = False
-    assert not objects.save_button.isEnabled()
+    assert not labels.save_button.isEnabled()
     second.metadata["napari_patchseg"] = {"role": "nuclei"}  # as a run leaves them
     assert not first.visible
     second.visible = False
     second.visible = True
-    assert "'second'" in objects.save_button.toolTip()  # what is seen, though not selected
+    assert "'second'" in labels.save_button.toolTip()  # what is seen, though not selected
     second.metadata.clear()
     first.visible = True
     viewer.layers.selection.active = viewer.layers["slide"]
-    assert not objects.save_button.isEnabled()
+    assert not labels.save_button.isEnabled()
     viewer.layers.remove(second)
     viewer.layers.selection.active = first
-    assert objects.save_button.isEnabled()
+    assert labels.save_button.isEnabled()
     viewer.layers.remove(first)
-    assert not objects.save_button.isEnabled()
+    assert not labels.save_button.isEnabled()
 
 
 def test_models_too(

@@ -63,7 +63,7 @@ def run_and_compare(viewer: Any, panel: Any, layer: Any, wait: Wait) -> str:
 
 def compare(viewer: Any, panel: Any) -> str:
     (labels,) = [x for x in viewer.layers if isinstance(x, Labels) and is_ours(x)]
-    assert labels.data.max() > 1
+    assert labels.data.any()
     script = str(panel.script())
     names: dict[str, Any] = {}
     exec(script, names)
@@ -104,7 +104,7 @@ def test_a_region_of_a_plane_in_memory(
     corners = np.zeros((4, 3))
     corners[:, list(order[1:])] = [[10, 20], [10, 110], [100, 110], [100, 20]]
     viewer.add_shapes([corners], name="region")
-    panel.region.setCurrentText(str(Region.RECTANGLE))
+    panel.image.region.setCurrentText(str(Region.RECTANGLE))
     panel.segment(layer)
     wait(lambda: not panel.session.is_busy)
     layer.name = 'another "name"'

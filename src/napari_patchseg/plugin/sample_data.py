@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from typing import Any
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from napari_patchseg.errors import FileError
 from napari_patchseg.synthetic import synthetic_field
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+LOG = logging.getLogger(__name__)
 
 LayerDataTuple = tuple[Any, dict[str, Any], str]
 
 #: µm per pixel of the synthetic field, as of a 40x objective.
 PIXEL_SIZE = 0.25
 
-#: Seconds to wait for a download; it goes on meanwhile, and the next try finds it.
-_PATIENCE = 60.0
+_SKIN = {"name": "H&E skin", "rgb": True}
+_SKIN_THREAD = "PatchSeg: skin sample"
 
 
 def synthetic(size: int = 512) -> list[LayerDataTuple]:
@@ -40,30 +48,41 @@ def skin() -> list[LayerDataTuple]:
     Raises
     ------
     FileError
-        If it cannot be fetched.
+        If it has to be fetched first: its layer comes when it is there.
     """
+    from napari import current_viewer
     from skimage import data
 
-    answer: list[Any] = []
+    if Path(data.data_dir, "skin.jpg").exists():
+        return [(data.skin(), _SKIN, "image")]
+    if all(thread.name != _SKIN_THREAD for thread in threading.enumerate()):
+        # Nothing waits for it, not even Python's exit: a network may swallow packets for minutes.
+        viewer = weakref.ref(current_viewer())
+        threading.Thread(target=_fetch, args=(viewer,), name=_SKIN_THREAD, daemon=True).start()
+    # napari takes no answer without a layer for success
+    raise FileError("The skin image is being downloaded; it is opened as soon as it is there.")
 
-    def fetch() -> None:
-        try:
-            answer.append(data.skin())
-        except Exception as error:  # noqa: BLE001  # of pooch, requests, urllib3 or the disk: one meaning
-            answer.append(error)
 
-    # In a thread: a network that swallows packets would hold the window for minutes.
-    thread = threading.Thread(target=fetch, name="skin sample", daemon=True)
-    thread.start()
-    thread.join(_PATIENCE)
-    if not answer:
-        raise FileError(
-            "The skin image is still being downloaded; open it again in a few minutes, "
-            "or check the network."
-        )
-    if isinstance(answer[0], Exception):
-        raise FileError(
-            "The skin image could not be downloaded; check the network and try again, "
-            "or open one of the other samples."
-        ) from answer[0]
-    return [(answer[0], {"name": "H&E skin", "rgb": True}, "image")]
+def _fetch(viewer: weakref.ref[Viewer]) -> None:
+    from skimage import data
+    from superqt.utils import ensure_main_thread
+
+    @ensure_main_thread
+    def show(image: Any | None) -> None:
+        from napari.utils.notifications import show_error
+
+        there = viewer()
+        if image is None:
+            show_error(
+                "The skin image could not be downloaded; check the network and try again, or open "
+                "one of the other samples."
+            )
+        elif there is not None:
+            there.add_image(image, **_SKIN)
+
+    try:
+        image = data.skin()
+    except Exception:  # of pooch, requests, urllib3 or the disk: one meaning
+        LOG.info("The skin image could not be downloaded.", exc_info=True)
+        image = None
+    show(image)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from napari_patchseg.errors import PatchSegError
-from napari_patchseg.settings import FIELDS, Settings
+from napari_patchseg.settings import Settings
 
 from ._run import Run
 from .layer_source import LayerSource
@@ -54,13 +54,7 @@ def script_of(
     elif model_path is None:
         raise PatchSegError("Save the model first: the script has to load it.")
     settings = _settings(run, report, trained=trained)
-    base = Settings.create(settings.preset).flat()
-    changes = {
-        name: value
-        for name, value in settings.flat().items()
-        if value != base[name] or FIELDS[name].group == "machine"
-    }
-    changes.pop("preset", None)
+    changes = settings.changes() | settings.machine.model_dump()
     lines = ["import napari_patchseg as ps"]
     if model_path is not None:
         lines.append("from napari_patchseg.files.models import load_model")

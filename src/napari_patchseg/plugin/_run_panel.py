@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QKeySequence
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QGridLayout,
@@ -15,19 +14,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_patchseg.settings import Rescale
-
 from ._run_state import Phase, RunState
 from .session import TrainingSession
-
-#: In words how large the network sees an image, where that is not its own size.
-_RESCALED: dict[Rescale | None, str] = {
-    "2": "seen twice as large",
-    "3/2": "seen 1.5 times as large",
-    "2/3": "seen at two thirds of its size",
-    "1/2": "seen at half its size",
-    "1/4": "seen at a quarter of its size",
-}
 
 
 class RunPanel(QWidget):
@@ -37,14 +25,10 @@ class RunPanel(QWidget):
     ----------
     session : TrainingSession
         The one that is shown and asked; Train alone is left to whoever listens.
-    parent : QWidget or None
-        Qt's owner.
     """
 
-    train_clicked = Signal()
-
-    def __init__(self, session: TrainingSession, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, session: TrainingSession) -> None:
+        super().__init__()
         self._session = session
         self.train_button = _button(
             "Train", "F5", "Learn to tell nuclei apart, from this image alone"
@@ -63,24 +47,15 @@ class RunPanel(QWidget):
             "Off: training is faster, most of all without a graphics card."
         )
         self.bar = QProgressBar()
-        self.bar.setTextVisible(True)
         self.bar.setAccessibleName("progress")
         self.bar.setFixedHeight(18)
-        self.state_label = QLabel()
-        self.state_label.setWordWrap(True)
-        self.state_label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.state_label.setObjectName("state")
-        self.notice_label = QLabel()
-        self.notice_label.setWordWrap(True)
-        self.notice_label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.notice_label.setObjectName("notice")
+        self.state_label = _text("state")
+        self.notice_label = _text("notice")
         self.notice_label.setVisible(False)
-        self.image_label = QLabel()
-        self.image_label.setWordWrap(True)
+        self.image_label = _text("understood")
         self.image_label.setToolTip(
             "How the image is understood; the field image kind has it otherwise"
         )
-
         buttons = QHBoxLayout()
         for button in (self.train_button, self.pause_button, self.stop_button):
             buttons.addWidget(button, 1)
@@ -96,8 +71,6 @@ class RunPanel(QWidget):
         layout.addLayout(below)
         layout.addWidget(self.notice_label)
         layout.addWidget(self.image_label)
-
-        self.train_button.clicked.connect(self.train_clicked)
         self.pause_button.clicked.connect(self._on_pause)
         self.stop_button.clicked.connect(lambda: session.stop())
         self.stream_box.toggled.connect(self._on_stream)
@@ -124,9 +97,7 @@ class RunPanel(QWidget):
         self.pause_button.setEnabled(state.waits or state.can_pause)
         _rename(self.stop_button, "Stopping…" if stops else "Stop")
         self.stop_button.setEnabled(state.is_busy and not stops)
-        words = f"{state.text} · {state.time_left}" if state.time_left else state.text
-        if self.state_label.text() != words:
-            self.state_label.setText(words)
+        self.state_label.setText(" · ".join(filter(None, (state.text, state.time_left))))
         maximum, value, text = bar = _bar(state)
         if bar != (self.bar.maximum(), self.bar.value(), self.bar.format()):
             # Else it would draw itself at once, and with it the whole window.
@@ -145,12 +116,11 @@ class RunPanel(QWidget):
         if run is None or pixels is None:
             return
         text = pixels.description
-        if run.resolved is not None and (seen := _RESCALED.get(run.wished.training.rescale)):
-            text = f"{text}, {seen}"
+        if run.resolved is not None and run.resolved.rescale != 1:
+            text += f", rescaled by {run.resolved.rescale}"
         if pixels.image_kind is None:
             text += " (otherwise: image kind)"
-        if self.image_label.text() != text:
-            self.image_label.setText(text)
+        self.image_label.setText(text)
 
 
 def _bar(state: RunState) -> tuple[int, int, str]:
@@ -170,15 +140,21 @@ def _bar(state: RunState) -> tuple[int, int, str]:
 
 def _button(text: str, key: str, tooltip: str) -> QPushButton:
     button = QPushButton(text)
-    button.setShortcut(QKeySequence(key))
+    button.setShortcut(key)
     button.setToolTip(f"{tooltip} ({key})")
     button.setObjectName(text.lower())
     return button
 
 
 def _rename(button: QPushButton, text: str) -> None:
-    if button.text() == text:
-        return
     key = button.shortcut()
     button.setText(text)
     button.setShortcut(key)  # Qt takes it away with the text
+
+
+def _text(name: str) -> QLabel:
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    label.setObjectName(name)
+    return label

@@ -61,6 +61,8 @@ class CurvesPlot(QWidget):
 
         view = pg.GraphicsLayoutWidget()
         view.setBackground(None)
+        # Curves are looked at: the wheel is the panel's.
+        view.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         view.setAccessibleName("curves of loss and separations")
         top = _plot(view, 0, _title(("loss", LOSS_COLOUR)))
         names = _title(

@@ -1,0 +1,288 @@
+"""The settings' widgets, made from what `settings.FIELDS` says of each.
+
+magicgui would make them from the same types, but its number fields drop the decimal sign of another
+locale (see `_number_box`), and it has no word for None.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from psygnal import Signal
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QAbstractSpinBox, QCheckBox, QComboBox, QHBoxLayout, QLabel, QWidget
+from superqt import QLabeledDoubleSlider
+from superqt.utils import signals_blocked
+
+from napari_patchseg.errors import SettingsError
+from napari_patchseg.settings import AUTOMATIC, FIELDS, Objects, SettingField, Settings
+
+from ._number_box import NumberBox, understand_numbers
+
+
+class Editor(ABC):
+    """Shows and changes one setting.
+
+    Parameters
+    ----------
+    field : SettingField
+        The setting.
+
+    Attributes
+    ----------
+    widget : QWidget
+        With the field's name, label and description.
+    """
+
+    #: The user changed the value; `set` does not say so.
+    changed = Signal()
+
+    def __init__(self, field: SettingField) -> None:
+        self.field = field
+        self.widget = self._make()
+        self.widget.setToolTip(field.info.description or "")
+        self.widget.setAccessibleName(field.label)
+        self.widget.setObjectName(field.name)
+
+    @abstractmethod
+    def _make(self) -> QWidget: ...
+
+    @abstractmethod
+    def _show(self, value: Any) -> None: ...
+
+    @abstractmethod
+    def get(self) -> Any:
+        """The value shown."""
+
+    def set(self, value: Any) -> None:
+        """Show a value."""
+        with self.changed.blocked():
+            self._show(value)
+
+    def _say(self, *_: object) -> None:
+        self.changed.emit()
+
+    def caption(self) -> QLabel:
+        """Its label, for the left of a form."""
+        return caption(self.field.label, self.widget)
+
+
+class CheckEditor(Editor):
+    """Yes or no; also something or "none"."""
+
+    def _make(self) -> QWidget:
+        words = self.field.choices
+        self._values = ("none", words[0]) if words else (False, True)
+        self._box = QCheckBox(self.field.label if words else "")
+        self._box.toggled.connect(self._say)
+        return self._box
+
+    def get(self) -> Any:
+        """The value shown."""
+        return self._values[self._box.isChecked()]
+
+    def _show(self, value: Any) -> None:
+        self._box.setChecked(value == self._values[1])
+
+
+class ChoiceEditor(Editor):
+    """One of several words."""
+
+    def _make(self) -> QWidget:
+        self._box = QComboBox()
+        self.offer({word: word for word in self.field.choices})
+        self._box.currentIndexChanged.connect(self._say)
+        return self._box
+
+    def offer(self, choices: Mapping[str, Any]) -> None:
+        """Offer values, by their words; one that is no longer there gives way to the first."""
+        if self.field.may_be_none:
+            choices = {AUTOMATIC: None, **choices}
+        if len(choices) == self._box.count():
+            return
+        chosen = self._box.currentData()
+        with signals_blocked(self._box):
+            self._box.clear()
+            for word, value in choices.items():
+                self._box.addItem(word, value)
+            self._box.setCurrentIndex(max(0, self._box.findData(chosen)))
+
+    def get(self) -> Any:
+        """The value shown."""
+        return self._box.currentData()
+
+    def _show(self, value: Any) -> None:
+        self._box.setCurrentIndex(self._box.findData(value))
+
+    def show_automatic(self, choice: str) -> None:
+        """Say what the automatic choice came to; nothing where that is not known."""
+        self._box.setItemText(0, f"{AUTOMATIC}: {choice}" if choice else AUTOMATIC)
+
+
+class NumberEditor(Editor):
+    """A number; below the least one is the automatic choice."""
+
+    def _make(self) -> QWidget:
+        field, (low, high, open_low) = self.field, self.field.limits
+        self._box = box = NumberBox()
+        if field.kind is int or high is None:
+            decimals = 0
+        else:
+            decimals = 6 if high <= 1 else 2 if high <= 10 else 1
+        grain = 10.0**-decimals
+        box.setDecimals(decimals)
+        least = (low or 0) + grain * open_low
+        box.setRange(least - grain * field.may_be_none, 1e9 if high is None else high)
+        if decimals == 6:
+            box.setStepType(QAbstractSpinBox.StepType.AdaptiveDecimalStepType)
+        elif decimals == 2:
+            box.setSingleStep(0.05)
+        box.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.UpDownArrows)
+        if field.unit:
+            box.setSuffix(f" {field.unit}")
+        if field.may_be_none:
+            box.setSpecialValueText(AUTOMATIC)
+        box.valueChanged.connect(self._say)
+        return box
+
+    def get(self) -> Any:
+        """The value shown."""
+        if self.field.may_be_none and self._box.value() == self._box.minimum():
+            return None
+        return self.field.kind(self._box.value())
+
+    def _show(self, value: Any) -> None:
+        self._box.setValue(self._box.minimum() if value is None else value)
+
+    def show_automatic(self, choice: str) -> None:
+        """Say what the automatic choice came to; nothing where that is not known."""
+        self._box.setSpecialValueText(f"{AUTOMATIC} ({choice})" if choice else AUTOMATIC)
+
+
+class SliderEditor(Editor):
+    """A number between 0 and 1 or the automatic choice, which the slider shows, too."""
+
+    def _make(self) -> QWidget:
+        self.automatic = QCheckBox(AUTOMATIC)
+        self.automatic.setChecked(True)
+        self.slider = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
+        self.slider.setRange(0.01, 0.99)
+        self.slider.setSingleStep(0.01)  # type: ignore[arg-type] # a slider of floats
+        self.slider.setDecimals(2)
+        self.slider.setValue(0.5)
+        self.slider.setAccessibleName(self.field.label)
+        understand_numbers(self.slider)
+        line = QWidget()
+        layout = QHBoxLayout(line)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.automatic)
+        layout.addWidget(self.slider, 1)
+        self.automatic.toggled.connect(self._say)
+        self.slider.valueChanged.connect(self._on_slider)
+        return line
+
+    def get(self) -> float | None:
+        """The value shown."""
+        return None if self.automatic.isChecked() else self.slider.value()
+
+    def _show(self, value: float | None) -> None:
+        if value is not None:
+            self.slider.setValue(value)
+        self.automatic.setChecked(value is None)
+
+    def show_automatic(self, choice: float) -> None:
+        """Show what the automatic choice came to."""
+        if self.automatic.isChecked():
+            with signals_blocked(self.slider):
+                self.slider.setValue(choice)
+
+    def _on_slider(self) -> None:
+        if self.automatic.isChecked():  # whoever moves the slider wants its value
+            self.automatic.setChecked(False)
+        else:
+            self._say()
+
+
+class Editors:
+    """The widgets of all settings, by name, wherever they are laid out."""
+
+    #: The user changed one of them.
+    changed = Signal()
+
+    def __init__(self) -> None:
+        self._editors = {name: _editor(field) for name, field in FIELDS.items()}
+        for editor in self._editors.values():
+            editor.changed.connect(self._on_changed)
+        self["classes"].changed.connect(lambda: self.offer_classes(self["classes"].get()))
+        self["preset"].changed.connect(self.reset)
+        self.show(Settings.create())
+
+    def __getitem__(self, name: str) -> Any:
+        """The `Editor` of a setting."""
+        return self._editors[name]
+
+    @property
+    def settings(self) -> Settings:
+        """All settings as shown; raises `SettingsError` where they do not go together."""
+        return Settings.create(**{name: editor.get() for name, editor in self._editors.items()})
+
+    @property
+    def objects(self) -> Objects:
+        """What counts as a nucleus, as shown."""
+        return Objects(**{name: self[name].get() for name in Objects.model_fields})
+
+    @property
+    def differ(self) -> bool:
+        """Whether any setting differs from its preset's."""
+        try:
+            return any(FIELDS[name].of_preset for name in self.settings.changes())
+        except SettingsError:  # of a preset they go together
+            return True
+
+    def show(self, settings: Settings) -> None:
+        """Show settings."""
+        self.offer_classes(settings.training.classes)
+        for editor in self._editors.values():
+            editor.set(editor.field.of(settings))
+
+    def reset(self) -> None:
+        """Show what the chosen preset sets; that counts as the user's change."""
+        preset = Settings.create(self["preset"].get())
+        for editor in self._editors.values():
+            if editor.field.of_preset:
+                editor.set(editor.field.of(preset))
+        self.offer_classes(preset.training.classes)
+        self.changed.emit()
+
+    def offer_classes(self, count: int) -> None:
+        """Offer this many classes; a choice that is no longer there becomes automatic."""
+        self["nucleus_class"].offer({f"class {number}": number for number in range(count)})
+
+    def _on_changed(self) -> None:
+        self.changed.emit()
+
+
+def _editor(field: SettingField) -> Editor:
+    if field.kind is bool or field.choices[1:] == ("none",):
+        return CheckEditor(field)
+    if field.choices or field.name == "nucleus_class":  # as many as there are
+        return ChoiceEditor(field)
+    if field.may_be_none and field.limits[:2] == (0, 1):
+        return SliderEditor(field)
+    return NumberEditor(field)
+
+
+def narrow(box: QComboBox, signs: int) -> None:
+    """Keep long words from widening the panel."""
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(signs)
+
+
+def caption(text: str, widget: QWidget) -> QLabel:
+    """A label that belongs to a widget."""
+    label = QLabel(text)
+    label.setToolTip(widget.toolTip())
+    label.setBuddy(widget)
+    return label

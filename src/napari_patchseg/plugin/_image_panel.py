@@ -1,0 +1,300 @@
+"""What is segmented: an image layer, how it is understood, and which part of it."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import ComboBox
+from napari.layers import Image
+from psygnal import Signal
+from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QWidget
+from superqt.utils import signals_blocked
+
+from napari_patchseg.files.pixel_size import PLAUSIBLE
+from napari_patchseg.modality import ImageKind
+
+from ._editors import Editors, narrow
+from ._number_box import NumberBox
+from .layer_source import (
+    LayerSource,
+    Region,
+    channels_of,
+    is_image,
+    known_pixel_size,
+    source_of,
+    unwrap,
+)
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+    from napari.viewer import Viewer
+
+
+class ImageCombo(ComboBox):
+    """The viewer's image layers; follows the active one unless it is held.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Where the layers are.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer = viewer
+        self._held = False
+        self._renamed: weakref.WeakSet[Image] = weakref.WeakSet()
+        super().__init__(
+            name="image",
+            choices=self._named,
+            tooltip="The image to segment; follows the active layer while nothing runs.",
+        )
+        self.native.setObjectName("image")
+        self.native.setAccessibleName("image layer")
+        narrow(self.native, 12)
+        for event in self._events():
+            event.connect(self._refresh)
+        viewer.layers.selection.events.active.connect(self._follow)
+        self._follow()
+
+    @property
+    def layer(self) -> Image | None:
+        """The layer chosen."""
+        return self.value
+
+    @layer.setter
+    def layer(self, layer: Image) -> None:
+        if unwrap(layer) in self.choices:
+            self.value = unwrap(layer)
+
+    def hold(self, held: bool) -> None:
+        """Whether to stay on the layer chosen, as during a run."""
+        self._held = held
+        self._follow()
+
+    def disconnect_viewer(self) -> None:
+        """Listen no longer."""
+        for event in self._events():
+            event.disconnect(self._refresh)
+        self._viewer.layers.selection.events.active.disconnect(self._follow)
+        for layer in self._renamed:
+            layer.events.name.disconnect(self._refresh)
+
+    def _events(self) -> tuple[Any, ...]:
+        events = self._viewer.layers.events
+        return events.inserted, events.removed, events.reordered
+
+    def _named(self, _widget: object) -> list[tuple[str, Image]]:
+        images = [layer for layer in self._viewer.layers if is_image(layer)]
+        for layer in set(images) - set(self._renamed):
+            self._renamed.add(layer)
+            layer.events.name.connect(self._refresh)
+        return [(layer.name, layer) for layer in images]
+
+    def _refresh(self, _event: object = None) -> None:
+        # magicgui knows choices by their names: it would lose a renamed one, and keeps the order.
+        chosen = self.value
+        with self.changed.blocked():
+            self.choices = ()
+            self.reset_choices()
+            if chosen in self.choices:
+                self.value = chosen
+        if self.value is not chosen:
+            self.changed.emit(self.value)
+
+    def _follow(self, _event: object = None) -> None:
+        active = self._viewer.layers.selection.active
+        if not self._held and active is not None:
+            self.layer = active
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the user said of one image; None where they said nothing.
+
+    Attributes
+    ----------
+    kind : str or None
+        What kind of image it is.
+    together : bool or None
+        Whether its short axis is channels.
+    pixel_size : float or None
+        µm per pixel; 0 is unknown.
+    """
+
+    kind: ImageKind | None = None
+    together: bool | None = None
+    pixel_size: float | None = None
+
+
+class ImagePanel(QWidget):
+    """Image, channels, kind, region, pixel size and diameter.
+
+    What is said of an image belongs to that image alone.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Where the layers are.
+    editors : Editors
+        Those of all settings.
+    """
+
+    #: The user entered the size of the shown image's pixels.
+    pixel_size_entered = Signal()
+
+    def __init__(self, viewer: Viewer, editors: Editors) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._kind = editors["image_kind"]
+        self.kind, self.unit = self._kind.widget, editors["diameter_unit"].widget
+        self._said: weakref.WeakKeyDictionary[Image, Said] = weakref.WeakKeyDictionary()
+        self._shown: weakref.ref[Image] | None = None
+        self.combo = ImageCombo(viewer)
+        self.channels = QComboBox()
+        self.channels.setObjectName("channels")
+        self.channels.setAccessibleName("channels")
+        self.channels.setToolTip(
+            "How the image is understood: its channels are learnt from together,\n"
+            "or each of its planes is an image of its own."
+        )
+        self.region = QComboBox()
+        for region in Region:
+            self.region.addItem(str(region), region)
+        self.region.setToolTip(
+            "What to train on and to segment: all of the image, what the canvas shows now,\n"
+            "or the selected rectangle of a Shapes layer."
+        )
+        self.region.setAccessibleName("region")
+        self.region.setObjectName("region")
+        self.pixel_size = _pixel_size_box()
+        self._form = form = QFormLayout(self)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.setVerticalSpacing(3)
+        form.addRow("image", self.combo.native)
+        form.addRow("channels", self.channels)
+        form.addRow(self._kind.caption(), self.kind)
+        form.addRow("region", self.region)
+        form.addRow("pixel size", self.pixel_size)
+        diameter = QHBoxLayout()
+        diameter.setSpacing(3)
+        diameter.addWidget(editors["nucleus_diameter"].widget, 1)
+        diameter.addWidget(self.unit)
+        form.addRow("diameter", diameter)  # short: what it is estimated to be needs the room
+        self.combo.changed.connect(self._show_layer)
+        self.channels.currentIndexChanged.connect(self._on_channels)
+        self.channels.activated.connect(self._on_channels)  # also the same once more
+        self._kind.changed.connect(self.take_kind)
+        self.pixel_size.valueChanged.connect(self._on_pixel_size)
+        self._show_layer()
+
+    @property
+    def layer(self) -> Image | None:
+        """The image shown."""
+        return self.combo.layer
+
+    def source(self, layer: Layer | None) -> LayerSource:
+        """The chosen region of an image, as the user said that it is.
+
+        Raises
+        ------
+        PatchSegError
+            With one sentence, where there is nothing to segment.
+        """
+        together = self._said_of(layer).together
+        region = Region(self.region.currentData())
+        source = source_of(self._viewer, layer, region, together=together)
+        assert source.layer is not None
+        return replace(source, pixel_size=self.pixel_size_of(source.layer))
+
+    def kind_of(self, layer: Layer) -> ImageKind | None:
+        """What kind of image a layer is said to be."""
+        return self._said_of(layer).kind
+
+    def pixel_size_of(self, layer: Layer) -> float | None:
+        """µm per pixel of an image: what was entered for it, else what is known."""
+        size = self._said_of(layer).pixel_size
+        return known_pixel_size(unwrap(layer)) if size is None else size or None
+
+    def is_guess(self, source: LayerSource) -> bool:
+        """Whether an axis was taken for channels, though neither user nor file said so."""
+        layer = source.layer
+        if layer is None or source.channel_axis is None:
+            return False
+        channels = channels_of(layer)
+        return not (channels and channels.is_named) and self._said_of(layer).together is None
+
+    def take_kind(self) -> None:
+        """The kind shown is what is said of the image shown, or of the first one to come."""
+        self._say(kind=self._kind.get())
+
+    def disconnect_viewer(self) -> None:
+        """Listen no longer."""
+        self.combo.disconnect_viewer()
+        self._watch(None)
+
+    def _said_of(self, layer: Layer | None) -> Said:
+        return self._said.get(unwrap(layer), Said()) if layer is not None else Said()
+
+    def _say(self, **what: Any) -> None:
+        layer = self.layer
+        if layer is not None:
+            self._said[layer] = replace(self._said_of(layer), **what)
+
+    def _show_layer(self, _layer: object = None) -> None:
+        layer = self.layer
+        if self._shown is None and self._kind.get() is not None:
+            self.take_kind()
+        self._watch(layer)
+        self._kind.set(None if layer is None else self.kind_of(layer))
+        channels = None if layer is None else channels_of(layer)
+        with signals_blocked(self.channels):
+            self.channels.clear()
+            if channels is not None:
+                self.channels.addItems(
+                    [f"{channels.count} channels together", "the plane shown only"]
+                )
+                together = self._said_of(layer).together
+                likely = channels.likely if together is None else together
+                self.channels.setCurrentIndex(0 if likely else 1)
+        self._form.setRowVisible(self.channels, channels is not None)
+        self._show_pixel_size()
+
+    def _watch(self, layer: Image | None) -> None:
+        """Follow what is known of a layer's pixel size."""
+        before = None if self._shown is None else self._shown()
+        self._shown = None if layer is None else weakref.ref(layer)
+        for known, connect in ((before, "disconnect"), (layer, "connect")):
+            if known is not None:
+                for event in (known.events.scale, known.events.units, known.events.affine):
+                    getattr(event, connect)(self._show_pixel_size)
+
+    def _show_pixel_size(self, _event: object = None) -> None:
+        layer = self.layer
+        self.pixel_size.setEnabled(layer is not None)
+        with signals_blocked(self.pixel_size):
+            self.pixel_size.setValue((None if layer is None else self.pixel_size_of(layer)) or 0)
+
+    def _on_channels(self, index: int) -> None:
+        self._say(together=index == 0)
+
+    def _on_pixel_size(self, value: float) -> None:
+        self._say(pixel_size=value)
+        self.pixel_size_entered.emit()
+
+
+def _pixel_size_box() -> NumberBox:
+    box = NumberBox()
+    box.setRange(0, PLAUSIBLE[1])
+    box.setDecimals(4)
+    box.setSingleStep(0.05)
+    box.setSpecialValueText("unknown")
+    box.setSuffix(" µm/px")
+    box.setToolTip(
+        "Side of a pixel, as the layer or its file says; enter it where it is unknown.\n"
+        "It is needed for a diameter in µm, and saved with the labels."
+    )
+    box.setAccessibleName("pixel size")
+    box.setObjectName("pixel_size")
+    return box
