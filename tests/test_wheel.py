@@ -153,7 +153,7 @@ def test_from_right_click_to_file(installed_wheel: Path, tmp_path: Path) -> None
     assert seen["count"] > 20
     metadata = seen["metadata"]
     assert metadata["settings"]["preset"] == "default"
-    assert metadata["seed"] == metadata["settings"]["seed"] == 0
+    assert metadata["seed"] == metadata["settings"]["training"]["seed"] == 0
     assert {"napari-patchseg", "torch", "numpy"} <= set(metadata["versions"])
     assert metadata["steps"] >= 1
     assert metadata["stop_reason"] in ("converged", "step limit")

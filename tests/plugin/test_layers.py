@@ -10,7 +10,7 @@ from napari.components import ViewerModel
 from napari_patchseg.method.maps import ConfidenceMap, NucleusClass
 from napari_patchseg.plugin._display import Canvas, DisplayPatches, display_map
 from napari_patchseg.plugin._layers import RunLayers, View, image_of
-from napari_patchseg.plugin.plane import Plane
+from napari_patchseg.plugin._plane import Plane
 
 CANVAS = Canvas.of((128, 128), (0, 0, 128, 128))
 PLANE = Plane((128, 128), 0, 1, (0, 0))
@@ -369,7 +369,7 @@ import napari, numpy as np
 from qtpy.QtWidgets import QApplication
 from napari_patchseg.plugin._layers import RunLayers, View, image_of
 from napari_patchseg.plugin._display import Canvas, DisplayPatches
-from napari_patchseg.plugin.plane import Plane
+from napari_patchseg.plugin._plane import Plane
 viewer = napari.Viewer()
 image = viewer.add_image(np.random.default_rng(0).random((128, 128, 3)), rgb=True)
 live = RunLayers(viewer)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_patchseg.plugin.plane import Plane, displayed_axes
+from napari_patchseg.plugin._plane import Plane, displayed_axes
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from psygnal import Signal
 from napari_patchseg.words import layer_name
 
 from ._display import Canvas, DisplayMap, DisplayPatches
+from ._plane import Plane
 from .layer_source import METADATA_KEY, unwrap
 from .napari_workarounds import can_show_shapes, draw_before_removal
-from .plane import Plane
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer, Shapes

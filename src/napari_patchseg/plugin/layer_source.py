@@ -17,7 +17,7 @@ from napari_patchseg.files.pixel_size import micrometres, plausible
 from napari_patchseg.image.layout import CHANNEL_NAMES, MOST_CHANNELS, layout_of
 from napari_patchseg.words import pluralize
 
-from .plane import Plane, displayed_axes
+from ._plane import Plane, displayed_axes
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer, Shapes
