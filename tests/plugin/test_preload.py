@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 OPENING = """
 import sys, napari
@@ -29,3 +32,22 @@ def test_torch_comes_with_the_panel_and_not_before(
 def test_leaving_meanwhile_is_clean(fresh_python: Callable[..., Any]) -> None:
     ended = fresh_python("-c", "from napari_patchseg.plugin.preload import preload; preload()")
     assert ended.stderr == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="torch comes with another OpenMP")
+@pytest.mark.parametrize(("users", "used"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_openmps_threads_sleep_and_the_environment_stays(
+    fresh_python: Callable[..., Any], users: str | None, used: str
+) -> None:
+    """By what torch's OpenMP says of itself when it is loaded."""
+    code = f"""
+import os
+os.environ["OMP_DISPLAY_ENV"] = "TRUE"
+os.environ.pop("OMP_WAIT_POLICY", None)
+if {users!r}:
+    os.environ["OMP_WAIT_POLICY"] = {users!r}
+from napari_patchseg.plugin.preload import preload
+preload().join()
+assert os.environ.get("OMP_WAIT_POLICY") == {users!r}
+"""
+    assert f"OMP_WAIT_POLICY = '{used}'" in fresh_python("-c", code).stderr

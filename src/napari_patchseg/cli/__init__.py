@@ -7,6 +7,7 @@ that ``--help`` answers at once, and after Ctrl-C is listened for.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -38,6 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     SystemExit
         For ``--help``, ``--version``, no arguments, and a command that is none.
     """
+    # Or OpenMP's idle threads spin, and a busy machine takes several times as long. torch's reads
+    # the variable when it is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     console = Console()  # before the help: it sees to what a terminal cannot show
     args = parse(sys.argv[1:] if argv is None else argv)
     console.quiet = args.quiet
