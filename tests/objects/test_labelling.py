@@ -9,7 +9,7 @@ from skimage.metrics import adapted_rand_error
 from skimage.segmentation import clear_border
 
 from napari_patchseg.objects import ResolvedObjects, label_nuclei, label_steps, smallest_area
-from napari_patchseg.objects._labelling import finished, otsu
+from napari_patchseg.objects._labelling import finished, marker_threshold, otsu
 
 
 def settings(diameter=20.0, threshold=0.5, min_area=None, split=True):
@@ -133,15 +133,45 @@ def test_interiors_split_what_distances_cannot():
     assert adapted_rand_error(truth, found)[0] < 0.1
 
 
-@pytest.mark.parametrize(("threshold", "count"), [(0.5, 1), (0.2, 2)])
+def test_markers_must_be_surer_where_the_threshold_is_higher_or_less_is_certain():
+    asked = [[marker_threshold(t, c) for t in (0.2, 0.5, 0.9)] for c in (1, 0.7, 0.4, 0)]
+    assert (np.diff(asked, axis=0) >= 0).all()
+    assert (np.diff(asked, axis=1) >= 0).all()
+    assert asked[0] == pytest.approx([0.2, 0.5, 0.9])
+    assert asked[-1] == [0.98, 0.98, 0.98]
+
+
+@pytest.mark.parametrize(("threshold", "count"), [(0.7, 1), (0.2, 2)])
 def test_nuclei_have_a_marker_as_sure_as_the_threshold_asks(threshold, count):
     truth = disks([(40, 40), (40, 110)])
     interior = np.where(truth == 1, np.float32(0.97), np.float32(0.8)) * (truth > 0)
-    chosen = settings(threshold=threshold)
-    found = label_nuclei(confidence_of(truth), chosen, interior=interior)
+    steps = label_steps(confidence_of(truth), settings(threshold=threshold), interior=interior)
+    found, least = finished(steps)
     assert found.max() == count
-    least = min(interior[found == number].max() for number in range(1, count + 1))
-    assert least >= chosen.marker_threshold
+    assert min(interior[found == number].max() for number in range(1, count + 1)) >= least
+
+
+def doubtful(haze):
+    """One nucleus with an interior of 0.8, beside so many times as much haze without any."""
+    truth = disks([(40, 40)], shape=(120, 260))
+    interior = ndi.gaussian_filter((truth > 0) * np.float32(0.8), 0.2)
+    clouds = disks([(60, 120 + 30 * number) for number in range(haze)], 12, truth.shape) > 0
+    return np.maximum(confidence_of(truth), clouds * np.float32(0.6)), interior
+
+
+@pytest.mark.parametrize(("haze", "threshold", "count"), [(0, 0.5, 1), (1, 0.5, 0), (1, 0.02, 1)])
+def test_a_map_with_much_doubt_needs_surer_markers_or_a_lower_threshold(haze, threshold, count):
+    confidence, interior = doubtful(haze)
+    found = label_nuclei(confidence, settings(threshold=threshold, min_area=0), interior=interior)
+    assert (found[40, 40] > 0) == count
+
+
+def test_what_is_not_valid_says_nothing_about_the_rest():
+    confidence, interior = doubtful(4)
+    valid = np.ones(confidence.shape, bool)
+    valid[:, 90:] = False
+    assert label_nuclei(confidence, settings(), None, interior).max() == 0
+    assert label_nuclei(confidence, settings(), valid, interior).max() == 1
 
 
 @pytest.mark.parametrize("confidence", [0, 0.45, 1])
@@ -150,9 +180,8 @@ def test_even_maps_have_one_nucleus_or_none(confidence, threshold):
     even = np.full((64, 64), np.float32(confidence))
     chosen = settings(threshold=threshold)
     for interior in (np.zeros_like(even), np.ones_like(even)):
-        assert label_nuclei(even, chosen, None, interior).max() == (
-            confidence > threshold and interior.max() == 1
-        )
+        found = label_nuclei(even, chosen, None, interior).max()
+        assert found == (confidence > threshold and interior.max() == 1)
 
 
 @pytest.mark.parametrize("diameter", [1, 3, 900, 4000])
@@ -192,9 +221,10 @@ def test_noise_is_labelled_the_same_in_all_tiles(
     interior = noise(seed + 1, shape, diameter / 8) * confidence if interiors else None
     valid = noise(seed + 2, shape, 1) < 0.8 if gaps else None
     chosen = settings(diameter, threshold, split=split)
-    whole = finished(label_steps(confidence, chosen, valid, interior, tile=1000))
-    found = finished(label_steps(confidence, chosen, valid, interior, tile=tile))
+    whole, least = finished(label_steps(confidence, chosen, valid, interior, tile=1000))
+    found, same = finished(label_steps(confidence, chosen, valid, interior, tile=tile))
     np.testing.assert_array_equal(found, whole)
+    assert same == least
 
 
 @given(
@@ -218,7 +248,7 @@ def test_nuclei_are_labelled_the_same_wherever_tiles_begin(seed, count, tile, to
     part = np.s_[top:, left:]
     whole = label_nuclei(confidence[part], settings(), interior=interior[part])
     steps = label_steps(confidence[part], settings(), interior=interior[part], tile=tile)
-    np.testing.assert_array_equal(finished(steps), whole)
+    np.testing.assert_array_equal(finished(steps)[0], whole)
 
 
 def test_memory_beside_the_maps_hardly_grows():
@@ -229,7 +259,7 @@ def test_memory_beside_the_maps_hardly_grows():
         maps = np.ascontiguousarray(np.tile(small, (1, times, times)))
         tracemalloc.start()
         before = tracemalloc.get_traced_memory()[0]
-        labels = finished(label_steps(maps[0], settings(), None, maps[1], tile=200))
+        labels, _ = finished(label_steps(maps[0], settings(), None, maps[1], tile=200))
         peaks.append(tracemalloc.get_traced_memory()[1] - before - labels.nbytes)
         tracemalloc.stop()
         assert labels.max() == 3 * times**2

@@ -203,10 +203,6 @@ def labelling(
     """
     shown = evidence(confidence, pixels, objects)
     chosen = resolve_objects(confidence, shown, pixels, objects, pixel_size=pixel_size)
-    interiors = confidence.interiors
-    labels = yield from label_steps(shown, chosen, pixels.valid, interiors)
-    return labels, ObjectsReport(
-        count=int(labels.max(initial=0)),
-        **vars(chosen),
-        marker_threshold=None if interiors is None else chosen.marker_threshold,
-    )
+    labels, least = yield from label_steps(shown, chosen, pixels.valid, confidence.interiors)
+    count = int(labels.max(initial=0))
+    return labels, ObjectsReport(count=count, **vars(chosen), marker_threshold=least)

@@ -26,8 +26,9 @@ OPENING, SMOOTHING = 3 / 24, 1 / 24
 SMALLEST = 0.2
 #: What the map's border cuts shows half of itself on average: a smallest object's share there.
 CUT = 0.5
-#: Odds that a nucleus's interior reaches somewhere, in those of the threshold: 0.875 at 0.5.
-MARKER_ODDS = 7
+#: Nuclear pixels are above the former in the smoothed map, certain ones above the latter; and how
+#: much surer a nucleus's interior must be where fewer of them are certain, up to the last.
+_NUCLEAR, _CERTAIN, _CAUTION, _SUREST = 0.5, 0.8, 5, 0.98
 #: Pixels farther from the border, in expected radii, count as that far.
 _DEEPEST = 2
 #: How far around a pixel its height depends on the map, in expected diameters: twice the smoothing,
@@ -61,12 +62,6 @@ class ResolvedObjects:
     split: bool
     split_depth: float
 
-    @property
-    def marker_threshold(self) -> float:
-        """Confidence in interiors, in (0, 1), that a nucleus reaches somewhere."""
-        odds = MARKER_ODDS * self.threshold / (1 - self.threshold)
-        return odds / (1 + odds)
-
 
 def otsu(confidence: NDArray[np.float32], valid: NDArray[np.bool_] | None = None) -> float:
     """Otsu's threshold of a confidence map (H, W); 0.5 where the map is constant.
@@ -87,6 +82,22 @@ def smallest_area(diameter: float) -> float:
     return SMALLEST * math.pi / 4 * diameter**2
 
 
+def marker_threshold(threshold: float, certainty: float) -> float:
+    """Confidence in interiors, in (0, 1), that a nucleus reaches somewhere.
+
+    Its odds are those of the threshold, over the fifth power of the certainty; 0.98 at most. So
+    more is asked where the network sees much that is doubtful, as on faint or nearly empty slides.
+
+    Parameters
+    ----------
+    threshold : float
+        Confidence in (0, 1) from which a pixel is nucleus.
+    certainty : float
+        Share of the nuclear pixels that are certain: 0.7 to 0.8 in most sections.
+    """
+    return min(_SUREST, 1 / (1 + (1 - threshold) / threshold * certainty**_CAUTION))
+
+
 def label_nuclei(
     confidence: NDArray[np.float32],
     chosen: ResolvedObjects,
@@ -94,7 +105,7 @@ def label_nuclei(
     interior: NDArray[np.float32] | None = None,
 ) -> Labels:
     """Label every nucleus of a confidence map: `label_steps` run to its end."""
-    return finished(label_steps(confidence, chosen, valid, interior))
+    return finished(label_steps(confidence, chosen, valid, interior))[0]
 
 
 def finished(steps: Generator[Any, None, _T]) -> _T:
@@ -114,7 +125,7 @@ def label_steps(
     interior: NDArray[np.float32] | None = None,
     *,
     tile: int = TILE,
-) -> Generator[tuple[int, int], None, Labels]:
+) -> Generator[tuple[int, int], None, tuple[Labels, float | None]]:
     """Label every nucleus of a confidence map, one tile at a time.
 
     Smooth, threshold, open by a disk, fill holes, split touching nuclei by a watershed from the
@@ -143,9 +154,11 @@ def label_steps(
 
     Returns
     -------
-    ndarray
+    labels : ndarray
         (H, W) uint16, or uint32 from 65,536 objects on; 0 is background, labels run from 1 without
         gaps, in reading order of their first pixels.
+    least : float or None
+        The marker threshold; None without a map of interiors.
     """
     height, width = confidence.shape
     boxes = tiles((height, width), tile)
@@ -153,9 +166,11 @@ def label_steps(
     whole = pieces[1:-1, 1:-1]
     of_tiles = [_Facts(*np.zeros((4, 1)))]  # the first piece is the background
     saddles = []
-    count = 0
+    count = nuclear = certain = 0
     for done, box in enumerate(boxes, 1):
-        found, framed, of_tile = _tile(confidence, chosen, valid, interior, box)
+        found, framed, of_tile, smooth = _tile(confidence, chosen, valid, interior, box)
+        nuclear += int(np.count_nonzero(smooth > _NUCLEAR))
+        certain += int(np.count_nonzero(smooth > _CERTAIN))
         whole[window(box)] = np.where(found > 0, found + count, 0)
         count += len(of_tile.top)
         of_tiles.append(of_tile)
@@ -164,11 +179,14 @@ def label_steps(
         yield done, len(boxes) + 1  # and the joining
     facts = _Facts(*(np.concatenate(column) for column in zip(*of_tiles, strict=True)))
     regions = join(facts.top, saddles, chosen.split_depth if chosen.split else math.inf)
-    number = _numbers(regions, facts, whole, chosen, has_markers=interior is not None)
+    least = None
+    if interior is not None:
+        least = marker_threshold(chosen.threshold, certain / max(nuclear, 1))
+    number = _numbers(regions, facts, whole, chosen.min_area, least or 0)
     labels: Labels = np.empty((height, width), number.dtype)
     for box in boxes:
         labels[window(box)] = number[whole[window(box)]]
-    return labels
+    return labels, least
 
 
 class _Facts(NamedTuple):
@@ -186,7 +204,7 @@ def _tile(
     valid: NDArray[np.bool_] | None,
     interior: NDArray[np.float32] | None,
     box: Box,
-) -> tuple[NDArray[np.int32], NDArray[np.float32], _Facts]:
+) -> tuple[NDArray[np.int32], NDArray[np.float32], _Facts, NDArray[np.float32]]:
     """The pieces of one tile: no other tile has a say in them.
 
     Returns
@@ -197,8 +215,10 @@ def _tile(
         (h + 2, w + 2) float32, with a frame of one pixel; 0 outside of objects.
     facts : _Facts
         Of the pieces.
+    smooth : ndarray
+        (h, w) float32, the smoothed confidence.
     """
-    height, sureness = _heights(confidence, chosen, valid, interior, box)
+    height, sureness, smooth = _heights(confidence, chosen, valid, interior, box)
     pieces, top = pieces_of(height)
     rows, columns = np.nonzero(pieces)
     numbers, width = pieces[rows, columns] - 1, confidence.shape[1]
@@ -206,7 +226,8 @@ def _tile(
     np.minimum.at(first, numbers, (rows + box[0]) * width + columns + box[1])
     surest = np.zeros(len(top), np.float32)
     np.maximum.at(surest, numbers, sureness[rows, columns])
-    return pieces, height, _Facts(top, np.bincount(numbers, minlength=len(top)), first, surest)
+    facts = _Facts(top, np.bincount(numbers, minlength=len(top)), first, surest)
+    return pieces, height, facts, smooth
 
 
 def _heights(
@@ -215,8 +236,8 @@ def _heights(
     valid: NDArray[np.bool_] | None,
     interior: NDArray[np.float32] | None,
     box: Box,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What the nuclei of a tile (h, w) are split by, and how sure their interiors are.
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """What the nuclei of a tile (h, w) are split by, and how sure it all is.
 
     Returns
     -------
@@ -224,13 +245,16 @@ def _heights(
         (h + 2, w + 2) float32, with a frame of one pixel; 0 outside of objects.
     sureness : ndarray
         (h, w) float32, smoothed confidence in interiors; 0 where there is no map of them.
+    smooth : ndarray
+        (h, w) float32, smoothed confidence in nuclei; 0 where the image is not valid.
     """
     shape = (confidence.shape[0], confidence.shape[1])
     wide = grown(box, math.ceil(_REACH * chosen.diameter), shape)
     seen, inner = window(wide), window(box, wide)
     sigma = SMOOTHING * chosen.diameter
     known = np.True_ if valid is None else valid[seen]
-    mask = (ndi.gaussian_filter(confidence[seen], sigma) > chosen.threshold) & known
+    smooth = ndi.gaussian_filter(confidence[seen], sigma) * known
+    mask = smooth > chosen.threshold
     radius = min(round(OPENING * chosen.diameter), 250)  # the most that scikit-image's disk can do
     if radius:  # as in a mirror beyond the map's border: what is cut there is not rounded off
         mask = opening(mask, disk(radius, decomposition="sequence"), mode="reflect")
@@ -249,16 +273,15 @@ def _heights(
     framed = np.pad(np.where(mask, height + sureness, np.float32(0)), 1)
     rows, columns = inner
     framed = framed[rows.start : rows.stop + 2, columns.start : columns.stop + 2]
-    return framed, sureness[inner]
+    return framed, sureness[inner], smooth[inner]
 
 
 def _numbers(
     regions: NDArray[np.int32],
     facts: _Facts,
     pieces: NDArray[np.int32],
-    chosen: ResolvedObjects,
-    *,
-    has_markers: bool,
+    min_area: float,
+    least: float,
 ) -> Labels:
     """Every piece's label: 0 where its region is no nucleus, else in order of first pixels."""
     count = int(regions.max()) + 1
@@ -266,12 +289,10 @@ def _numbers(
     np.maximum.at(surest, regions, facts.surest)
     first = np.full(count, pieces.size, float)
     np.minimum.at(first, regions, facts.first)
-    least = np.full(count, chosen.min_area)
+    smallest = np.full(count, min_area)
     for edge in (pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]):
-        least[regions[edge]] = CUT * chosen.min_area
-    keep = area >= least
-    if has_markers:
-        keep &= surest >= chosen.marker_threshold
+        smallest[regions[edge]] = CUT * min_area
+    keep = (area >= smallest) & (surest >= least)
     keep[regions[0]] = False  # the background
     nuclei = np.flatnonzero(keep)
     label: NDArray[Any] = np.zeros(count, np.uint16 if len(nuclei) < 2**16 else np.uint32)
