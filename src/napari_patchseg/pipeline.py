@@ -45,7 +45,7 @@ from napari_patchseg.report import (
     Started,
     versions,
 )
-from napari_patchseg.settings import Rescale, Resolved, ResolvedMachine, Settings
+from napari_patchseg.settings import Rescale, Resolved, ResolvedMachine, Settings, Weights
 from napari_patchseg.words import pluralize
 
 if TYPE_CHECKING:
@@ -232,7 +232,8 @@ class _Run:
         yield Progress("starting", 0, 1, MEASURING)
         start = time.perf_counter()
         self.settings.objects.diameter_in_pixels(self.pixel_size)  # a wrong unit should fail now
-        machine = resolve_machine(self.settings.machine)
+        weights: Weights = "random" if self.random else "pretrained"
+        machine = resolve_machine(self.settings.machine, weights)
         if machine.device == "cpu":
             torch.set_num_threads(machine.threads)
         promising = [i for i, image in enumerate(self.images) if self.model or has_structure(image)]

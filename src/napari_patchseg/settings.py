@@ -280,7 +280,9 @@ class Machine(_Group):
         description="Number format of the convolutions; auto: bfloat16 where the processor has it.",
     )
     memory_format: MemoryFormat | None = Field(
-        None, description="Memory layout of the convolutions; auto: channels_last."
+        None,
+        description="Memory layout of the convolutions; auto: channels_last, contiguous "
+        "from random weights.",
     )
     threads: int | None = Field(
         None, ge=1, le=1024, description="CPU threads; auto: as many as torch takes, one a core."
