@@ -166,11 +166,11 @@ def label_steps(
     whole = pieces[1:-1, 1:-1]
     of_tiles = [_Facts(*np.zeros((4, 1)))]  # the first piece is the background
     saddles = []
-    count = nuclear = certain = 0
+    count = 0
+    sure = np.zeros(2, int)
     for done, box in enumerate(boxes, 1):
-        found, framed, of_tile, smooth = _tile(confidence, chosen, valid, interior, box)
-        nuclear += int(np.count_nonzero(smooth > _NUCLEAR))
-        certain += int(np.count_nonzero(smooth > _CERTAIN))
+        found, framed, of_tile, sure_in_tile = _tile(confidence, chosen, valid, interior, box)
+        sure += sure_in_tile
         whole[window(box)] = np.where(found > 0, found + count, 0)
         count += len(of_tile.top)
         of_tiles.append(of_tile)
@@ -181,7 +181,7 @@ def label_steps(
     regions = join(facts.top, saddles, chosen.split_depth if chosen.split else math.inf)
     least = None
     if interior is not None:
-        least = marker_threshold(chosen.threshold, certain / max(nuclear, 1))
+        least = marker_threshold(chosen.threshold, float(sure[1] / max(sure[0], 1)))
     number = _numbers(regions, facts, whole, chosen.min_area, least or 0)
     labels: Labels = np.empty((height, width), number.dtype)
     for box in boxes:
@@ -204,7 +204,7 @@ def _tile(
     valid: NDArray[np.bool_] | None,
     interior: NDArray[np.float32] | None,
     box: Box,
-) -> tuple[NDArray[np.int32], NDArray[np.float32], _Facts, NDArray[np.float32]]:
+) -> tuple[NDArray[np.int32], NDArray[np.float32], _Facts, list[int]]:
     """The pieces of one tile: no other tile has a say in them.
 
     Returns
@@ -215,10 +215,10 @@ def _tile(
         (h + 2, w + 2) float32, with a frame of one pixel; 0 outside of objects.
     facts : _Facts
         Of the pieces.
-    smooth : ndarray
-        (h, w) float32, the smoothed confidence.
+    sure : list of int
+        Numbers of nuclear and of certain pixels.
     """
-    height, sureness, smooth = _heights(confidence, chosen, valid, interior, box)
+    height, sureness, sure = _heights(confidence, chosen, valid, interior, box)
     pieces, top = pieces_of(height)
     rows, columns = np.nonzero(pieces)
     numbers, width = pieces[rows, columns] - 1, confidence.shape[1]
@@ -227,7 +227,7 @@ def _tile(
     surest = np.zeros(len(top), np.float32)
     np.maximum.at(surest, numbers, sureness[rows, columns])
     facts = _Facts(top, np.bincount(numbers, minlength=len(top)), first, surest)
-    return pieces, height, facts, smooth
+    return pieces, height, facts, sure
 
 
 def _heights(
@@ -236,7 +236,7 @@ def _heights(
     valid: NDArray[np.bool_] | None,
     interior: NDArray[np.float32] | None,
     box: Box,
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32], list[int]]:
     """What the nuclei of a tile (h, w) are split by, and how sure it all is.
 
     Returns
@@ -245,16 +245,18 @@ def _heights(
         (h + 2, w + 2) float32, with a frame of one pixel; 0 outside of objects.
     sureness : ndarray
         (h, w) float32, smoothed confidence in interiors; 0 where there is no map of them.
-    smooth : ndarray
-        (h, w) float32, smoothed confidence in nuclei; 0 where the image is not valid.
+    sure : list of int
+        Numbers of nuclear and of certain pixels.
     """
     shape = (confidence.shape[0], confidence.shape[1])
     wide = grown(box, math.ceil(_REACH * chosen.diameter), shape)
     seen, inner = window(wide), window(box, wide)
     sigma = SMOOTHING * chosen.diameter
+    smooth = ndi.gaussian_filter(confidence[seen], sigma)
     known = np.True_ if valid is None else valid[seen]
-    smooth = ndi.gaussian_filter(confidence[seen], sigma) * known
-    mask = smooth > chosen.threshold
+    sure = [int(((smooth > least) & known)[inner].sum()) for least in (_NUCLEAR, _CERTAIN)]
+    mask = (smooth > chosen.threshold) & known
+    del smooth
     radius = min(round(OPENING * chosen.diameter), 250)  # the most that scikit-image's disk can do
     if radius:  # as in a mirror beyond the map's border: what is cut there is not rounded off
         mask = opening(mask, disk(radius, decomposition="sequence"), mode="reflect")
@@ -262,9 +264,8 @@ def _heights(
     if mask.all():  # no border to be distant from
         depth = np.full(mask.shape, _DEEPEST, np.float32)
     else:
-        depth = ndi.distance_transform_edt(mask).astype(np.float32) * np.float32(
-            2 / chosen.diameter
-        )
+        depth = ndi.distance_transform_edt(mask).astype(np.float32)
+        depth *= 2 / chosen.diameter
         np.minimum(depth, _DEEPEST, out=depth)
     height = ndi.gaussian_filter(depth, sigma)
     sureness = np.zeros_like(height)
@@ -273,7 +274,7 @@ def _heights(
     framed = np.pad(np.where(mask, height + sureness, np.float32(0)), 1)
     rows, columns = inner
     framed = framed[rows.start : rows.stop + 2, columns.start : columns.stop + 2]
-    return framed, sureness[inner], smooth[inner]
+    return framed, sureness[inner], sure
 
 
 def _numbers(
