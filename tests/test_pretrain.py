@@ -9,10 +9,11 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from napari_patchseg.files.pretrained import NAMES, pretrained_weights
+from napari_patchseg.files.pretrained import pretrained_weights
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.network import ConfidenceNetwork
 from napari_patchseg.method.scale import InputScale
+from napari_patchseg.modality import MODALITIES
 from napari_patchseg.synthetic import culture, synthetic_field
 
 ROOT = Path(__file__).parents[1]
@@ -59,10 +60,11 @@ def test_the_shipped_weights_say_how_they_were_made(script, kind):
     )
 
 
-@pytest.mark.parametrize("kind", list(NAMES))
-def test_the_shipped_weights_fit_the_network(kind):
-    ConfidenceNetwork(3, 2).load_state_dict(dict(pretrained_weights(kind)))
-    assert all(torch.isfinite(weights).all() for weights in pretrained_weights(kind).values())
+@pytest.mark.parametrize("modality", MODALITIES.values(), ids=MODALITIES)
+def test_the_shipped_weights_fit_the_network(modality):
+    weights = pretrained_weights(modality)
+    ConfidenceNetwork(3, 2).load_state_dict(dict(weights))
+    assert all(torch.isfinite(values).all() for values in weights.values())
 
 
 def test_a_core_is_the_inner_part_of_each_nucleus(script):

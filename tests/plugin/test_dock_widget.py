@@ -516,7 +516,7 @@ def test_the_close_button_asks_before_a_run_is_lost(
 def test_stop_leaves_labels_of_what_was_reached(
     viewer: Any, panel: PatchSegWidget, layer: Any, long: Settings, wait: Wait
 ) -> None:
-    panel.show_settings(long)
+    panel.show_settings(long.replace(batch_size=48))  # each step takes its time
     busy: list[bool] = []
     panel.session.state_changed.connect(lambda state: busy.append(state.is_busy))
     panel.segment(layer)

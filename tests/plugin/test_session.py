@@ -347,8 +347,10 @@ def test_an_outline_is_shown_until_labels_are_there(slide: Slide, quick: Setting
     assert not outline.visible
     stay = (labels.data > 0) & (labels.data == before)
     assert 2 * stay.sum() > (before > 0).sum()  # with their numbers
+    seen: list[bool] = []
+    outline.events.visible.connect(lambda _event: seen.append(outline.visible))
     slide.set_objects(threshold=0.4)
-    slide.wait(lambda: outline.visible)  # the same layer again
+    slide.wait(lambda: seen == [True, False])  # the same layer again
     slide.wait(lambda: not slide.shows("outline"))
     assert slide.viewer.layers.selection.active is slide.layer
 
