@@ -400,3 +400,28 @@ def test_the_window_s_thread_never_imports_torch(fresh_python: Callable[..., Any
         "assert 'torch' not in sys.modules"
     )
     fresh_python("-c", code)
+
+
+LEAVING = """
+import napari
+from qtpy.QtWidgets import QApplication
+from napari_patchseg import Settings, synthetic_field
+from napari_patchseg.plugin.layer_source import source_of
+from napari_patchseg.plugin.session import TrainingSession
+viewer = napari.Viewer(show=False)
+image, _ = synthetic_field((128, 128), seed=0)
+session = TrainingSession(viewer)
+settings = Settings.create(crop_size=64, batch_size=2, max_steps=10_000, stop_at_convergence=False)
+session.start(source_of(viewer, viewer.add_image(image)), settings)
+while session.is_busy and session.run_state.step < STEPS:
+    QApplication.processEvents()
+assert session.is_busy
+print("left")
+"""
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+def test_python_may_end_in_the_middle_of_a_run(
+    fresh_python: Callable[..., Any], qapp: Any, steps: int
+) -> None:
+    assert "left" in fresh_python("-c", LEAVING.replace("STEPS", str(steps))).stdout

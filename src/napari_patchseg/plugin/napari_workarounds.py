@@ -74,8 +74,8 @@ def start_task(
 def _end_workers() -> None:
     """End workers before Python does: a script need not have closed its window.
 
-    A worker's signals would abort the process when Qt has gone. Needed while tests of leaving in
-    the middle of a run fail without it.
+    A worker's signals would abort the process when Qt has gone. Needed while
+    test_python_may_end_in_the_middle_of_a_run fails without it.
     """
     with contextlib.suppress(RuntimeError):  # it takes longer
         WorkerBase.await_workers(_EXIT_MS)
