@@ -31,6 +31,7 @@ from ._display import Canvas, DisplayMap, display_map
 from ._inbox import Inbox
 from ._run_state import Phase
 from .layer_source import LayerSource
+from .preload import import_tables
 
 if TYPE_CHECKING:
     from napari_patchseg.image.pixels import Pixels
@@ -292,6 +293,8 @@ def _events(run: Run, model: Model | None, make_labels: bool) -> Iterator[Event]
         pixel_size=run.source.pixel_size,
     )
     for event in events:
+        if isinstance(event, Step):
+            import_tables()
         if isinstance(event, MapMade):
             last = event.confidence
             inbox.map_sent()

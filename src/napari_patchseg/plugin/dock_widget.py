@@ -82,7 +82,9 @@ class PatchSegWidget(QWidget):
         self.destroyed.connect(lambda *_: shutdown())
         self._on_settings_shown()
         self._on_state(self.session.run_state)
-        QTimer.singleShot(0, preload)  # nothing was asked for yet: the panel comes first
+        # nothing was asked for yet: the panel comes first
+        session = self.session
+        QTimer.singleShot(0, lambda: preload(lambda: session.is_busy))
 
     # -- what one can ask for
 

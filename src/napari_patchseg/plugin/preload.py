@@ -2,33 +2,57 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 LOG = logging.getLogger(__name__)
 
-#: In the order of need. safetensors reads the pretrained weights; pandas is what napari keeps the
-#: features of shapes in, and imports with the first Shapes layer.
-_MODULES = ("napari_patchseg.pipeline", "safetensors.torch", "pandas")
+#: What a run begins with; safetensors reads the pretrained weights.
+_FIRST = ("napari_patchseg.pipeline", "safetensors.torch")
+#: What napari keeps the features of shapes in, and imports with the first Shapes layer.
+_TABLES = "pandas"
 
 
-def preload() -> threading.Thread:
-    """Begin to import; what is there already takes no time. Returns the importing thread."""
-    thread = threading.Thread(target=_import, name="PatchSeg: imports")
+def preload(is_busy: Callable[[], bool] = lambda: False) -> threading.Thread:
+    """Begin to import; what is there already takes no time.
+
+    Parameters
+    ----------
+    is_busy : callable
+        Whether a run is under way, which would have to wait for what it needs later.
+
+    Returns
+    -------
+    Thread
+        The importing one.
+    """
+    thread = threading.Thread(target=_import, args=(is_busy,), name="PatchSeg: imports")
     thread.start()
     return thread
 
 
-def _import() -> None:
+def import_tables() -> None:
+    """Import what patches need, in a run's own thread rather than in the window's."""
+    importlib.import_module(_TABLES)
+
+
+def _import(is_busy: Callable[[], bool]) -> None:
     try:
         with _waiting_quietly():
-            for name in _MODULES:
+            for name in _FIRST:
                 if threading.main_thread().is_alive():  # Python waits for the thread when it exits
                     importlib.import_module(name)
+        if is_busy() or not threading.main_thread().is_alive():
+            return
+        import_tables()
+        # What torch brings makes the next search through everything long: now, while nothing moves
+        # in the window, rather than in the middle of a run, which it would hold up for 0.2 s.
+        gc.collect()
     except Exception:  # whatever it is, the run meets it too, and tells the user
         LOG.info("An early import failed.", exc_info=True)
 
