@@ -82,9 +82,11 @@ class PatchSegWidget(QWidget):
         self.destroyed.connect(lambda *_: shutdown())
         self._on_settings_shown()
         self._on_state(self.session.run_state)
-        # nothing was asked for yet: the panel comes first
+        QTimer.singleShot(0, self._preload)  # nothing was asked for yet: the panel comes first
+
+    def _preload(self) -> None:
         session = self.session
-        QTimer.singleShot(0, lambda: preload(lambda: session.is_busy))
+        preload(lambda: session.is_busy)
 
     # -- what one can ask for
 

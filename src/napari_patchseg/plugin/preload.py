@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import logging
 import os
@@ -47,12 +46,8 @@ def _import(is_busy: Callable[[], bool]) -> None:
             for name in _FIRST:
                 if threading.main_thread().is_alive():  # Python waits for the thread when it exits
                     importlib.import_module(name)
-        if is_busy() or not threading.main_thread().is_alive():
-            return
-        import_tables()
-        # What torch brings makes the next search through everything long: now, while nothing moves
-        # in the window, rather than in the middle of a run, which it would hold up for 0.2 s.
-        gc.collect()
+        if not is_busy() and threading.main_thread().is_alive():
+            import_tables()
     except Exception:  # whatever it is, the run meets it too, and tells the user
         LOG.info("An early import failed.", exc_info=True)
 
