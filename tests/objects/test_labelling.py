@@ -265,3 +265,17 @@ def test_memory_beside_the_maps_hardly_grows():
         assert labels.max() == 3 * times**2
     pixels = small[0].size * (9**2 - 3**2)
     assert (peaks[1] - peaks[0]) / pixels < 8
+
+
+def test_a_hole_is_filled_and_a_notch_at_the_border_is_not():
+    rows, columns = np.mgrid[:120, :120]
+    nucleus = np.hypot(rows - 40, columns - 60) < 40  # the upper border cuts it
+    hole = np.hypot(rows - 55, columns - 60) < 4
+    notch = (rows < 12) & (abs(columns - 60) < 5)
+    confidence = (nucleus & ~hole & ~notch).astype(np.float32)
+    chosen = ResolvedObjects(
+        threshold=0.5, diameter=60.0, min_area=100.0, split=False, split_depth=0.2
+    )
+    labels = label_nuclei(confidence, chosen)
+    assert labels[55, 60] > 0
+    assert labels[2, 60] == 0

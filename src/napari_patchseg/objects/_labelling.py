@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 from skimage.filters import threshold_otsu
-from skimage.morphology import disk, opening, remove_small_holes
+from skimage.morphology import disk, opening
 
 from napari_patchseg.geometry import TILE, Box, grid_step, grown, tiles, window
 
@@ -260,7 +260,7 @@ def _heights(
     radius = min(round(OPENING * chosen.diameter), 250)  # the most that scikit-image's disk can do
     if radius:  # as in a mirror beyond the map's border: what is cut there is not rounded off
         mask = opening(mask, disk(radius, decomposition="sequence"), mode="reflect")
-    mask = remove_small_holes(mask, max_size=int(smallest_area(chosen.diameter))) & known
+    mask = _filled(mask, smallest_area(chosen.diameter)) & known
     if mask.all():  # no border to be distant from
         depth = np.full(mask.shape, _DEEPEST, np.float32)
     else:
@@ -300,3 +300,14 @@ def _numbers(
     label[nuclei[np.argsort(first[nuclei])]] = np.arange(1, len(nuclei) + 1)
     numbers: Labels = label[regions]
     return numbers
+
+
+def _filled(mask: NDArray[np.bool_], largest: float) -> NDArray[np.bool_]:
+    """A mask (h, w) without holes of up to an area; what is open to its edge is no hole."""
+    parts, count = ndi.label(~mask)
+    fills = np.bincount(parts.ravel(), minlength=count + 1) <= largest
+    for edge in (parts[0], parts[-1], parts[:, 0], parts[:, -1]):
+        fills[edge] = False
+    fills[0] = True  # the mask itself
+    filled: NDArray[np.bool_] = fills[parts]
+    return filled
