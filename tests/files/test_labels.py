@@ -259,3 +259,10 @@ def test_report_of_no_file_and_no_image(tmp_path):
     (tmp_path / "text.tif").write_text("hello")
     with pytest.raises(FileError, match="not a TIFF or PNG"):
         read_report(tmp_path / "text.tif")
+
+
+def test_files_of_earlier_versions_are_known(tmp_path):
+    """By the word that they carry, in OME-XML and in a PNG."""
+    for name in ("a.ome.tif", "a.png"):
+        write_labels(tmp_path / name, np.eye(9, dtype=np.uint16), report={"steps": 3})
+        assert b"napari-patchseg/provenance" in (tmp_path / name).read_bytes()

@@ -29,8 +29,9 @@ from .pixel_size import of_picture, plausible
 if TYPE_CHECKING:
     from tifffile import TiffFile
 
-#: Marks our annotation in OME-XML, and our text in a PNG.
-NAMESPACE = "napari-patchseg/report"
+#: Marks our annotation in OME-XML, and our text in a PNG; by this word files are known as ours, so
+#: that it stays whatever the report is called.
+NAMESPACE = "napari-patchseg/provenance"
 
 _AXES = {2: "YX", 3: "ZYX", 4: "TZYX"}
 #: What XML 1.0 cannot hold.
