@@ -113,3 +113,16 @@ def test_a_rescale_factor_may_be_written_as_a_number():
     for wrong in (3, "0.3", "1e999999999", True, "half", -1, float("nan"), [1]):
         with pytest.raises(SettingsError, match="rescale"):
             Settings.create(rescale=wrong)
+
+
+def test_a_group_is_no_setting():
+    with pytest.raises(SettingsError) as caught:
+        Settings.create(training=3, seed=4)
+    assert set(caught.value.wrong) == {"training"}
+
+
+def test_a_flat_mapping_is_taken_too():
+    assert Settings.from_dict({"seed": 3, "objects": {"threshold": 0.4}}).changes() == {
+        "seed": 3,
+        "threshold": 0.4,
+    }

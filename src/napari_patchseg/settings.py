@@ -406,7 +406,7 @@ class Settings(_Group):
             names = ", ".join(map(repr, PRESETS))
             sentences = (f"There is no preset {preset!r}; choose one of {names}.",)
         try:
-            settings = cls.from_dict(_grouped({**base, "preset": str(preset), **changes}))
+            settings = cls.from_dict({**base, "preset": str(preset), **changes})
         except SettingsError as error:
             raise SettingsError(*sentences, *error.sentences, wrong=error.wrong) from error
         if sentences:
@@ -415,15 +415,15 @@ class Settings(_Group):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:
-        """Validate a mapping such as `to_dict` makes."""
+        """Validate a mapping such as `to_dict` makes, or one of `FIELDS` by name."""
         try:
-            return cls.model_validate(dict(values))
+            return cls.model_validate(_grouped(values))
         except ValidationError as error:
             raise _settings_error(error) from error
 
     def replace(self, /, **changes: Unpack[Changes]) -> Settings:
         """Return a copy with some of `FIELDS` changed, validated anew."""
-        return self.from_dict(_grouped({**self.flat(), **changes}))
+        return self.from_dict({**self.flat(), **changes})
 
     def flat(self) -> dict[str, Any]:
         """All of `FIELDS` by name."""
@@ -609,12 +609,17 @@ class Resolved:
         return self.settings.objects
 
 
-def _grouped(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by name as `Settings` nests them; unknown names stay outside, to be told of."""
-    nested: dict[str, Any] = {group: {} for group in _GROUPS}
-    for name, value in flat.items():
+def _grouped(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as `Settings` nests them; unknown names stay outside, to be told of."""
+    nested: dict[str, Any] = {name: values.get(name, {}) for name in _GROUPS}
+    groups = {n: dict(of) for n, of in nested.items() if isinstance(of, Mapping | _Group)}
+    nested |= groups
+    for name, value in values.items():
         group = FIELDS[name].group if name in FIELDS else ""
-        (nested[group] if group else nested)[name] = value
+        if group:
+            groups.get(group, {})[name] = value  # no mapping is a mistake of its own
+        elif name not in _GROUPS:
+            nested[name] = value
     return nested
 
 
@@ -631,6 +636,9 @@ def _settings_error(error: ValidationError) -> SettingsError:
             continue
         path = [str(part) for part in item["loc"] if part not in _GROUPS]
         name = path[0] if path else str(item["loc"][0])
+        if not path:
+            wrong[name] = "that is a group of settings; give each by its own name."
+            continue
         if item["type"] == "extra_forbidden":
             close = get_close_matches(name, FIELDS, 1)
             wrong[name] = "there is no such setting" + (
