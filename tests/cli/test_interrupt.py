@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_patchseg.cli.interrupt import Interrupt
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
 
 #: The command line, as started from a shell that has not turned Ctrl-C off.
@@ -169,3 +171,15 @@ sys.exit(main(sys.argv[1:]))
         capture_output=True, check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0
+
+
+def test_what_hangs_while_it_ends_can_be_terminated():
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with pytest.raises(KeyboardInterrupt), Interrupt():
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGTERM) == before[signal.SIGTERM]
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

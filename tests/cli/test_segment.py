@@ -142,7 +142,10 @@ def test_diameter_and_its_unit(cli, slide, picture, quickly):
     number, said = diameter(slide, "6")
     assert number == pytest.approx(24)
     assert "diameter 6 taken as µm; 0.25 µm per pixel" in said
+    quickly = [*quickly, "--diameter-unit", "px"]
+    assert diameter(slide, "20")[0] == pytest.approx(20)
     assert diameter(slide, "6,5um")[0] == pytest.approx(26)
+    quickly = quickly[:-2]
     number, said = diameter(picture, "20")
     assert number == pytest.approx(20)
     assert "diameter 20 taken as px; its pixel size is unknown" in said

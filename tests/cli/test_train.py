@@ -211,3 +211,11 @@ def test_model_of_other_channels(cli, slide, tissue, quickly):
     )
     assert tifffile.imread("slide_nuclei.ome.tif").any()
     assert not Path("grey_nuclei.ome.tif").exists()
+
+
+def test_what_changes_labels_alone_is_no_option(cli, slide, quickly):
+    done = cli("train", slide, "-o", "m.safetensors", "--threshold", "0.4", *quickly)
+    assert done.code == 2
+    assert "There is no option --threshold" in done.err
+    done = cli("train", slide, "-o", "m.safetensors", "--set", "threshold=0.4", *quickly)
+    assert done.code == 0, done.err

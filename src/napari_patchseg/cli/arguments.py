@@ -14,6 +14,10 @@ from napari_patchseg.settings import AUTOMATIC, FIELDS, SettingField, Settings
 
 from .console import PROGRAM
 
+#: Settings that change labels alone. The others of nuclei tell how large a network sees the image,
+#: and which class a model takes for them.
+OF_LABELS = ("prior_weight", "threshold", "min_area", "split", "split_depth")
+
 
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one sentence, without the usage before it."""
@@ -148,7 +152,7 @@ def _add_train(commands: Any) -> _Parser:
         "-o", "--output", metavar="MODEL", help="model file to write, such as liver.safetensors"
     )
     _add_files(train)
-    _add_settings(train)
+    _add_settings(train, without=OF_LABELS)
     train.set_defaults(command=("train", "train"))
     return train
 
@@ -193,8 +197,8 @@ def _add_files(command: _Parser) -> None:
     )
 
 
-def _add_settings(command: _Parser) -> None:
-    """An option for each setting, in the settings' own words."""
+def _add_settings(command: _Parser, without: Sequence[str] = ()) -> None:
+    """An option for each setting but some, in the settings' own words."""
     general = command.add_argument_group("settings")
     general.add_argument(
         "--set",
@@ -205,6 +209,8 @@ def _add_settings(command: _Parser) -> None:
     )
     groups = {"": general}
     for name, field in FIELDS.items():
+        if name in without:
+            continue
         if field.group not in groups:
             about = Settings.model_fields[field.group].annotation.__doc__
             groups[field.group] = command.add_argument_group(f"settings: {field.group}", about)

@@ -18,7 +18,7 @@ class Interrupt:
     Libraries written in C may turn a `KeyboardInterrupt` into another error, or drop it. Whoever
     meets an error asks `check` whether it is really an interrupt.
 
-    Listens within a ``with`` block; after an interrupt the process ends undisturbed by another.
+    Listens within a ``with`` block; after an interrupt the process ends undisturbed by Ctrl-C.
 
     Attributes
     ----------
@@ -46,7 +46,9 @@ class Interrupt:
         trace: TracebackType | None,
     ) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, signal.SIG_IGN if self.signal else handler)
+            # SIGTERM ends a process that hangs while it ends.
+            ending = self.signal and number == signal.SIGINT
+            signal.signal(number, signal.SIG_IGN if ending else handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         if self.signal and time.monotonic() - self._since < _TIDYING:

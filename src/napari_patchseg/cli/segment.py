@@ -22,7 +22,7 @@ from .interrupt import Interrupt
 from .mistakes import Mistakes
 from .outputs import Outputs, file_of, is_folder, labels_files, write_json
 from .progress import follow, summary
-from .values import length, pixel_size, settings_from
+from .values import given_in, length, pixel_size, settings_from
 
 
 def segment(args: argparse.Namespace, console: Console, interrupt: Interrupt) -> int:
@@ -46,7 +46,8 @@ def segment(args: argparse.Namespace, console: Console, interrupt: Interrupt) ->
     instead: dict[str, tuple[str, object]] = {}
     if diameter is not None:
         instead = {"nucleus_diameter": ("--diameter", diameter[0])}
-        instead["diameter_unit"] = ("--diameter", diameter[1] or "px")
+        if diameter[1] is not None:
+            instead["diameter_unit"] = ("--diameter", diameter[1])
     settings = settings_from(args, mistakes, instead)
     size = None if args.pixel_size is None else mistakes.of(pixel_size, args.pixel_size)
     model_file = file_of(args.model, "--model", mistakes)
@@ -67,7 +68,7 @@ def segment(args: argparse.Namespace, console: Console, interrupt: Interrupt) ->
         assert settings is not None
         if model is not None and args.max_steps is not None:
             console.note("Nothing is trained with --model: --max-steps is not used.")
-        is_bare = diameter is not None and diameter[1] is None
+        is_bare = diameter is not None and "diameter_unit" not in {*given_in(args), *instead}
         call = _Call(settings, is_bare, size, model, model_file, args.overwrite, console, interrupt)
         entries: list[dict[str, Any]] = []
         for number, (path, target) in enumerate(zip(images, targets, strict=True), 1):

@@ -36,19 +36,10 @@ def settings_from(
     instead : mapping of str to (str, object)
         Settings that come from other options: how these are typed, and the values.
     """
-    given: dict[str, tuple[str, object]] = {}
     for text in args.set:
-        name, sign, value = text.partition("=")
-        name = name.strip().replace("-", "_")
-        if sign and name:
-            given[name] = f"--set {name}", _value(name, value)
-        else:
+        if not _assignment(text):
             mistakes.add(f"--set: {text!r} is not NAME=VALUE; write for example --set seed=3.")
-    for name in FIELDS:
-        text = getattr(args, name)
-        if text is not None:
-            given[name] = option(name), _value(name, text)
-    given |= instead
+    given = {**given_in(args), **instead}
     values: dict[str, Any] = {name: value for name, (_, value) in given.items()}
     try:
         settings = Settings.create(str(values.pop("preset", "default")), **values)
@@ -60,6 +51,25 @@ def settings_from(
         return None
     mistakes.of(resolve_machine, settings.machine)  # whether the device is there
     return settings
+
+
+def given_in(args: argparse.Namespace) -> dict[str, tuple[str, object]]:
+    """Settings by name: how each is typed, and its value."""
+    given: dict[str, tuple[str, object]] = {}
+    for name, value in filter(None, map(_assignment, args.set)):
+        given[name] = f"--set {name}", _value(name, value)
+    for name in FIELDS:
+        text = getattr(args, name, None)  # not every command has them all
+        if text is not None:
+            given[name] = option(name), _value(name, text)
+    return given
+
+
+def _assignment(text: str) -> tuple[str, str] | None:
+    """Name and value of NAME=VALUE."""
+    name, sign, value = text.partition("=")
+    name = name.strip().replace("-", "_")
+    return (name, value) if sign and name else None
 
 
 def _value(name: str, text: str) -> str | None:
