@@ -276,6 +276,21 @@ def test_a_collapse_after_the_peak_goes_back_to_it(disks, quick):
     assert "half" in run.end.recoveries[0]
 
 
+def test_after_a_collapse_training_starts_at_the_pretrained_weights(disks, quick):
+    """Those of the step before are the best so far, but had begun to collapse."""
+    resolved = quick(weights="pretrained", max_steps=4)
+    pretrained = ConfidenceNetwork(3, 2).state_dict()
+
+    class Collapsing(Saturated, Anchored):
+        def __init__(self):
+            Anchored.__init__(self, resolved, pretrained)
+            self.saturated, self.value = {3}, -40.0
+
+    run = Run(disks, resolved, objective=Collapsing())
+    assert run.steps[2].state == "collapsed"
+    assert "seed 1000 at half the learning rate" in run.end.recoveries[0]
+
+
 def test_collapse_after_collapse_gives_up(disks, quick):
     resolved = quick(max_steps=50)
     run = Run(disks, resolved, objective=Saturated(resolved, range(50), -40.0))

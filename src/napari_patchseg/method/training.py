@@ -175,9 +175,13 @@ def _stop_reason(
 
 
 def _recover(trainer: Trainer, step: int, earlier: int, best: Mapping[str, Tensor] | None) -> str:
-    """Undo a collapse: the first time from the best weights with half the rate, then anew."""
+    """Undo a collapse: the first time at half the rate from sound weights, then anew."""
     settings = trainer.resolved.training
     seed = settings.seed + 1000 * (earlier + 1)
+    if earlier == 0 and settings.weights == "pretrained":
+        # The best are those of the step before, which had begun to collapse.
+        trainer.begin(seed, settings.learning_rate / 2)
+        return f"collapse at step {step}: started anew with seed {seed} at half the learning rate"
     if earlier == 0 and best is not None:
         trainer.begin(seed, settings.learning_rate / 2, best)
         return f"collapse at step {step}: went back to the best weights at half the learning rate"
