@@ -23,7 +23,7 @@ from napari_patchseg.method.maps import ConfidenceMap, NucleusClass, channel_nam
 from napari_patchseg.modality import MODALITIES
 from napari_patchseg.objects import ClassChooser, choose_nucleus
 from napari_patchseg.pipeline import resolve, run
-from napari_patchseg.report import Finished, Progress, Started
+from napari_patchseg.report import Finished, Progress, Report, Started
 from napari_patchseg.settings import Settings
 from napari_patchseg.synthetic import synthetic_field, synthetic_fluorescence
 
@@ -97,7 +97,7 @@ def test_a_model_of_another_kind_of_image_is_used_with_a_warning(field):
 
 @pytest.mark.parametrize("classes", [1, 4])
 def test_a_model_is_read_as_it_was_made_whatever_the_settings_say(field, classes):
-    """A random start has no map of cores: the default's settings must not take one for it."""
+    """A random start has no map of interiors: the default's settings must not take one for it."""
     random = {"preset": "paper", "weights": "random", "classes": classes}
     model = result_of(field[0], **random, crop_size=160, batch_size=2).model
     as_default = result_of(field[0], model=model)
@@ -137,7 +137,7 @@ def test_the_paper_preset_runs_from_random_weights(field):
     assert result.confidence.data.shape == (4, 256, 256)
 
 
-def test_the_run_tells_where_it_is_and_ends_with_provenance(field):
+def test_the_run_tells_where_it_is_and_ends_with_a_report(field):
     pixels = Pixels.from_array(field[0])
     events = list(run(pixels, Settings.create(**QUICK), pixel_size=0.25))
     kinds = [type(event) for event in events]
@@ -383,7 +383,7 @@ def test_what_a_library_throws_reaches_the_user_as_a_sentence(field, kind):
 
 
 def test_the_default_split_depth_follows_what_is_split(field):
-    """Cores add to the height, and nuclei that glow are smoother than stained ones."""
+    """Interiors add to the height, and nuclei that glow are smoother than stained ones."""
     bright, _ = synthetic_fluorescence((128, 128), seed=2)
     stained = result_of(field[0][:128, :128]).report.objects.split_depth
     glowing = result_of(bright).report.objects.split_depth
@@ -413,3 +413,19 @@ def test_what_is_said_of_an_image_is_heeded_and_reported(field):
     grey = Pixels.from_array(field[0], image_kind="grey")
     assert result_of([grey]).report.settings.image_kind == "grey"
     assert pixels.kind == "stained"
+
+
+def test_stop_while_nuclei_are_measured_gives_that_up(field):
+    control = Control()
+    small = Pixels.from_array(field[0][::2, ::2])
+    for event in run(small, Settings.create(**{**QUICK, "rescale": None}), control=control):
+        if isinstance(event, Progress):
+            control.cancel()
+    assert isinstance(event, Finished)
+    assert event.result.report.stop_reason == "stopped"
+    assert event.result.report.settings.training.rescale == "1"
+
+
+def test_a_report_is_read_as_it_was_written(field):
+    report = result_of(field[0][:128, :128]).report
+    assert Report.model_validate(report.to_dict()) == report

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import cache
 
@@ -37,7 +37,10 @@ def rescale_for(diameter: float) -> Rescale:
 
 
 def choose_rescale(
-    image: NetworkInput, machine: ResolvedMachine, weights: Mapping[str, Tensor]
+    image: NetworkInput,
+    machine: ResolvedMachine,
+    weights: Mapping[str, Tensor],
+    between: Callable[[], None] = lambda: None,
 ) -> Rescale:
     """The rescale factor that an image asks for, by the interiors of nuclei in a sample of it.
 
@@ -49,6 +52,8 @@ def choose_rescale(
         Where to compute.
     weights : mapping of str to Tensor
         Of a network that knows interiors: the pretrained ones.
+    between : callable
+        Called before each look at the image; may raise, to give up.
     """
     channels = channel_names("pretrained", 2)
     network = ConfidenceNetwork(image.source.shape[0], len(channels))
@@ -57,6 +62,7 @@ def choose_rescale(
 
     @cache
     def interior_at(factor: Rescale) -> float:
+        between()
         rescale = Fraction(factor)
         sample = np.stack(crops(image.source, round(_SIDE / rescale), _CROPS))
         seen = rescaled(image.scale(to_batch(sample, machine)), rescale)

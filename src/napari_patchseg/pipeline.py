@@ -51,7 +51,7 @@ from napari_patchseg.words import pluralize
 if TYPE_CHECKING:
     from napari_patchseg.report import Event
 
-#: Correlation with the prior below which no map is taken for nuclei (docs/method.md).
+#: Correlation with the prior below which no map is taken for nuclei.
 LEAST_CORRELATION = 0.15
 #: What a run does before it learns.
 MEASURING = "measuring nuclei"
@@ -66,6 +66,7 @@ def resolve(
     model: Model | None = None,
     pixel_size: float | None = None,
     seen: NetworkInput | None = None,
+    control: Control | None = None,
 ) -> Resolved:
     """Make every automatic choice that is not read off a confidence map.
 
@@ -83,6 +84,8 @@ def resolve(
         µm per pixel.
     seen : NetworkInput or None
         The image as the network takes it, where there is one already.
+    control : Control or None
+        Where it asks for the end, the image is not measured: it is seen as it is.
 
     Raises
     ------
@@ -100,7 +103,11 @@ def resolve(
     elif factor is None:
         # By the pretrained weights for a model too: what it was trained on is seen as then.
         seen = seen or NetworkInput(image.as_rgb(), "pretrained")
-        factor = choose_rescale(seen, machine, pretrained_weights(image.modality))
+        taught = pretrained_weights(image.modality)
+        try:
+            factor = choose_rescale(seen, machine, taught, (control or Control()).checkpoint)
+        except Cancelled:
+            factor = "1"
     views = settings.training.test_time_augmentation or (
         1 if random else image.modality.test_time_augmentation
     )
@@ -248,6 +255,7 @@ class _Run:
             model=self.model,
             pixel_size=self.pixel_size,
             seen=self.inputs[measured],
+            control=self.control,
         )
         yield Progress("starting", 1, 1, MEASURING)
         yield Started(self.resolved)

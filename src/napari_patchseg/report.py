@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, computed_field
+from pydantic import BaseModel, ConfigDict, computed_field, model_validator
 
 from napari_patchseg.settings import Resolved, Settings
 
@@ -144,6 +144,14 @@ class Report(_Frozen):
     seconds: Mapping[str, float] = {}
     warnings: tuple[str, ...] = ()
     model_file: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_written(cls, values: Any) -> Any:
+        """Take what `to_dict` makes: the seed is written once more than it is held."""
+        if not isinstance(values, Mapping):
+            return values
+        return {name: value for name, value in values.items() if name != "seed"}
 
     @computed_field  # type: ignore[prop-decorator] # https://github.com/python/mypy/issues/14461
     @property

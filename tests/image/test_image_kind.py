@@ -180,3 +180,8 @@ def test_real_slides_are_understood(folder):
             changed = change(image[..., 0] if glows else image[:512, :512])
             kind = Pixels.from_array(changed).kind
             assert kind == ("fluorescence" if glows else "stained"), (path.name, name)
+
+
+def test_auto_is_what_the_image_holds():
+    image, _ = synthetic_field((96, 96), seed=1)
+    assert Pixels.from_array(image, image_kind="auto").kind == Pixels.from_array(image).kind

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,7 +130,7 @@ class Pixels:
         rgb: bool | None = None,
         channel_axis: int | None = None,
         box: Box | None = None,
-        image_kind: ImageKind | None = None,
+        image_kind: ImageKind | Literal["auto"] | None = None,
     ) -> Pixels:
         """Take an image apart.
 
@@ -151,19 +151,20 @@ class Pixels:
             Only this part of the image.
         image_kind : {"stained", "grey", "fluorescence"}, optional
             How the image is understood: as a stained section in colour, as dark nuclei on light or
-            as bright nuclei on dark, whatever it looks like.
+            as bright nuclei on dark, whatever it looks like. None or "auto": by what it holds.
 
         Raises
         ------
         ImageError
             With one sentence, for anything that cannot be segmented.
         """
-        if image_kind is not None and image_kind not in MODALITIES:
+        kind = None if image_kind == "auto" else image_kind
+        if kind is not None and kind not in MODALITIES:
             raise ImageError(
-                f"There is no image kind {image_kind!r}; choose {', '.join(map(repr, MODALITIES))}."
+                f"There is no image kind {kind!r}; choose {', '.join(map(repr, MODALITIES))}."
             )
         source = ImageSource.of(array, rgb=rgb, channel_axis=channel_axis, box=box)
-        return cls(source, image_kind)
+        return cls(source, kind)
 
     @property
     def kind(self) -> ImageKind:
@@ -314,7 +315,7 @@ def even_tones(light: NDArray[np.float32], low: float, high: float) -> NDArray[n
 
 
 class RGBPixels:
-    """Three channels of any `Pixels`, as the synthetic starts learnt to see them."""
+    """Three channels of any `Pixels`, as the pretrained weights learnt to see them."""
 
     def __init__(self, pixels: Pixels) -> None:
         self._pixels = pixels
