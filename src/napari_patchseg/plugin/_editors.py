@@ -129,15 +129,17 @@ class NumberEditor(Editor):
         self._box = box = NumberBox()
         if field.kind is int or high is None:
             decimals = 0
-        else:
-            decimals = 6 if high <= 1 else 2 if high <= 10 else 1
+        elif high <= 1:
+            decimals = 6
+        else:  # sizes that are read off the image are not known better
+            decimals = 1 if field.may_be_none and high > 10 else 2
         grain = 10.0**-decimals
         box.setDecimals(decimals)
         least = (low or 0) + grain * open_low
         box.setRange(least - grain * field.may_be_none, 1e9 if high is None else high)
         if decimals == 6:
             box.setStepType(QAbstractSpinBox.StepType.AdaptiveDecimalStepType)
-        elif decimals == 2:
+        elif decimals == 2 and high is not None and high <= 10:
             box.setSingleStep(0.05)
         box.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.UpDownArrows)
         if field.unit:
