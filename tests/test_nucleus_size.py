@@ -48,7 +48,7 @@ def chosen_for(image, **changes):
     ("factor", "factors"),
     [(0.4, {"2"}), (0.7, {"3/2", "2"}), (1.1, {"1"}), (2.5, {"1/2"})],
 )
-def test_small_nuclei_are_magnified_and_large_ones_the_opposite(factor, factors):
+def test_small_nuclei_are_enlarged_and_large_ones_the_opposite(factor, factors):
     assert chosen_for(of_size(factor)[0]) in factors
 
 
@@ -127,6 +127,6 @@ def test_a_preview_is_not_taken_for_a_map_as_the_settings_say():
 
 
 @given(st.floats(0.5, 1000), st.floats(0.5, 1000))
-def test_larger_nuclei_are_never_magnified_more(one, other):
+def test_larger_nuclei_are_never_enlarged_more(one, other):
     smaller, larger = sorted((one, other))
     assert Fraction(rescale_for(smaller)) >= Fraction(rescale_for(larger))

@@ -67,10 +67,10 @@ def test_the_shipped_weights_fit_the_network(modality):
     assert all(torch.isfinite(values).all() for values in weights.values())
 
 
-def test_a_core_is_the_inner_part_of_each_nucleus(script):
+def test_an_interior_is_the_inner_part_of_each_nucleus(script):
     labels = np.zeros((60, 60), int)
     labels[10:30, 10:30], labels[10:30, 30:50] = 1, 2
-    inner = script.core(labels)
+    inner = script.interior(labels)
     assert inner[20, 20]
     assert inner[20, 40]
     assert not inner[20, 29:31].any()

@@ -4,7 +4,7 @@
     python ../../../tools/pretrain.py stained pretrained-stained.safetensors
     python ../../../tools/pretrain.py fluorescence pretrained-fluorescence.safetensors
 
-Teaches the confidence network two maps, nucleus and the nucleus's core. "stained": fields of
+Teaches the confidence network two maps, nucleus and the nucleus's interior. "stained": fields of
 synthetic H&E, first those of the sample image, then tissue of every kind; their stains, focus,
 light, noise and compression vary. "fluorescence": cultures that are lit anew each time.
 Deterministic for one machine and thread count; minutes on two cores.
@@ -43,7 +43,7 @@ Image = NDArray[np.float32]
 Example = Callable[[np.random.Generator], Image]
 
 
-def core(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
+def interior(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
     """The inner part of each nucleus: further from its border than 0.45 of the furthest pixel."""
     inside = (labels > 0) & ~find_boundaries(labels, mode="inner")
     depth = ndi.distance_transform_edt(inside)
@@ -78,7 +78,7 @@ def stained_field(index: int, side: int, *, every_kind: bool) -> Example:
         density=float(random.uniform(0, 0.55)),
         tissue=Tissue.drawn(random) if every_kind else None,
     )
-    maps = np.stack([labels > 0, core(labels)]).astype(np.float32)
+    maps = np.stack([labels > 0, interior(labels)]).astype(np.float32)
     return lambda random: stack(stain(field, random), maps)
 
 
@@ -123,7 +123,7 @@ def fluorescent_field(index: int, side: int) -> Example:
         random.uniform(0.02, 0.2) if random.random() < 0.5 else random.uniform(0.2, 0.6)
     )
     grown = culture((side, side), index, nucleus_diameter=diameter, density=density)
-    maps = np.stack([grown.labels > 0, core(grown.labels)]).astype(np.float32)
+    maps = np.stack([grown.labels > 0, interior(grown.labels)]).astype(np.float32)
     return lambda random: stack(light(grown, random), maps)
 
 

@@ -28,7 +28,7 @@ def in_words(seconds: float) -> str:
 
 
 def time_left(seconds: float, *, may_end_sooner: bool) -> str:
-    """How long training will take yet, as a `Snapshot` knows it.
+    """How long training will take yet, as a `Step` knows it.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ from napari_patchseg.files.labels import read_report
 from napari_patchseg.plugin.writer import pixel_size, write_ome_tiff, write_png
 
 PLUGIN = "napari-patchseg"
-PROVENANCE = {"steps": 120, "stop_reason": "converged", "settings": {"preset": "default"}}
+REPORT = {"steps": 120, "stop_reason": "converged", "settings": {"preset": "default"}}
 
 
 def labels(highest: int = 3) -> np.ndarray:
@@ -48,7 +48,7 @@ def test_layer_save(tmp_path, viewer, name):
         name="slide nuclei",
         scale=(0.5, 0.25),
         units="µm",
-        metadata={"napari_patchseg": PROVENANCE, "other": object()},
+        metadata={"napari_patchseg": REPORT, "other": object()},
     )
     path = tmp_path / name
     assert layer.save(str(path)) == [str(path)]
@@ -57,15 +57,15 @@ def test_layer_save(tmp_path, viewer, name):
         assert tiff.asarray().dtype == np.uint16
         np.testing.assert_array_equal(tiff.asarray(), labels())
     assert read_image(path).pixel_size_yx == (0.5, 0.25)
-    assert read_report(path) == PROVENANCE
+    assert read_report(path) == REPORT
 
 
 def test_png_save(tmp_path, viewer):
-    viewer.add_labels(labels(), metadata={"napari_patchseg": PROVENANCE})
+    viewer.add_labels(labels(), metadata={"napari_patchseg": REPORT})
     path = tmp_path / "a.png"
     assert viewer.layers.save(str(path)) == [str(path)]
     np.testing.assert_array_equal(np.asarray(Image.open(path)), labels())
-    assert read_report(path) == PROVENANCE
+    assert read_report(path) == REPORT
 
 
 def test_reopened_in_napari(tmp_path, viewer):

@@ -11,7 +11,7 @@ from napari_patchseg.geometry import ENOUGH, crop_boxes
 from .pixels import Pixels
 
 #: Structure of a few pixels must stand this far above pixel noise. White noise has 0.16, noise
-#: blurred by one pixel 1.0, real sections 2.4 and more (docs/method.md).
+#: blurred by one pixel 1.0, real sections 2.4 and more.
 STRUCTURE_TO_NOISE = 1.3
 #: Images are looked at through crops of so many pixels a side; large ones through so many of them.
 _SIDE, _CROPS = 512, 9

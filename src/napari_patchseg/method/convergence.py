@@ -14,8 +14,8 @@ class ConvergenceRule:
     While the network learns, the positive-negative separation grows; once it has learnt what it
     can, both separations stand still and then shrink, since ever emptier patches also lower the
     loss, and the objects dissolve. So the run has converged when the smoothed positive-negative
-    separation has passed its peak; the weights of the peak are the result. See docs/method.md for
-    how the numbers were chosen.
+    separation has passed its peak; the weights of the peak are the result.
+    docs/experiments.md tells what else was tried.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Synthetic images of nuclei with their true labels: stained sections and fluorescence.
 
-For trying out, for tests, and for the pretrained weights (tools/train_start.py).
+For trying out, for tests, and for the pretrained weights (tools/pretrain.py).
 """
 
 from ._fluorescence import Culture, culture, expose, synthetic_fluorescence

@@ -50,7 +50,7 @@ class Tissue:
 
     @classmethod
     def drawn(cls, rng: np.random.Generator) -> Tissue:
-        """Tissue of any kind: what the start weights are taught with."""
+        """Tissue of any kind: what the pretrained weights are taught with."""
         low, high = sorted(rng.uniform(0.25, 0.6, 2))
         dirty = rng.random() < 0.5
         return cls(

@@ -2,7 +2,7 @@
 
 Tissue is painted as amounts of stain in each pixel (haematoxylin, eosin, blood), which absorb light
 by Beer-Lambert's law: transmitted light = lamp * exp(-amounts @ optical densities). Lengths are in
-nucleus diameters, so that the field looks alike at every magnification.
+nucleus diameters, so that the field looks alike at every size.
 """
 
 from __future__ import annotations
