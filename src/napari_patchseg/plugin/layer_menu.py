@@ -95,7 +95,7 @@ def segment_nuclei(viewer: napari.viewer.Viewer) -> None:
     """
     from .preload import preload
 
-    preload()  # a run was asked for: it waits for nothing but this
+    preload(_is_running)  # a run was asked for: it waits for nothing but this
     from napari.utils.notifications import show_error
 
     from napari_patchseg.errors import PatchSegError
@@ -109,6 +109,12 @@ def segment_nuclei(viewer: napari.viewer.Viewer) -> None:
         show_error(str(error))
         return
     find_panel(viewer).segment(layer)
+
+
+def _is_running() -> bool:
+    from .session import running_session
+
+    return running_session() is not None
 
 
 def find_panel(viewer: napari.viewer.Viewer) -> PatchSegWidget:

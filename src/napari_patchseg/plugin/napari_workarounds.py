@@ -102,9 +102,11 @@ def activity_dock_is_open() -> bool:
     without a graphics card that takes a fifth of a run's speed. Needed while the status bar shows
     an animated GIF beside an OpenGL canvas.
     """
-    windows = QApplication.topLevelWidgets()
-    docks = [dock for window in windows for dock in window.findChildren(QDialog, "Activity")]
-    return any(dock.isVisible() for dock in docks)
+    with contextlib.suppress(RuntimeError):  # a window is closing: its Qt half has gone
+        windows = QApplication.topLevelWidgets()
+        docks = [dock for window in windows for dock in window.findChildren(QDialog, "Activity")]
+        return any(dock.isVisible() for dock in docks)
+    return False
 
 
 def draw_before_removal(viewer: Viewer, layer: Shapes) -> None:

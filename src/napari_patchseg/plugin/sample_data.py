@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,13 +58,14 @@ def skin() -> list[LayerDataTuple]:
         return [(data.skin(), _SKIN, "image")]
     if all(thread.name != _SKIN_THREAD for thread in threading.enumerate()):
         # Nothing waits for it, not even Python's exit: a network may swallow packets for minutes.
-        viewer = weakref.ref(current_viewer())
+        current = current_viewer()
+        viewer = (lambda: None) if current is None else weakref.ref(current)
         threading.Thread(target=_fetch, args=(viewer,), name=_SKIN_THREAD, daemon=True).start()
     # napari takes no answer without a layer for success
     raise FileError("The skin image is being downloaded; it is opened as soon as it is there.")
 
 
-def _fetch(viewer: weakref.ref[Viewer]) -> None:
+def _fetch(viewer: Callable[[], Viewer | None]) -> None:
     from skimage import data
     from superqt.utils import ensure_main_thread
 

@@ -94,7 +94,7 @@ def _settings(run: Run, report: dict[str, Any] | None, *, trained: bool) -> Sett
     if nucleus:
         changes["nucleus_class"] = nucleus["index"]
         changes["nucleus_polarity"] = "inverted" if nucleus["inverted"] else "direct"
-    if "threshold" in objects:
+    if objects.get("threshold") is not None:
         changes |= {
             "threshold": objects["threshold"],
             "min_area": objects["min_area"],
