@@ -329,6 +329,25 @@ def test_labels_with_other_data_count_as_edited(live: RunLayers) -> None:
     assert live.unedited_labels is None
 
 
+@pytest.mark.parametrize("box", [(0, 0, 128, 128), (20, 30, 100, 110)])
+@pytest.mark.parametrize("continued", [False, True])
+def test_an_array_changed_without_an_event_counts_as_edited(
+    model: ViewerModel, source: Any, box: Any, continued: bool
+) -> None:
+    live = begun(model, source, Canvas.of((128, 128), box))
+    labels = np.ones((box[2] - box[0], box[3] - box[1]), np.uint16)
+    layer = live.write_labels(labels, {})
+    assert layer is not None
+    if continued:
+        live.begin(source, Canvas.of((128, 128), (0, 0, 64, 64)), PLANE, keeps_around=True)
+        live.write_labels(np.full((64, 64), 2, np.uint16), {})
+    assert not live.differs()()
+    layer.data[40:50] = 0
+    assert labels.all()
+    live.find_edit()
+    assert live.unedited_labels is None
+
+
 def test_labels_of_an_earlier_run_are_never_rewritten(
     model: ViewerModel, source: Any, live: RunLayers
 ) -> None:
@@ -360,7 +379,8 @@ def test_an_image_that_is_gone_gets_no_layers(
     assert len(model.layers) == 0
 
 
-def test_hidden_patches_can_be_removed(fresh_python):
+@pytest.mark.parametrize("panel", ["open", "closed"])
+def test_hidden_patches_can_be_removed(fresh_python, panel):
     """In a process of its own: napari 0.9.2 crashes unless they are drawn before."""
     fresh_python(
         "-c",
@@ -384,6 +404,7 @@ for _ in range(5):
 for layer in viewer.layers[1:]:
     layer.visible = False
 QApplication.processEvents()
+CLOSE
 for layer in list(viewer.layers[1:]):
     viewer.layers.remove(layer)
     QApplication.processEvents()
@@ -393,5 +414,5 @@ viewer.close()
 """.replace(
             "FIELDS",
             "patches = lambda r: DisplayPatches(r, {'step': np.ones(len(r), int)})",
-        ),
+        ).replace("CLOSE", "live.close(); del live" if panel == "closed" else ""),
     )

@@ -281,6 +281,18 @@ def test_nothing_to_separate_is_a_result(slide: Slide, quick_paper: Settings) ->
     assert slide.report()["stop_reason"] == "nothing separated"
 
 
+def test_labels_asked_for_meanwhile_are_empty_where_nothing_separates(
+    slide: Slide, quick_paper: Settings
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (128, 128, 3), np.uint8)
+    slide.layer = slide.viewer.add_image(noise, rgb=True, name="noise")
+    slide.start(quick_paper)
+    slide.session.make_labels()
+    slide.end()
+    assert slide.report()["stop_reason"] == "nothing separated"
+    assert slide.session.labels.data.max() == 0
+
+
 def test_sliders_renew_the_last_unedited_labels(slide: Slide, quick: Settings) -> None:
     labels = slide.label(quick)
     for threshold in (0.2, 0.3, 0.6):
@@ -299,6 +311,29 @@ def test_sliders_renew_the_last_unedited_labels(slide: Slide, quick: Settings) -
     slide.end()
     assert slide.session.labels is not labels
     np.testing.assert_array_equal(labels.data, edited)
+
+
+def test_labels_whose_array_was_changed_stay(slide: Slide, quick: Settings) -> None:
+    labels = slide.label(quick)
+    labels.data[labels.data == 3] = 0
+    labels.refresh()
+    slide.set_objects(threshold=0.3)
+    slide.end()
+    assert 3 not in labels.data
+    assert slide.told == ["Edited labels stay; Make labels adds a new layer."]
+
+
+def test_a_wish_for_labels_ends_with_a_run_that_cannot_make_them(
+    slide: Slide, long: Settings
+) -> None:
+    slide.start(long.replace(test_time_augmentation=1))
+    slide.wait(lambda: slide.session.run is not None and slide.session.run.full is not None)
+    slide.session.make_labels()
+    slide.session.stop("The image has changed.")
+    slide.end()
+    slide.set_objects(threshold=0.3)
+    slide.end()
+    assert not slide.shows("nuclei")
 
 
 def test_the_newest_wish_wins(slide: Slide, quick: Settings) -> None:

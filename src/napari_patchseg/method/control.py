@@ -38,11 +38,14 @@ class Control:
         """Ask for one map of the whole image at full size after the step under way."""
         self._map_wanted.set()
 
-    def take_map_request(self) -> bool:
-        """Whether a whole map was asked for since the last call."""
-        wanted = self._map_wanted.is_set()
+    @property
+    def map_wanted(self) -> bool:
+        """Whether such a map was asked for and is not made yet."""
+        return self._map_wanted.is_set()
+
+    def map_made(self) -> None:
+        """Called by the worker: a map of the whole image at full size has come."""
         self._map_wanted.clear()
-        return wanted
 
     def wait_while_paused(self) -> None:
         """Called between the pieces of work; a host that can pause waits here."""

@@ -83,10 +83,12 @@ class Previews:
 
         Raises `Cancelled` where the control asks for the end.
         """
-        if self.control.take_map_request():
+        if self.control.map_wanted:
             whole = (0, 0, *self.image.source.shape[1:])
             views = resolved.test_time_augmentation
-            return self._map(step, network, whole, resolved.rescale, views, is_exact=True)
+            made = self._map(step, network, whole, resolved.rescale, views, is_exact=True)
+            self.control.map_made()
+            return made
         if not self.control.previews or self.clock() < self._due:
             return None
         return self._preview(

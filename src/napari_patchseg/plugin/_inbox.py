@@ -53,14 +53,6 @@ class Inbox(Control):
         super().request_map()
         self._wake()
 
-    def take_map_request(self) -> bool:
-        """Whether such a map is wanted; it is until `map_made`."""
-        return self._map_wanted.is_set()
-
-    def map_made(self) -> None:
-        """Called by the worker: a map of the whole image has come."""
-        self._map_wanted.clear()
-
     def map_sent(self) -> None:
         """Called by the worker before it sends a map."""
         self._shown.clear()
@@ -84,7 +76,7 @@ class Inbox(Control):
                 self._changed.wait_for(lambda: not self._waits())
 
     def _waits(self) -> bool:
-        return self._is_paused and not self._map_wanted.is_set() and not self.cancelled
+        return self._is_paused and not self.map_wanted and not self.cancelled
 
     def _wake(self) -> None:
         with self._changed:

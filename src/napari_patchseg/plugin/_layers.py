@@ -59,9 +59,11 @@ class _Own:
         self.image = weakref.ref(image)
         self.is_edited = False
         self.was_shown_by_hand = False
+        #: Makes anew what was last written: an array may be changed without an event.
+        self.written: Callable[[], NDArray] | None = None
         self._is_ours = False
         layer.events.visible.connect(self._on_visible)
-        if role == "nuclei":  # whoever changes the array alone, without an event, goes unnoticed
+        if role == "nuclei":
             for event in (layer.events.data, layer.events.paint, layer.events.labels_update):
                 event.connect(self._on_edit)
 
@@ -84,6 +86,29 @@ class _Own:
 #: All layers of ours in this process, in the order they were made: a panel that is opened anew
 #: finds those of the one before. Copies that users make are theirs.
 _OWN: weakref.WeakKeyDictionary[Layer, _Own] = weakref.WeakKeyDictionary()
+
+
+#: Viewers whose patches are drawn before they are removed, for as long as there are any.
+_GUARDED: weakref.WeakSet[Viewer] = weakref.WeakSet()
+
+
+def _guard_removal(viewer: Viewer) -> None:
+    """Draw hidden patches before their removal, once a viewer: they outlive the panel."""
+    if viewer in _GUARDED:
+        return
+    _GUARDED.add(viewer)
+    there = weakref.ref(viewer)
+
+    def on_removing(event: Any) -> None:
+        viewer = there()
+        if viewer is None:
+            return
+        layer = unwrap(viewer.layers[event.index])
+        own = _OWN.get(layer)
+        if own is not None and own.role.endswith("patches"):
+            draw_before_removal(viewer, layer)
+
+    viewer.layers.events.removing.connect(on_removing)
 
 
 def image_of(labels: Labels | None) -> Image | None:
@@ -121,13 +146,15 @@ class RunLayers:
         self._around: NDArray | None = None  # (H, W), what stays outside of the region
         #: What hidden patch layers are to show when they are seen again.
         self._waiting: dict[str, DisplayPatches] = {}
-        viewer.layers.events.removing.connect(self._on_removing)
+        _guard_removal(viewer)
+        viewer.layers.events.removing.connect(self._on_removing)  # later, thus called before
         viewer.dims.events.ndisplay.connect(self._on_ndisplay)
 
     def close(self) -> None:
         """Listen to the viewer no longer."""
         self._viewer.layers.events.removing.disconnect(self._on_removing)
         self._viewer.dims.events.ndisplay.disconnect(self._on_ndisplay)
+        self._waiting.clear()
 
     def begin(
         self, image: Image, canvas: Canvas, plane: Plane, *, keeps_around: bool = False
@@ -250,17 +277,30 @@ class RunLayers:
         if image is None or not self._is_there(image) or (layer is None and not new):
             return None
         around = self._around
-        place = self._canvas.place
-        data = place(labels) if around is None else self._canvas.place_within(labels, around)
-        data, metadata = self._plane.expand(data), {METADATA_KEY: {"role": "nuclei", **metadata}}
+        canvas, plane = self._canvas, self._plane
+
+        def written() -> NDArray:
+            placed = canvas.place(labels) if around is None else canvas.place_within(labels, around)
+            return plane.expand(placed)
+
+        data, metadata = written(), {METADATA_KEY: {"role": "nuclei", **metadata}}
+        if np.may_share_memory(data, labels):
+            data = data.copy()  # what users do to the layer leaves `labels` as they are
         if layer is None:
-            return self._new_labels(image, data, metadata)
+            return self._new_labels(image, data, metadata, written)
         with _OWN[layer].writing():
             layer.metadata = {**layer.metadata, **metadata}
+            _OWN[layer].written = written
             layer.data = data
         return layer
 
-    def _new_labels(self, image: Image, data: NDArray, metadata: dict[str, Any]) -> Labels:
+    def _new_labels(
+        self,
+        image: Image,
+        data: NDArray,
+        metadata: dict[str, Any],
+        written: Callable[[], NDArray],
+    ) -> Labels:
         from napari.layers import Labels
 
         layer = Labels(
@@ -274,6 +314,7 @@ class RunLayers:
         for earlier in self._labels_of(image):
             _set_visible(earlier, False)
         _OWN[layer] = _Own(layer, "nuclei", image)
+        _OWN[layer].written = written
         self._labels.append(layer)  # first: what listens to the viewer may raise
         self._add(layer, select=image in map(unwrap, self._viewer.layers.selection))
         return layer
@@ -288,6 +329,21 @@ class RunLayers:
         """The last labels of this run that may be renewed."""
         there = (layer for layer in reversed(self._labels) if self._is_there(layer))
         return next((layer for layer in there if not _OWN[layer].is_edited), None)
+
+    def differs(self) -> Callable[[], bool]:
+        """What says, in any thread, whether `unedited_labels` are no longer what was written."""
+        layer = self.unedited_labels
+        return (lambda: False) if layer is None else _differs(layer)
+
+    def note_edit(self) -> None:
+        """Take `unedited_labels` for edited: their array was changed, without an event."""
+        if (layer := self.unedited_labels) is not None:
+            _OWN[layer].is_edited = True
+
+    def find_edit(self) -> None:
+        """Look at once whether `unedited_labels` were edited after all."""
+        if self.differs()():
+            self.note_edit()
 
     @property
     def region_labels(self) -> NDArray[np.integer] | None:
@@ -324,6 +380,7 @@ class RunLayers:
         if last is None or around is None or not _equal(last.translate, here):
             return
         self._around = around.copy()
+        _OWN[last].is_edited |= _differs(last)()
         if not _OWN[last].is_edited:
             self._labels.append(last)
 
@@ -407,7 +464,6 @@ class RunLayers:
         own = _OWN.get(layer)
         if own is not None and own.role.endswith("patches"):
             self._waiting.pop(own.role, None)
-            draw_before_removal(self._viewer, layer)
 
     def _on_ndisplay(self, _event: object) -> None:
         nuclei = self.last_labels
@@ -505,6 +561,11 @@ def _set_visible(layer: Layer, visible: bool, *, asked: bool = False) -> None:
     if not own.was_shown_by_hand and layer.visible != visible:
         with own.writing():
             layer.visible = visible
+
+
+def _differs(layer: Labels) -> Callable[[], bool]:
+    data, written = layer.data, _OWN[layer].written
+    return lambda: written is not None and not np.array_equal(data, written())
 
 
 def _metadata(role: str, image: Image) -> dict[str, Any]:

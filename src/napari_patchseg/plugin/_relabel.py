@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,8 @@ class Job:
         Whether labels are wanted.
     before : ndarray or None
         (h, w), the region's labels so far: nuclei that stay keep their numbers.
+    differs : callable
+        Whether the labels to be renewed are no longer what was written.
     """
 
     confidence: ConfidenceMap
@@ -63,6 +65,7 @@ class Job:
     canvas: Canvas
     labels: bool
     before: NDArray[np.integer] | None = None
+    differs: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True)
@@ -75,13 +78,17 @@ class Outline:
 
 @dataclass(frozen=True)
 class Relabelled:
-    """The answer: a map with the class chosen, and labels (h, w) of the region where wanted."""
+    """The answer: a map with the class chosen, and labels (h, w) of the region where wanted.
+
+    `is_edited`: the labels so far were changed by somebody else.
+    """
 
     job: Job
     confidence: ConfidenceMap
     display: DisplayMap
     labels: Labels | None = None
     objects: ObjectsReport | None = None
+    is_edited: bool = False
 
 
 class Relabeller:
@@ -122,6 +129,10 @@ class Relabeller:
         self.drop()
         self._diameters = {}
 
+    def know(self, confidence: ConfidenceMap, diameter: float) -> None:
+        """A map's diameter in pixels was estimated elsewhere."""
+        self._diameters[_key(confidence)] = diameter
+
     def _begin(self) -> None:
         if self._worker is not None or self._wanted is None:
             return
@@ -152,6 +163,10 @@ class Relabeller:
             self._begin_soon()
 
 
+def _key(confidence: ConfidenceMap) -> tuple[int, int, bool]:
+    return confidence.step, confidence.nucleus.index, confidence.nucleus.inverted
+
+
 def _relabel(
     job: Job, diameters: dict[tuple[int, int, bool], float]
 ) -> Generator[object, None, Relabelled | PatchSegError]:
@@ -163,7 +178,7 @@ def _relabel(
         display = display_map(made, job.canvas)
         if not job.labels:
             return Relabelled(job, made, display)
-        key = made.step, made.nucleus.index, made.nucleus.inverted
+        key = _key(made)
         objects = job.objects
         if objects.nucleus_diameter is None and key in diameters:
             known = {"nucleus_diameter": diameters[key], "diameter_unit": "px"}
@@ -176,7 +191,7 @@ def _relabel(
             diameters[key] = found.diameter
         if job.before is not None:
             labels = keep_numbers(labels, job.before)
-        return Relabelled(job, made, display, labels, found)
+        return Relabelled(job, made, display, labels, found, job.differs())
     except PatchSegError as error:
         return error
     except Exception as error:

@@ -88,6 +88,7 @@ class TrainingSession:
         self._state = self._announced = RunState()
         self._streaming = True
         self._labels_wanted = False
+        self._is_labelled_from_full = False  # a full map came since, and labels are being made
         self._is_draining = False
         self._shown: NucleusClass | None = None  # the class in the map's layer
         self._is_excused = False  # it was said that the viewer did not show everything
@@ -259,7 +260,7 @@ class TrainingSession:
             return
         if objects is not None:
             self._take_objects(run, objects)
-        self._labels_wanted = True
+        self._labels_wanted, self._is_labelled_from_full = True, False
         if self.is_busy:
             run.inbox.request_map()
         elif run.full_of_trained is not None:
@@ -284,12 +285,16 @@ class TrainingSession:
         if run.full is not None and (self._labels_wanted or layers.unedited_labels is not None):
             self._relabel(run, run.full)
             return
-        edited = layers.last_labels
+        self._tell_of_edits(run)
+        if run.preview is not None:
+            self._relabel(run, run.preview, labels=False)
+
+    def _tell_of_edits(self, run: Run) -> None:
+        """Say, once for a layer, why it does not follow the controls."""
+        edited = self.layers.last_labels
         if run.full is not None and run.because is None and edited not in (None, *self._told_of):
             self._told_of.add(edited)
             self.told.emit("Edited labels stay; Make labels adds a new layer.", False)
-        if run.preview is not None:
-            self._relabel(run, run.preview, labels=False)
 
     def set_pixel_size(self, pixel_size: float | None) -> None:
         """Take over µm per pixel of the run's image, for what is made and saved from now on."""
@@ -326,13 +331,12 @@ class TrainingSession:
         name = run.source.name
         self._watch = SourceWatch(self._viewer, run.source, self.stop)
         self._guard(lambda: self._open_activity(name))
-        if self.is_busy:  # napari processes events meanwhile, and the panel may be closed
-            start_task(
-                f"PatchSeg: segment nuclei in {name}",
-                work,
-                *(run, model, make_labels),
-                cancel=run.inbox.cancel,
-            )
+        start_task(
+            f"PatchSeg: segment nuclei in {name}",
+            work,
+            *(run, model, make_labels),
+            cancel=run.inbox.cancel,
+        )
 
     def _open_activity(self, name: str) -> None:
         self._activity = Activity(name, self.stop)
@@ -386,7 +390,8 @@ class TrainingSession:
                 if run.because is None and self._streaming:
                     self._show_map(event.display)
                 QTimer.singleShot(0, run.inbox.map_shown)  # when Qt has drawn what was written
-                if event.is_full and self._labels_wanted:
+                if event.is_full and self._labels_wanted and not self._is_labelled_from_full:
+                    self._is_labelled_from_full = True  # the next map would only begin it anew
                     self._relabel(run, event.confidence)
             case Paused() if self._state.hold is Phase.PAUSING:
                 self._set(hold=Phase.PAUSED)
@@ -401,6 +406,8 @@ class TrainingSession:
         self._let_go()
         self._throttler.cancel()
         self._set(hold=None, remaining=None, done=0, total=0)
+        if run.error is not None or run.because is not None:
+            self._labels_wanted = False  # there will be none
         if run.error is not None:
             # The notification goes away after a while: why stays to be read.
             self._set(work=Phase.FAILED, message=f"failed. {run.error}")
@@ -428,8 +435,16 @@ class TrainingSession:
             self._guard(self.layers.show)  # before: what is hidden need not be drawn
         if self._streaming:
             self._guard(self._show_patches)
-        if labels is not None and (run.objects == run.settings.objects or run.full is None):
+        if run.full_of_trained is not None and run.settings.objects.nucleus_diameter is None:
+            diameter = None if report.objects is None else report.objects.diameter
+            if diameter is not None:
+                self._relabeller.know(run.full_of_trained, diameter)
+        if report.stop_reason == "nothing separated" and (wanted or labels is not None):
+            self._relabeller.drop()
+            self._write_nothing(run)
+        elif labels is not None and (run.objects == run.settings.objects or run.full is None):
             self._relabeller.drop()  # what is under way comes too late
+            self.layers.find_edit()
             self._write(run, labels, report)
         elif run.full is not None and (labels is not None or (wanted and run.full_of_trained)):
             self._labels_wanted = True
@@ -511,6 +526,7 @@ class TrainingSession:
                 run.canvas,
                 labels=labels,
                 before=self.layers.region_labels if labels else None,
+                differs=self.layers.differs(),
             )
         )
 
@@ -523,6 +539,9 @@ class TrainingSession:
 
     def _on_relabel_failed(self, error: PatchSegError) -> None:
         self._guard(self.layers.hide_outline)
+        run = self.run
+        if run is None or not (self.is_busy and run.inbox.map_wanted):
+            self._labels_wanted = False
         self.told.emit(str(error), True)
 
     def _on_relabelled(self, answer: Relabelled) -> None:
@@ -538,9 +557,14 @@ class TrainingSession:
             return
         self._guard(self.layers.hide_outline)
         self._remove_outline_later()
-        waits_for_map = self.is_busy and run.inbox.take_map_request()
+        waits_for_map = self.is_busy and run.inbox.map_wanted
         report = run.report(answer.confidence, answer.objects)
-        self._write(run, answer.labels, report, new=self._labels_wanted and not waits_for_map)
+        if answer.is_edited:
+            self.layers.note_edit()
+        new = self._labels_wanted and not waits_for_map
+        if not new and self.layers.unedited_labels is None:
+            self._tell_of_edits(run)
+        self._write(run, answer.labels, report, new=new)
 
     def _write(self, run: Run, labels: LabelArray, report: Report, *, new: bool = True) -> None:
         """Renew the labels; where there are none to be renewed add some, if `new`."""
@@ -560,6 +584,7 @@ class TrainingSession:
         assert run.result is not None
         row0, column0, row1, column1 = run.source.box
         report = run.result.report.replace(objects=ObjectsReport(count=0))
+        self.layers.find_edit()
         self._write(run, np.zeros((row1 - row0, column1 - column0), np.uint16), report)
 
     def _with_size(self, metadata: dict[str, Any]) -> dict[str, Any]:
