@@ -316,11 +316,7 @@ class _Run:
             control=self.control,
         ):
             if isinstance(event, Step):
-                self.history.append(
-                    HistoryRow(
-                        event.step, event.loss, event.positive_separation, event.negative_separation
-                    )
-                )
+                self.history.append(HistoryRow.of(event))
             elif isinstance(event, MapMade):
                 self.nucleus = event.confidence.nucleus
             elif isinstance(event, Trained):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # the report is read where torch is not loaded
 
 PACKAGES = ("napari-patchseg", "torch", "numpy", "scipy", "scikit-image")
 #: Labels: (H, W) uint16 or uint32, 0 is background.
-Labels = NDArray[np.integer]
+Labels = NDArray[np.uint16] | NDArray[np.uint32]
 
 
 class HistoryRow(NamedTuple):
@@ -33,6 +33,11 @@ class HistoryRow(NamedTuple):
     loss: float
     positive_separation: float
     negative_separation: float
+
+    @classmethod
+    def of(cls, step: Step) -> HistoryRow:
+        """Of the step that was just done."""
+        return cls(step.step, step.loss, step.positive_separation, step.negative_separation)
 
 
 class _Frozen(BaseModel):

@@ -37,6 +37,9 @@ SPLIT_DEPTH_WITHOUT_INTERIORS = 0.06
 # What a field says of itself besides its type and limits: its "unit"; whether it is among the few
 # that are "in_view"; whether it is "of_one_image", not to be remembered for others; whether it is
 # "of_preset", what choosing a preset sets.
+#: Nucleus diameter in pixels, of H&E at 40x, where neither user nor image says.
+DEFAULT_DIAMETER = 24.0
+
 _PX: JsonDict = {"unit": "px"}
 _IN_VIEW: JsonDict = {"in_view": True}
 

@@ -114,7 +114,7 @@ def nobody(_uid):
         {"XDG_CONFIG_HOME": "/proc/nothing"},
         {"XDG_CONFIG_HOME": "~/.config"},
         {"XDG_CONFIG_HOME": "relative"},
-        {"XDG_CONFIG_HOME": "/tmp/\udcff" + "x" * 300},
+        {"XDG_CONFIG_HOME": "/proc/\udcff" + "x" * 300},
     ],
 )
 @pytest.mark.skipif(sys.platform != "linux", reason="homes of Linux")

@@ -2,12 +2,11 @@
 
 from ._choices import ClassChooser, choose_nucleus, labelling, make_labels, outline
 from ._diameter import expected_diameter, interior_diameter
-from ._labelling import Labels, ResolvedObjects, label_nuclei, label_steps, smallest_area
+from ._labelling import ResolvedObjects, label_nuclei, label_steps, smallest_area
 from ._numbering import keep_numbers
 
 __all__ = [
     "ClassChooser",
-    "Labels",
     "ResolvedObjects",
     "choose_nucleus",
     "expected_diameter",

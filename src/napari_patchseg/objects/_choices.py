@@ -15,13 +15,12 @@ from napari_patchseg.geometry import Box, grid_step
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.image.stain import choose_class, with_prior
 from napari_patchseg.method.maps import NUCLEUS, ConfidenceMap, NucleusClass
-from napari_patchseg.report import ObjectsReport
+from napari_patchseg.report import Labels, ObjectsReport
 from napari_patchseg.settings import SPLIT_DEPTH_WITHOUT_INTERIORS, Objects
 
 from ._diameter import expected_diameter
 from ._labelling import (
     SMOOTHING,
-    Labels,
     ResolvedObjects,
     finished,
     label_steps,

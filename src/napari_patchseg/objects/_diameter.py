@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from napari_patchseg.geometry import ENOUGH, crop_boxes, window
+from napari_patchseg.settings import DEFAULT_DIAMETER
 
 from ._labelling import ResolvedObjects, label_nuclei, otsu
 
-#: Within these, in pixels, a diameter is estimated; the default is that of nuclei at 40x.
+#: Within these, in pixels, a diameter is estimated.
 SMALLEST_DIAMETER, LARGEST_DIAMETER = 8, 80
-DEFAULT_DIAMETER = 24.0
 #: A large map is looked at through so many crops of so many pixels a side.
 _CROPS, _SIDE = 9, 512
 #: An interior is surer than this, and has so many pixels.

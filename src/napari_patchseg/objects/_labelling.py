@@ -14,10 +14,10 @@ from skimage.filters import threshold_otsu
 from skimage.morphology import disk, opening
 
 from napari_patchseg.geometry import TILE, Box, grid_step, grown, tiles, window
+from napari_patchseg.report import Labels
 
 from ._splitting import join, pieces_of, saddles_of
 
-Labels = NDArray[np.uint16] | NDArray[np.uint32]
 _T = TypeVar("_T")
 
 #: As shares of the expected diameter: radius of the opening, standard deviation of the smoothing.

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ._labelling import Labels
+from napari_patchseg.report import Labels
 
 
 def keep_numbers(labels: NDArray[np.integer], shown: NDArray[np.integer]) -> Labels:

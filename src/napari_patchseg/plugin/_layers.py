@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
+from napari_patchseg.files.curves import NEGATIVE_COLOUR, POSITIVE_COLOUR
+from napari_patchseg.settings import DEFAULT_DIAMETER
 from napari_patchseg.words import layer_name
 
 from ._display import Canvas, DisplayMap, DisplayPatches
@@ -24,9 +26,8 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer, Shapes
     from napari.viewer import Viewer
 
-#: Okabe and Ito's palette: sky blue and orange are told apart with any colour vision, yellow stands
-#: out from tissue and from the labels' colours.
-POSITIVE_COLOUR, NEGATIVE_COLOUR, OUTLINE_COLOUR = "#56b4e9", "#e69f00", "#f0e442"
+#: Yellow of Okabe and Ito's palette: stands out from tissue and from the labels' colours.
+OUTLINE_COLOUR = "#f0e442"
 #: What a run shows while it learns.
 _LIVE = ("confidence", "positive patches", "negative patches")
 #: Of nuclei over the tissue; contours hide little and are opaque.
@@ -575,7 +576,7 @@ def _metadata(role: str, image: Image) -> dict[str, Any]:
 def _thickness(layer: Labels) -> int:
     """Of a nucleus' contour, in pixels: a twelfth of the diameter, at least 1."""
     objects = layer.metadata[METADATA_KEY].get("objects") or {}
-    return max(1, round(float(objects.get("diameter") or 24) / 12))
+    return max(1, round(float(objects.get("diameter") or DEFAULT_DIAMETER) / 12))
 
 
 def _equal(a: Any, b: Any) -> bool:

@@ -15,7 +15,7 @@ from superqt.utils import create_worker, qdebounced
 from napari_patchseg.errors import PatchSegError
 from napari_patchseg.method.maps import ConfidenceMap
 from napari_patchseg.report import Labels, ObjectsReport
-from napari_patchseg.settings import Objects, Settings
+from napari_patchseg.settings import DEFAULT_DIAMETER, Objects, Settings
 
 from ._display import Canvas, DisplayMap, display_map
 from ._run import as_chosen, in_words
@@ -27,8 +27,6 @@ LOG = logging.getLogger(__name__)
 
 #: Milliseconds without a new wish after which work begins: a dragged slider asks often.
 _PATIENCE_MS = 80
-#: Expected diameter of a nucleus in pixels for an outline where none is known yet.
-_DIAMETER = 24.0
 
 
 @dataclass(frozen=True)
@@ -184,7 +182,7 @@ def _relabel(
             known = {"nucleus_diameter": diameters[key], "diameter_unit": "px"}
             objects = objects.model_copy(update=known)
         if job.before is not None:
-            diameter = objects.diameter_in_pixels(job.pixel_size) or _DIAMETER
+            diameter = objects.diameter_in_pixels(job.pixel_size) or DEFAULT_DIAMETER
             yield Outline(*outline(made, job.pixels, objects, diameter))
         labels, found = yield from labelling(made, job.pixels, objects, pixel_size=job.pixel_size)
         if found.diameter is not None and job.objects.nucleus_diameter is None:

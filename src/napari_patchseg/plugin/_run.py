@@ -201,8 +201,7 @@ class Run:
             case Started(resolved):
                 self.resolved = resolved
             case Step():
-                row = event.step, event.loss, event.positive_separation, event.negative_separation
-                self.history.append(HistoryRow(*row))
+                self.history.append(HistoryRow.of(event))
                 self.patches = event.patches
             case Mapped(confidence, _, is_full):
                 self.preview = confidence
