@@ -50,3 +50,9 @@ class DeviceError(PatchSegError):
 
 class TrainingError(PatchSegError):
     """Training failed for a reason that is not the user's; the cause is chained."""
+
+
+def reason_of(error: BaseException) -> str:
+    """First line of what an error of a library says, to be put into a sentence of ours."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].rstrip(".")[:200]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_patchseg.errors import DeviceError, ImageError, ModelError, TrainingError
+from napari_patchseg.errors import DeviceError, ImageError, ModelError, TrainingError, reason_of
 from napari_patchseg.files.pretrained import pretrained_weights
 from napari_patchseg.geometry import Box
 from napari_patchseg.image.content import has_structure
@@ -185,8 +185,7 @@ def run(
     except MemoryError as error:
         raise DeviceError("The computer ran out of memory; segment a region instead.") from error
     except RuntimeError as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise TrainingError(f"Training failed: {reason}") from error
+        raise TrainingError(f"Training failed: {reason_of(error)}.") from error
     finally:
         torch.set_num_threads(threads)
 

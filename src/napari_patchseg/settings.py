@@ -54,13 +54,9 @@ class _Group(BaseModel):
         if not isinstance(values, Mapping):
             return values
         return {
-            name: None if value == AUTOMATIC and cls._may_be_none(name) else value
+            name: None if value == AUTOMATIC and _may_be_none(name) else value
             for name, value in values.items()
         }
-
-    @classmethod
-    def _may_be_none(cls, name: str) -> bool:
-        return name in cls.model_fields and cls.model_fields[name].default is None
 
 
 class Training(_Group):
@@ -524,6 +520,10 @@ class SettingField(NamedTuple):
         return extra.get(name, otherwise) if isinstance(extra, dict) else otherwise
 
 
+def _may_be_none(name: str) -> bool:
+    return name in FIELDS and FIELDS[name].may_be_none
+
+
 def _words(annotation: Any) -> tuple[str, ...]:
     if get_origin(annotation) is Literal:
         return get_args(annotation)
@@ -654,6 +654,6 @@ def _settings_error(error: ValidationError) -> SettingsError:
     for name, texts in wanted.items():
         value = repr(given[name])
         value = value if len(value) <= 40 else value[:37] + "..."
-        also = f", or {AUTOMATIC!r}" if name in FIELDS and FIELDS[name].info.default is None else ""
+        also = f", or {AUTOMATIC!r}" if _may_be_none(name) else ""
         wrong[name] = f"it should be {' or '.join(texts)}{also}, not {value}."
     return SettingsError(*sentences, wrong=wrong)

@@ -211,7 +211,7 @@ def test_errors_leave_the_panel_ready(
         broken.setattr(Pixels, "read", break_down)
         click(panel.run.train_button)
         wait(lambda: not panel.session.is_busy)
-    assert told == ["Training failed: CUDA error: device-side assert triggered"]
+    assert told == ["Training failed: CUDA error: device-side assert triggered."]
     assert panel.run.state_label.text() == f"failed. {told[0]}"
     click(panel.run.train_button)
     wait(lambda: not panel.session.is_busy)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_patchseg.errors import FileError
+from napari_patchseg.errors import FileError, reason_of
 
 from . import _colours as colours
 from . import pixel_size
@@ -102,10 +102,9 @@ def read_image(path: str | os.PathLike[str]) -> ImageFile:
     except MemoryError as error:
         raise FileError(f"{path} does not fit into memory; crop it first.") from error
     except Exception as error:  # a decoder met bytes that it did not expect: it may raise anything
-        reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
         raise FileError(
-            f"{path} is damaged or truncated, or of a kind that is not read ({reason}); get it "
-            "anew, or save it as TIFF or PNG."
+            f"{path} is damaged or truncated, or of a kind that is not read ({reason_of(error)}); "
+            "get it anew, or save it as TIFF or PNG."
         ) from error
 
 

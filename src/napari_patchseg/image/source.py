@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_patchseg.errors import ImageError, PatchSegError
+from napari_patchseg.errors import ImageError, PatchSegError, reason_of
 from napari_patchseg.geometry import Box
 
 from .layout import MOST_CHANNELS, MOST_UNNAMED_CHANNELS, Layout, layout_of
@@ -166,8 +166,7 @@ def read(array: Any, key: tuple[int | slice, ...]) -> NDArray[Any]:
     except (MemoryError, PatchSegError):
         raise
     except Exception as error:  # a chunk that is damaged: whatever that library raises
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise ImageError(f"The image cannot be read: {reason[:200]}.") from error
+        raise ImageError(f"The image cannot be read: {reason_of(error)}.") from error
 
 
 def single(values: Any) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_patchseg.errors import PatchSegError, TrainingError
+from napari_patchseg.errors import PatchSegError, TrainingError, reason_of
 from napari_patchseg.method.events import MapMade, Step, Trained
 from napari_patchseg.method.maps import ConfidenceMap, SampledPatches
 from napari_patchseg.report import (
@@ -325,7 +325,6 @@ def as_chosen(
 
 def in_words(error: BaseException, what: str) -> TrainingError:
     """A user's sentence for an error that nobody foresaw; the error stays its cause."""
-    first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-    told = TrainingError(f"{what}: {first}.")
+    told = TrainingError(f"{what}: {reason_of(error)}.")
     told.__cause__ = error
     return told

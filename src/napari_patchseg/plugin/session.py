@@ -16,7 +16,7 @@ from psygnal import Signal
 from qtpy.QtCore import QTimer
 from superqt.utils import QSignalThrottler, qdebounced, qthrottled
 
-from napari_patchseg.errors import PatchSegError
+from napari_patchseg.errors import PatchSegError, reason_of
 from napari_patchseg.method.events import Step
 from napari_patchseg.report import Finished, ObjectsReport, Progress, Report, Started
 from napari_patchseg.settings import Objects, Settings
@@ -486,7 +486,7 @@ class TrainingSession:
             LOG.exception("The run could not be shown.")
             if not self._is_excused:
                 self._is_excused = True
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+                reason = reason_of(error)
                 self.told.emit(
                     f"Not everything of the run could be shown ({reason}); it goes on.", False
                 )
