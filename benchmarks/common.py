@@ -27,7 +27,7 @@ import napari_patchseg
 from napari_patchseg.files.images import read_image
 from napari_patchseg.files.pretrained import pretrained_weights
 from napari_patchseg.image.pixels import Pixels
-from napari_patchseg.method.model import Model
+from napari_patchseg.method.network import Model
 from napari_patchseg.modality import STAINED, Modality
 from napari_patchseg.pipeline import run
 from napari_patchseg.report import Finished, Segmentation

@@ -30,8 +30,7 @@ from common import (
 from metrics import agreement
 from napari_patchseg import Pixels, Settings
 from napari_patchseg.files.images import read_image
-from napari_patchseg.method.control import Control
-from napari_patchseg.method.events import MapMade, Step
+from napari_patchseg.method.events import Control, MapMade, Step
 from napari_patchseg.objects import make_labels
 from napari_patchseg.pipeline import run
 

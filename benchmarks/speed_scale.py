@@ -21,8 +21,7 @@ import numpy as np
 
 from common import pretrained, segmented, short, table
 from napari_patchseg import Pixels, Settings, synthetic_field
-from napari_patchseg.method.control import Control
-from napari_patchseg.method.events import MapMade, Step
+from napari_patchseg.method.events import Control, MapMade, Step
 from napari_patchseg.pipeline import run
 
 SIDES = (1_000, 2_000, 4_000, 10_000)

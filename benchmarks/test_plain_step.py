@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_patchseg.method.control import Control
+from napari_patchseg.method.events import Control
 from napari_patchseg.method.hardware import resolve_machine
 from napari_patchseg.method.objective import Contrastive
 from napari_patchseg.method.scale import NetworkInput

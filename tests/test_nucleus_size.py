@@ -12,8 +12,7 @@ from skimage.transform import resize
 import napari_patchseg
 from napari_patchseg.files.pretrained import pretrained_weights
 from napari_patchseg.image.pixels import Pixels
-from napari_patchseg.method.control import Control
-from napari_patchseg.method.events import MapMade
+from napari_patchseg.method.events import Control, MapMade
 from napari_patchseg.method.hardware import resolve_machine
 from napari_patchseg.method.scale import NetworkInput
 from napari_patchseg.nucleus_size import choose_rescale, rescale_for

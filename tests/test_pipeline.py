@@ -16,8 +16,7 @@ from napari_patchseg.errors import (
     SettingsError,
 )
 from napari_patchseg.image.pixels import Pixels
-from napari_patchseg.method.control import Control
-from napari_patchseg.method.events import MapMade, Step
+from napari_patchseg.method.events import Control, MapMade, Step
 from napari_patchseg.method.hardware import resolve_machine
 from napari_patchseg.method.maps import ConfidenceMap, NucleusClass, channel_names
 from napari_patchseg.modality import MODALITIES

@@ -6,7 +6,7 @@ from .errors import PatchSegError as PatchSegError
 from .files.models import load_model as load_model
 from .files.models import save_model as save_model
 from .image.pixels import Pixels as Pixels
-from .method.model import Model as Model
+from .method.network import Model as Model
 from .pipeline import run as run
 from .report import Report as Report
 from .report import Segmentation as Segmentation

@@ -12,7 +12,7 @@ import numpy as np
 from napari_patchseg.errors import ImageError, ModelError, SettingsError
 from napari_patchseg.geometry import Box
 from napari_patchseg.image.pixels import Pixels
-from napari_patchseg.method.model import Model
+from napari_patchseg.method.network import Model
 from napari_patchseg.pipeline import NOTHING_SEPARATED, run
 from napari_patchseg.report import Finished, Labels
 from napari_patchseg.settings import Changes, Settings

@@ -8,13 +8,15 @@ from fractions import Fraction
 from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage as ndi
 from torch import Tensor
 
 from napari_patchseg.method.inference import evaluating, prepare, to_batch
 from napari_patchseg.method.maps import INTERIOR, channel_names
 from napari_patchseg.method.network import ConfidenceNetwork, rescaled
 from napari_patchseg.method.scale import NetworkInput, crops
-from napari_patchseg.objects import interior_diameter
+from napari_patchseg.objects import typical_diameter
 from napari_patchseg.settings import Rescale, ResolvedMachine
 
 #: Diameter in pixels of the nuclei that the pretrained weights were taught, and the share of it
@@ -27,6 +29,11 @@ _GROWN = 1.1
 #: Interiors above this diameter in pixels at half the size ask for that. Crowded nuclei may have
 #: large ones, but at half the size those of nuclei too large are larger.
 _LARGE = 16.0
+#: An interior is surer than this, and has so many pixels.
+_SURE, _LEAST_AREA = 0.6, 12
+#: What comes so near to a crop's edge in pixels reaches over it: maps fade there. If it has more
+#: than so many pixels, 20 px as a disk, it may be a pen's stroke.
+_EDGE, _LARGE_AREA = 5, 314
 
 
 def rescale_for(diameter: float) -> Rescale:
@@ -79,3 +86,22 @@ def choose_rescale(
     if interior_at("3/2") < _GROWN * interior:  # large, pale nuclei: their interiors fall to pieces
         return "2/3"
     return factor if Fraction(factor) > 1 else "1"
+
+
+def interior_diameter(interiors: NDArray[np.float32]) -> float:
+    """Diameter in pixels of the nuclei's inner parts, from crops (N, h, w) of confidence in them.
+
+    Their area-weighted median; 0 where there are none. Nuclei that touch, and then read as one,
+    have inner parts that do not. A large one that reaches over its crop's edge is left out: it
+    may be a pen's stroke.
+    """
+    within_crop = np.zeros((3, 3, 3), bool)
+    within_crop[1] = ndi.generate_binary_structure(2, 1)
+    parts, count = ndi.label(ndi.gaussian_filter(interiors, (0, 1, 1)) > _SURE, within_crop)
+    areas = np.bincount(parts.ravel(), minlength=count + 1)
+    near = np.ones(interiors.shape[1:], bool)
+    near[_EDGE:-_EDGE, _EDGE:-_EDGE] = False
+    cut = np.unique(parts[:, near])
+    areas[cut[areas[cut] > _LARGE_AREA]] = 0
+    areas = areas[1:][areas[1:] >= _LEAST_AREA]
+    return typical_diameter(areas) if len(areas) else 0.0

@@ -16,15 +16,12 @@ from numpy.typing import NDArray
 from napari_patchseg.errors import DeviceError, ImageError, ModelError, TrainingError, reason_of
 from napari_patchseg.files.pretrained import pretrained_weights
 from napari_patchseg.geometry import Box
-from napari_patchseg.image.content import has_structure
-from napari_patchseg.image.pixels import Pixels
-from napari_patchseg.method.control import Cancelled, Control
-from napari_patchseg.method.events import MapMade, Step, Trained
+from napari_patchseg.image.pixels import Pixels, has_structure
+from napari_patchseg.method.events import Cancelled, Control, MapMade, Step, Trained
 from napari_patchseg.method.hardware import resolve_machine
 from napari_patchseg.method.inference import predict_tiles, prepare
 from napari_patchseg.method.maps import ConfidenceMap, NucleusClass, channel_names
-from napari_patchseg.method.model import Model
-from napari_patchseg.method.network import ConfidenceNetwork
+from napari_patchseg.method.network import ConfidenceNetwork, Model
 from napari_patchseg.method.objective import Anchored, Contrastive, Objective
 from napari_patchseg.method.previews import Previews
 from napari_patchseg.method.scale import NetworkInput

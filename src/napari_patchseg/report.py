@@ -19,7 +19,7 @@ from napari_patchseg.settings import Resolved, Settings
 if TYPE_CHECKING:  # the report is read where torch is not loaded
     from napari_patchseg.method.events import MapMade, Step, Trained
     from napari_patchseg.method.maps import ConfidenceMap, NucleusClass
-    from napari_patchseg.method.model import Model
+    from napari_patchseg.method.network import Model
 
 PACKAGES = ("napari-patchseg", "torch", "numpy", "scipy", "scikit-image")
 #: Labels: (H, W) uint16 or uint32, 0 is background.

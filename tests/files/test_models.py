@@ -15,8 +15,7 @@ from safetensors.torch import save
 from napari_patchseg.errors import FileError, ModelError
 from napari_patchseg.files.models import load_model, save_model
 from napari_patchseg.method.maps import NucleusClass
-from napari_patchseg.method.model import Model, weights_of
-from napari_patchseg.method.network import ConfidenceNetwork
+from napari_patchseg.method.network import ConfidenceNetwork, Model, weights_of
 from napari_patchseg.settings import Settings
 
 

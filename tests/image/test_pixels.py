@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_patchseg.errors import ImageError
-from napari_patchseg.image.content import has_structure
-from napari_patchseg.image.pixels import Pixels, even_tones
+from napari_patchseg.image.pixels import Pixels, even_tones, has_structure
 
 
 def disks(height=96, width=128, dark=True, noise=0.02):

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_patchseg.method.control import Cancelled, Control
+from napari_patchseg.method.events import Cancelled, Control
 from napari_patchseg.method.inference import predict, predict_tiles, windows
 from napari_patchseg.method.network import ConfidenceNetwork
 from napari_patchseg.method.scale import NetworkInput, contents

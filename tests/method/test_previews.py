@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_patchseg.method.control import Control
+from napari_patchseg.method.events import Control
 from napari_patchseg.method.inference import predict
 from napari_patchseg.method.maps import NucleusClass
 from napari_patchseg.method.network import ConfidenceNetwork

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_patchseg.method.control import Control
-from napari_patchseg.method.events import MapMade, Step, Trained
+from napari_patchseg.method.events import Control, MapMade, Step, Trained
 from napari_patchseg.method.maps import NucleusClass
 from napari_patchseg.method.network import ConfidenceNetwork
 from napari_patchseg.method.objective import Anchored, Contrastive

@@ -3,8 +3,8 @@ import pytest
 from scipy import ndimage as ndi
 
 from napari_patchseg.image.pixels import Pixels
-from napari_patchseg.objects import expected_diameter, interior_diameter
-from napari_patchseg.objects._diameter import typical_diameter
+from napari_patchseg.nucleus_size import interior_diameter
+from napari_patchseg.objects import expected_diameter, typical_diameter
 from napari_patchseg.synthetic import synthetic_field
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from napari_patchseg.errors import PatchSegError
 from napari_patchseg.files.labels import write_labels
 from napari_patchseg.files.models import load_model
-from napari_patchseg.method.model import Model
+from napari_patchseg.method.network import Model
 from napari_patchseg.pipeline import run
 from napari_patchseg.settings import LengthUnit, Settings
 from napari_patchseg.words import layer_name

@@ -22,7 +22,7 @@ from .atomic import atomic_write
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_patchseg.method.model import Model
+    from napari_patchseg.method.network import Model
 
 FORMAT = "napari-patchseg model"
 FORMAT_VERSION = "3"
@@ -100,7 +100,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     ModelError
         If it is truncated, of another version, or not a model of this package.
     """
-    from napari_patchseg.method.model import Model
+    from napari_patchseg.method.network import Model
 
     path = Path(path)
     _check_start(path)

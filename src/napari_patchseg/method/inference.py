@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_patchseg.geometry import TILE, Box
 from napari_patchseg.settings import ResolvedMachine
 
-from .control import Control
+from .events import Control
 from .network import AS_IT_IS, HALO, ConfidenceNetwork
 from .scale import NetworkInput
 

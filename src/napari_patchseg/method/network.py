@@ -1,13 +1,19 @@
-"""The confidence network and the featuriser (paper section 3.1 and 3.3)."""
+"""The confidence network, trained or not, and the featuriser (paper section 3.1 and 3.3)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from napari_patchseg.modality import ImageKind
+from napari_patchseg.settings import Settings
+
+from .maps import NucleusClass
 
 WIDTH = 8
 #: Rescale factor of an image that the network sees as it is.
@@ -115,6 +121,48 @@ class ConfidenceNetwork(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Confidence (N, K, H, W) float32 of a batch (N, C, H, W) in [0, 1]."""
         return torch.sigmoid(self.logits(image).float())
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained confidence network.
+
+    Attributes
+    ----------
+    weights : mapping of str to Tensor
+        State dict of `ConfidenceNetwork`, on the CPU, float32 (and int64 counters).
+    channels : int
+        Channels of the images it takes.
+    settings : Settings
+        The resolved settings it was trained with.
+    steps : int
+        Training steps behind the weights.
+    stop_reason : str
+        Why its training ended.
+    nucleus : NucleusClass or None
+        Which class is nuclei on the image it was trained on.
+    image_kind : str or None
+        What that image was.
+    """
+
+    weights: Mapping[str, Tensor]
+    channels: int
+    settings: Settings
+    steps: int
+    stop_reason: str
+    nucleus: NucleusClass | None = None
+    image_kind: ImageKind | None = None
+
+    def network(self) -> ConfidenceNetwork:
+        """The network with these weights, in evaluation mode, on the CPU."""
+        network = ConfidenceNetwork(self.channels, self.settings.training.classes)
+        network.load_state_dict(dict(self.weights))
+        return network.eval()
+
+
+def weights_of(network: nn.Module) -> dict[str, Tensor]:
+    """A copy of a network's state dict on the CPU."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
 
 
 class Featuriser(nn.Module):

@@ -16,12 +16,11 @@ from torch.nn.functional import avg_pool2d
 from napari_patchseg.geometry import Box
 from napari_patchseg.settings import Resolved, ResolvedMachine
 
-from .control import Cancelled, Control
+from .events import Cancelled, Control
 from .inference import evaluating, predict, to_batch
 from .maps import ConfidenceMap, NucleusClass, channel_names
 from .network import AS_IT_IS, ConfidenceNetwork
-from .scale import NetworkInput
-from .source import PixelSource
+from .scale import NetworkInput, PixelSource
 
 #: Shortest time in seconds between two previews, and the share of the run's time that making and
 #: showing them may take.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,14 +14,30 @@ from torch import Tensor
 from napari_patchseg.geometry import Box, crop_boxes
 from napari_patchseg.settings import Weights
 
-from .source import PixelSource
-
 #: Rescaling of pixels (paper section 4): keeps black from silencing a patch.
 OFFSET = 0.05
 #: Percentiles that the pretrained weights take for the darkest and the brightest of a channel.
 _LOW, _HIGH = 0.5, 99.5
 #: The least range between them: an even channel is not blown up to noise.
 _LEAST_RANGE = 0.02
+
+
+class PixelSource(Protocol):
+    """An image that is read by region."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+
+    @property
+    def valid(self) -> NDArray[np.bool_] | None:
+        """(H, W), False where nothing is to be learnt; None where all of the image counts."""
+
+    def read(self, box: Box, reduction: int = 1) -> NDArray[np.float32]:
+        """Pixels of a box (h, w) that lies inside the image: (C, h, w) float32 in [0, 1].
+
+        At a reduction only every so many-th row and column: (C, ceil(h / r), ceil(w / r)).
+        """
 
 
 def contents(pixels: Tensor) -> Tensor:

@@ -18,18 +18,15 @@ from napari_patchseg.geometry import Box
 from napari_patchseg.settings import Resolved, Training
 from napari_patchseg.words import pluralize
 
-from .control import Cancelled, Control
 from .convergence import CollapseRule
-from .events import MapMade, State, Step, StopReason, Trained
+from .events import Cancelled, Control, MapMade, State, Step, StopReason, Trained
 from .inference import prepare, to_batch
 from .maps import ConfidenceMap, SampledPatches
-from .model import Model, weights_of
-from .network import ConfidenceNetwork
+from .network import ConfidenceNetwork, Model, weights_of
 from .objective import Batch, Loss, Objective
 from .previews import Previews
 from .sampling import Windows
-from .scale import NetworkInput
-from .source import PixelSource
+from .scale import NetworkInput, PixelSource
 
 #: Steps after which the time left is told, from the median of all but the first, which warms up.
 TIMED_STEPS = 5

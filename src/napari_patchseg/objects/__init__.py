@@ -1,7 +1,14 @@
 """From a confidence map to nuclei: which class they are, their labels and their numbers."""
 
-from ._choices import ClassChooser, choose_nucleus, labelling, make_labels, outline
-from ._diameter import expected_diameter, interior_diameter
+from ._choices import (
+    ClassChooser,
+    choose_nucleus,
+    expected_diameter,
+    labelling,
+    make_labels,
+    outline,
+    typical_diameter,
+)
 from ._labelling import ResolvedObjects, label_nuclei, label_steps, smallest_area
 from ._numbering import keep_numbers
 
@@ -10,7 +17,6 @@ __all__ = [
     "ResolvedObjects",
     "choose_nucleus",
     "expected_diameter",
-    "interior_diameter",
     "keep_numbers",
     "label_nuclei",
     "label_steps",
@@ -18,4 +24,5 @@ __all__ = [
     "make_labels",
     "outline",
     "smallest_area",
+    "typical_diameter",
 ]

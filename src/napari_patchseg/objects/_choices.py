@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,18 +12,18 @@ from scipy import ndimage as ndi
 from skimage.morphology import remove_small_objects
 
 from napari_patchseg.errors import SettingsError
-from napari_patchseg.geometry import Box, grid_step
+from napari_patchseg.geometry import ENOUGH, Box, crop_boxes, grid_step, window
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.image.stain import choose_class, with_prior
 from napari_patchseg.method.maps import NUCLEUS, ConfidenceMap, NucleusClass
 from napari_patchseg.report import Labels, ObjectsReport
-from napari_patchseg.settings import SPLIT_DEPTH_WITHOUT_INTERIORS, Objects
+from napari_patchseg.settings import DEFAULT_DIAMETER, SPLIT_DEPTH_WITHOUT_INTERIORS, Objects
 
-from ._diameter import expected_diameter
 from ._labelling import (
     SMOOTHING,
     ResolvedObjects,
     finished,
+    label_nuclei,
     label_steps,
     otsu,
     smallest_area,
@@ -30,6 +31,8 @@ from ._labelling import (
 
 #: Pixels of an outline; larger images are outlined at reduced size.
 OUTLINE_PIXELS = 2**20
+#: Within these, in pixels, a diameter is estimated.
+SMALLEST_DIAMETER, LARGEST_DIAMETER = 8, 80
 
 
 class ClassChooser:
@@ -205,3 +208,44 @@ def labelling(
     labels, least = yield from label_steps(shown, chosen, pixels.valid, confidence.interiors)
     count = int(labels.max(initial=0))
     return labels, ObjectsReport(count=count, **vars(chosen), marker_threshold=least)
+
+
+def expected_diameter(nuclei: NDArray[np.float32]) -> float:
+    """Nucleus diameter in pixels estimated from a map (H, W), larger where nuclei are.
+
+    The median over its crops where the map is large.
+    """
+    shape = (nuclei.shape[0], nuclei.shape[1])
+    if nuclei.size <= ENOUGH:
+        return estimate_diameter(nuclei)
+    crops = [nuclei[window(box)] for box in crop_boxes(shape, 512, 9)]
+    return float(np.median([estimate_diameter(crop) for crop in crops]))
+
+
+def estimate_diameter(nuclei: NDArray[np.float32]) -> float:
+    """Expected nucleus diameter in pixels, from a map that is larger where nuclei are.
+
+    Objects of the map at Otsu's threshold, split as nuclei are; the median of their equivalent
+    diameters, each object weighing as its area, within [8, 80]; 24 where there are none. What is
+    larger than that is left out beside others: a pen's stroke would weigh more than all nuclei.
+
+    Parameters
+    ----------
+    nuclei : ndarray
+        (h, w) float32: confidence, or the prior.
+    """
+    smooth = ndi.gaussian_filter(nuclei, 1)
+    chosen = ResolvedObjects(otsu(smooth), diameter=16, min_area=30, split=True, split_depth=0.09)
+    areas = np.bincount(label_nuclei(smooth, chosen).ravel())[1:]
+    if len(areas) == 0:
+        return DEFAULT_DIAMETER
+    small = areas[areas <= math.pi / 4 * LARGEST_DIAMETER**2]
+    diameter = typical_diameter(small if len(small) else areas)
+    return float(np.clip(diameter, SMALLEST_DIAMETER, LARGEST_DIAMETER))
+
+
+def typical_diameter(areas: NDArray[Any]) -> float:
+    """Median of the diameters of disks of some areas, each weighing as its area; of one or more."""
+    order = np.sort(areas)
+    middle = order[np.searchsorted(order.cumsum(), order.sum() / 2)]
+    return 2 * math.sqrt(middle / math.pi)

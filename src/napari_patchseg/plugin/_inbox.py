@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from napari_patchseg.method.control import Control
+from napari_patchseg.method.events import Control
 from napari_patchseg.settings import Objects
 
 #: Most seconds that a worker waits for the window to show a map.

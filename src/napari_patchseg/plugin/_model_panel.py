@@ -17,7 +17,7 @@ from napari_patchseg.words import pluralize
 from ._save_dialog import ask_for_file, with_ending
 
 if TYPE_CHECKING:
-    from napari_patchseg.method.model import Model
+    from napari_patchseg.method.network import Model
 
 _ENDING = ".safetensors"
 _FILTER = f"PatchSeg models (*{_ENDING})"

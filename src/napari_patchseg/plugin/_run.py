@@ -35,7 +35,7 @@ from .preload import import_tables
 
 if TYPE_CHECKING:
     from napari_patchseg.image.pixels import Pixels
-    from napari_patchseg.method.model import Model
+    from napari_patchseg.method.network import Model
     from napari_patchseg.report import Event as PipelineEvent
 
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.viewer import Viewer
 
-    from napari_patchseg.method.model import Model
+    from napari_patchseg.method.network import Model
 
 LOG = logging.getLogger(__name__)
 

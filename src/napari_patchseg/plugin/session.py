@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_patchseg.method.maps import ConfidenceMap, NucleusClass
-    from napari_patchseg.method.model import Model
+    from napari_patchseg.method.network import Model
     from napari_patchseg.report import Labels as LabelArray
 
     from ._run import Event

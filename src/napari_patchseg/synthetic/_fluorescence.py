@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from ._nuclei import scatter_nuclei
-from ._shapes import Array, smooth_noise
+from ._nuclei import Array, scatter_nuclei, smooth_noise
 from ._stained import check_field
 
 

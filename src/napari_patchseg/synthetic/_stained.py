@@ -17,8 +17,7 @@ from scipy.spatial import cKDTree
 
 from napari_patchseg.errors import SettingsError
 
-from ._nuclei import Layout, Tissue, paint_nuclei
-from ._shapes import Array, outline, smooth_noise, soft_step
+from ._nuclei import Array, Layout, Tissue, outline, paint_nuclei, smooth_noise, soft_step
 
 #: Optical density of red, green and blue per stain, around Ruifrok and Johnston's (2001).
 _DENSITIES = np.array(

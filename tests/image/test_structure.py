@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
-from napari_patchseg.image.content import has_structure
-from napari_patchseg.image.pixels import Pixels
+from napari_patchseg.image.pixels import Pixels, has_structure
 from napari_patchseg.synthetic import synthetic_field, synthetic_fluorescence
 
 rng = np.random.default_rng(0)

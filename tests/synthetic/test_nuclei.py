@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_patchseg.synthetic._shapes import smooth_noise, soft_step
+from napari_patchseg.synthetic._nuclei import smooth_noise, soft_step
 
 
 @pytest.mark.parametrize("length", [0.5, 1, 3.3, 20, 500])
