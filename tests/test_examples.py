@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import napari_patchseg
-from napari_patchseg.cli.arguments import parse
+from napari_patchseg.cli._arguments import parse
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
 

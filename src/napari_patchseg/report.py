@@ -24,6 +24,9 @@ if TYPE_CHECKING:  # the report is read where torch is not loaded
 PACKAGES = ("napari-patchseg", "torch", "numpy", "scipy", "scikit-image")
 #: Labels: (H, W) uint16 or uint32, 0 is background.
 Labels = NDArray[np.uint16] | NDArray[np.uint32]
+#: Reddish purple, sky blue and orange of Okabe and Ito's palette, on dark and light ground: curves
+#: of a history, and patches, have these colours everywhere.
+LOSS_COLOUR, POSITIVE_COLOUR, NEGATIVE_COLOUR = "#cc79a7", "#56b4e9", "#e69f00"
 
 
 class HistoryRow(NamedTuple):

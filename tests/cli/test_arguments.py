@@ -9,9 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import napari_patchseg
-from napari_patchseg.cli.arguments import OF_LABELS, option, parse
-from napari_patchseg.cli.mistakes import Mistakes
-from napari_patchseg.cli.values import length, pixel_size, settings_from
+from napari_patchseg.cli._arguments import (
+    OF_LABELS,
+    length,
+    option,
+    parse,
+    pixel_size,
+    settings_from,
+)
+from napari_patchseg.cli._console import Console
 from napari_patchseg.errors import PatchSegError, SettingsError
 from napari_patchseg.settings import FIELDS, Settings
 
@@ -127,9 +133,9 @@ def test_no_lengths(text):
 
 def settings_of(*arguments: str) -> Settings:
     args = parse(["segment", "a.tif", *arguments])
-    mistakes = Mistakes(args.mistakes)
-    settings = settings_from(args, mistakes)
-    mistakes.end()
+    console = Console()
+    settings = settings_from(args, console)
+    console.check_mistakes()
     assert settings is not None
     return settings
 

@@ -13,13 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageColor
 
-from napari_patchseg.cli.demo import FILES
+from napari_patchseg.cli._demo import FILES
 from napari_patchseg.files.images import read_image
 from napari_patchseg.files.labels import read_report
+from napari_patchseg.report import LOSS_COLOUR, NEGATIVE_COLOUR, POSITIVE_COLOUR
 from napari_patchseg.settings import FIELDS, Settings
 
+CURVES = (LOSS_COLOUR, POSITIVE_COLOUR, NEGATIVE_COLOUR)
 #: The demo, with a look at the window at a moment, after which it ends.
 WATCHED = """
 import json, os, signal, sys
@@ -79,6 +81,10 @@ def test_without_a_display(cli, headless, quickly):
     assert 0 <= confidence.min() < confidence.max() <= 1
     with Image.open(folder / "overlay.png") as overlay:
         assert (overlay.size, overlay.mode) == ((128, 128), "RGB")
+    with Image.open(folder / "curves.png") as curves:
+        drawn = np.asarray(curves.convert("RGB")).astype(int)
+    for name in CURVES:
+        assert np.abs(drawn - ImageColor.getrgb(name)).sum(-1).min() < 30
     report = json.loads((folder / "report.json").read_text())
     assert report["steps"] == 3
     assert report["objects"]["count"] == labels.max()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_patchseg.cli.interrupt import Interrupt
+from napari_patchseg.cli._console import Console
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
 
@@ -176,7 +176,7 @@ sys.exit(main(sys.argv[1:]))
 def test_what_hangs_while_it_ends_can_be_terminated():
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with pytest.raises(KeyboardInterrupt), Interrupt():
+        with pytest.raises(KeyboardInterrupt), Console():
             signal.raise_signal(signal.SIGINT)
         assert signal.getsignal(signal.SIGTERM) == before[signal.SIGTERM]
         assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN

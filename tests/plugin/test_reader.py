@@ -14,7 +14,7 @@ from PIL import Image as Picture
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QDialogButtonBox
 
-from napari_patchseg.cli.outputs import labels_files
+from napari_patchseg.cli._files import labels_files
 from napari_patchseg.files.labels import write_confidence
 from napari_patchseg.plugin.reader import labels_reader
 

@@ -13,9 +13,8 @@ from collections.abc import Sequence
 
 from napari_patchseg.errors import PatchSegError
 
-from .arguments import parse
-from .console import Console
-from .interrupt import Interrupt
+from ._arguments import parse
+from ._console import Console
 
 #: Exit code for a mistake that the user can put right; argparse has the same.
 MISTAKE = 2
@@ -44,22 +43,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     console = Console()  # before the help: it sees to what a terminal cannot show
     args = parse(sys.argv[1:] if argv is None else argv)
-    console.quiet = args.quiet
-    interrupt = Interrupt()
-    with interrupt:
+    console.quiet, console.mistakes = args.quiet, args.mistakes
+    with console:
         try:
-            module, function = args.command
-            command = getattr(importlib.import_module(f".{module}", __name__), function)
-            return int(command(args, console, interrupt))
+            module = importlib.import_module(f"._{args.command}", __name__)
+            return int(getattr(module, args.command)(args, console))
         except BaseException as error:
-            if not interrupt.signal:  # an interrupted library may raise anything
+            if not console.signal:  # an interrupted library may raise anything
                 if not isinstance(error, PatchSegError):
                     raise
                 for line in str(error).splitlines():  # several mistakes have a line each
                     console.error(line)
                 return MISTAKE
-    written = ", ".join(str(path) for path in interrupt.written())
+    written = ", ".join(str(path) for path in console.written())
     console.error(
         f"Stopped; written before: {written}" if written else "Stopped; nothing was written."
     )
-    return 128 + interrupt.signal
+    return 128 + console.signal

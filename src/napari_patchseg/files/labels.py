@@ -220,7 +220,7 @@ def _write_png(
         )
     text = PngInfo()
     if report is not None:
-        text.add_itxt(NAMESPACE, _to_json(report))
+        text.add_itxt(NAMESPACE, to_json(report))
     if name:
         text.add_itxt("Title", _as_xml(name))
     options: dict[str, Any] = {}
@@ -249,7 +249,7 @@ def _write_ome_tiff(
         "UUID": str(uuid.uuid4()),  # tifffile's own would hold this machine's network address
     }
     if report is not None:
-        metadata["CommentAnnotation"] = {"Namespace": NAMESPACE, "Value": _to_json(report)}
+        metadata["CommentAnnotation"] = {"Namespace": NAMESPACE, "Value": to_json(report)}
     for axis, size in zip("XYZ", reversed(sizes), strict=False):
         metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": "µm"}
     resolution: dict[str, Any] = {}
@@ -274,13 +274,15 @@ def _as_xml(name: str) -> str:
     return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", name)
 
 
-def _to_json(report: Mapping[str, Any]) -> str:
+def to_json(report: Any, indent: int | None = None) -> str:
     """As JSON in ASCII; NaN and infinity become null, and what JSON does not know its text."""
 
     def plain(value: Any) -> Any:
         return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
 
-    return json.dumps(to_jsonable_python(report, inf_nan_mode="null", fallback=plain))
+    return json.dumps(
+        to_jsonable_python(report, inf_nan_mode="null", fallback=plain), indent=indent
+    )
 
 
 def _sizes(pixel_size: Sequence[float] | None) -> tuple[float, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from napari_patchseg.files.curves import LOSS_COLOUR, NEGATIVE_COLOUR, POSITIVE_COLOUR
+from napari_patchseg.report import LOSS_COLOUR, NEGATIVE_COLOUR, POSITIVE_COLOUR
 
 if TYPE_CHECKING:
     import pyqtgraph as pg

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_patchseg.files.curves import NEGATIVE_COLOUR, POSITIVE_COLOUR
+from napari_patchseg.report import NEGATIVE_COLOUR, POSITIVE_COLOUR
 from napari_patchseg.settings import DEFAULT_DIAMETER
 from napari_patchseg.words import layer_name
 

@@ -1,8 +1,9 @@
-"""The command line's arguments, as texts: what they stand for is seen later, all at once."""
+"""The command line's arguments: texts first, and what they stand for later, all at once."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -10,13 +11,16 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from napari_patchseg import __version__
+from napari_patchseg.errors import SettingsError
 from napari_patchseg.settings import AUTOMATIC, FIELDS, SettingField, Settings
 
-from .console import PROGRAM
+from ._console import PROGRAM, Console
 
 #: Settings that change labels alone. The others of nuclei tell how large a network sees the image,
 #: and which class a model takes for them.
 OF_LABELS = ("prior_weight", "threshold", "min_area", "split", "split_depth")
+# Point and comma both are the decimal sign.
+_LENGTH = re.compile(r"\s*([0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)\s*(px|[uµμ]m)?\s*", re.IGNORECASE)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -34,8 +38,8 @@ class _Parser(argparse.ArgumentParser):
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Parse into a namespace of texts.
 
-    Its ``command`` is the module and function that do the work, its ``mistakes`` are sentences
-    about arguments that have no place.
+    Its ``command`` is the name of what is to be done, its ``mistakes`` are sentences about
+    arguments that have no place.
 
     Raises
     ------
@@ -59,7 +63,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         args.images = [*(args.images or []), *rest[end + 1 :]]
     else:
         unknown += rest[end:]
-    args.mistakes = _unknown(unknown, parser)
+    args.command, args.mistakes = argv[0], _unknown(unknown, parser)
     return args
 
 
@@ -100,21 +104,12 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     )
     top.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", title="commands")
-    return top, {
-        "segment": _add_segment(commands),
-        "train": _add_train(commands),
-        "demo": _add_demo(commands),
-    }
-
-
-def _add_segment(commands: Any) -> _Parser:
-    segment: _Parser = commands.add_parser(
+    segment = commands.add_parser(
         "segment",
         usage="%(prog)s [options] IMAGE [IMAGE ...]",
         help="label the nuclei of images",
         description="Train on each image, or use a model, and write its labels as OME-TIFF.",
     )
-    _add_images(segment)
     segment.add_argument(
         "-o",
         "--output",
@@ -134,31 +129,30 @@ def _add_segment(commands: Any) -> _Parser:
     segment.add_argument(
         "--pixel-size", metavar="UM", help="µm per pixel, instead of what the file says"
     )
-    _add_files(segment)
-    _add_settings(segment)
-    segment.set_defaults(command=("segment", "segment"))
-    return segment
-
-
-def _add_train(commands: Any) -> _Parser:
-    train: _Parser = commands.add_parser(
+    train = commands.add_parser(
         "train",
         usage="%(prog)s [options] -o MODEL IMAGE [IMAGE ...]",
         help="train one model on images",
         description="Train one model on all the images, to be used by segment --model.",
     )
-    _add_images(train)
     train.add_argument(
         "-o", "--output", metavar="MODEL", help="model file to write, such as liver.safetensors"
     )
-    _add_files(train)
-    _add_settings(train, without=OF_LABELS)
-    train.set_defaults(command=("train", "train"))
-    return train
-
-
-def _add_demo(commands: Any) -> _Parser:
-    demo: _Parser = commands.add_parser(
+    for command in (segment, train):
+        # Not "+": that there are some is seen with everything else.
+        command.add_argument(
+            "images", nargs="*", metavar="IMAGE", help="TIFF, PNG, JPEG and others"
+        )
+        command.add_argument(
+            "--report",
+            metavar="R.json",
+            help="write steps, stop reason, separations, seconds, objects, settings and versions",
+        )
+        command.add_argument("--overwrite", action="store_true", help="replace files that exist")
+        command.add_argument(
+            "-q", "--quiet", action="store_true", help="say only results, warnings and errors"
+        )
+    demo = commands.add_parser(
         "demo",
         usage="%(prog)s [options]",
         help="see it work on a synthetic sample",
@@ -175,29 +169,13 @@ def _add_demo(commands: Any) -> _Parser:
     demo.add_argument(
         "--size", default="512", metavar="PX", help="side of the sample (default: %(default)s)"
     )
-    _add_settings(demo)
-    demo.set_defaults(command=("demo", "demo"), quiet=False)
-    return demo
+    demo.set_defaults(quiet=False)
+    for command in (segment, train, demo):
+        _add_settings(command, without=OF_LABELS if command is train else ())
+    return top, commands.choices
 
 
-def _add_images(command: _Parser) -> None:
-    # Not "+": that there are some is seen with everything else.
-    command.add_argument("images", nargs="*", metavar="IMAGE", help="TIFF, PNG, JPEG and others")
-
-
-def _add_files(command: _Parser) -> None:
-    command.add_argument(
-        "--report",
-        metavar="R.json",
-        help="write steps, stop reason, separations, seconds, objects, settings and versions",
-    )
-    command.add_argument("--overwrite", action="store_true", help="replace files that exist")
-    command.add_argument(
-        "-q", "--quiet", action="store_true", help="say only results, warnings and errors"
-    )
-
-
-def _add_settings(command: _Parser, without: Sequence[str] = ()) -> None:
+def _add_settings(command: _Parser, without: Sequence[str]) -> None:
     """An option for each setting but some, in the settings' own words."""
     general = command.add_argument_group("settings")
     general.add_argument(
@@ -222,14 +200,97 @@ def _add_settings(command: _Parser, without: Sequence[str] = ()) -> None:
 def _values(field: SettingField) -> str:
     """What may be given, in a word."""
     if field.choices:
-        return "|".join([*field.choices, *([AUTOMATIC] if field.info.default is None else [])])
+        return "|".join([*field.choices, *([AUTOMATIC] if field.may_be_none else [])])
     return field.unit.upper() or {bool: "true|false", int: "N", float: "X"}[field.kind]
 
 
 def _described(field: SettingField) -> str:
-    default = AUTOMATIC if field.info.default is None else str(field.info.default)
+    default = AUTOMATIC if field.may_be_none else str(field.info.default)
     if field.kind is bool:
         default = default.lower()
     elif field.unit and default != AUTOMATIC:
         default += f" {field.unit}"
     return f"{field.info.description} (default: {default})"
+
+
+# -- what the texts stand for
+
+
+def settings_from(args: argparse.Namespace, console: Console) -> Settings | None:
+    """The settings asked for; None, and mistakes under the names that were typed, if they are none.
+
+    An option of its own, such as ``--seed 3``, goes before ``--set seed=4``.
+    """
+    from napari_patchseg.method.hardware import resolve_machine  # and torch
+
+    typed = given(args, console)
+    values: dict[str, Any] = {name: value for name, (_, value) in typed.items()}
+    try:
+        settings = Settings.create(str(values.pop("preset", "default")), **values)
+    except SettingsError as error:
+        wrong = [f"{typed[name][0]}: {what}" for name, what in error.wrong.items()]
+        console.mistakes += [*wrong, *error.sentences]
+        return None
+    console.attempt(resolve_machine, settings.machine)  # whether the device is there
+    return settings
+
+
+def given(args: argparse.Namespace, console: Console) -> dict[str, tuple[str, object]]:
+    """Settings by name: how each is typed, and its value."""
+    found: dict[str, tuple[str, object]] = {}
+    for text in args.set:
+        name, sign, value = text.partition("=")
+        name = name.strip().replace("-", "_")
+        if sign and name:
+            found[name] = f"--set {name}", _value(name, value)
+        else:
+            console.mistake(f"--set: {text!r} is not NAME=VALUE; write for example --set seed=3.")
+    for name in FIELDS:
+        text = getattr(args, name, None)  # not every command has them all
+        if text is not None:
+            found[name] = option(name), _value(name, text)
+    diameter = getattr(args, "diameter", None)
+    if diameter is not None and (size := console.attempt(length, diameter)):
+        found["nucleus_diameter"] = "--diameter", size[0]
+        if size[1] is not None:
+            found["diameter_unit"] = "--diameter", size[1]
+    return found
+
+
+def _value(name: str, text: str) -> str | None:
+    """A setting's value as its field takes it."""
+    text = text.strip()
+    if text in ("None", "null"):
+        return None
+    if name in FIELDS and FIELDS[name].kind is float and text.count(",") == 1 and "." not in text:
+        return text.replace(",", ".")
+    return text
+
+
+def length(text: str) -> tuple[float, str | None]:
+    """A length above 0, and "px", "µm" or, where no unit is given, None.
+
+    Raises
+    ------
+    SettingsError
+        If it is none.
+    """
+    match = _LENGTH.fullmatch(text)
+    number = math.nan if match is None else float(match[1].replace(",", "."))
+    if match is None or not 0 < number < math.inf:
+        raise SettingsError(f"--diameter: {text!r} is no length; write for example 8um or 24px.")
+    unit = (match[2] or "").lower()
+    return number, {"": None, "px": "px"}.get(unit, "µm")
+
+
+def pixel_size(text: str) -> float:
+    """µm per pixel, with or without the unit; raises `SettingsError`."""
+    try:
+        number, unit = length(text)
+    except SettingsError:
+        unit = "px"
+    if unit == "px":
+        raise SettingsError(
+            f"--pixel-size: {text!r} is no number of µm above 0; write for example 0.25."
+        )
+    return number

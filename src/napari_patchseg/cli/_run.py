@@ -1,21 +1,26 @@
-"""A run followed to its end: a bar on a terminal, lines in a log, and a line about the result."""
+"""What every command does: read an image, follow a run to its end, and say what came of it."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from napari_patchseg.errors import FileError, ImageError, PatchSegError
+from napari_patchseg.files.images import ImageFile, read_image
+from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.events import Step
 from napari_patchseg.report import Finished, Progress, Report, Segmentation
+from napari_patchseg.settings import Settings
 from napari_patchseg.words import pluralize, time_left
 
-from .console import Console
-from .interrupt import Interrupt
+from ._console import Console
 
 if TYPE_CHECKING:
     from napari_patchseg.report import Event
@@ -26,14 +31,56 @@ _LINE_INTERVAL = 10.0
 _BAR = "{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} {desc}"
 
 
+def read(
+    path: Path, settings: Settings, console: Console, pixel_size: float | None = None
+) -> tuple[ImageFile, Pixels]:
+    """Read an image, and say how it is understood.
+
+    Parameters
+    ----------
+    path, settings, console : Path, Settings, Console
+        The file, how it may be understood, and who is told.
+    pixel_size : float or None
+        µm, instead of what the file says.
+
+    Raises
+    ------
+    FileError, ImageError
+        If it is no image that can be segmented.
+    """
+    file = read_image(path)
+    if pixel_size is not None:
+        file = replace(file, pixel_size_yx=(pixel_size, pixel_size))
+    try:
+        pixels = Pixels.from_array(
+            file.array, rgb=file.rgb, channel_axis=file.channel_axis, image_kind=settings.image_kind
+        )
+    except MemoryError as error:
+        raise ImageError("The image does not fit into memory; crop it first.") from error
+    otherwise = " (otherwise: --image-kind)" if settings.image_kind is None else ""
+    console.note(f"{path}: {pixels.description}{otherwise}; {scale_of(file)}")
+    return file, pixels
+
+
+def scale_of(file: ImageFile) -> str:
+    """An image's pixel size in words."""
+    if file.pixel_size is None:
+        return "its pixel size is unknown"
+    return f"{file.pixel_size:.4g} µm per pixel"
+
+
+def about(path: Path, error: PatchSegError) -> str:
+    """An error's sentence, with the image it is about."""
+    return str(error) if isinstance(error, FileError) else f"{path}: {error}"  # it names its file
+
+
 def follow(
     events: Iterable[Event],
     name: str,
     console: Console,
-    interrupt: Interrupt,
     words: Mapping[str, str] = MappingProxyType({}),
 ) -> Segmentation:
-    """Follow a run to its end.
+    """Follow a run to its end: a bar on a terminal, lines in a log.
 
     Parameters
     ----------
@@ -41,7 +88,7 @@ def follow(
         Of `pipeline.run`.
     name : str
         Of what is made.
-    console, interrupt : Console, Interrupt
+    console : Console
         Shown to, and asked.
     words : mapping of str to str
         For phases, by their names, that this command has other words for.
@@ -51,13 +98,13 @@ def follow(
     with tqdm(
         total=1,
         file=sys.stderr,
-        disable=not console.has_bar,
+        disable=console.quiet or None,  # None: where it is no terminal
         leave=False,
         dynamic_ncols=True,
         bar_format=_BAR,
     ) as bar:
         for event in events:
-            interrupt.check()
+            console.check()
             left = ""
             if isinstance(event, Step):
                 text = "training" if event.state == "separating" else event.message

@@ -10,16 +10,13 @@ from napari_patchseg.files.models import save_model
 from napari_patchseg.pipeline import run
 from napari_patchseg.words import pluralize
 
-from .console import Console
-from .inputs import IMAGES, about, image_files, read
-from .interrupt import Interrupt
-from .mistakes import Mistakes
-from .outputs import Outputs, file_of, write_json
-from .progress import follow, summary
-from .values import settings_from
+from ._arguments import settings_from
+from ._console import Console
+from ._files import IMAGES, Outputs, file_of, image_files, write_json
+from ._run import about, follow, read, summary
 
 
-def train(args: argparse.Namespace, console: Console, interrupt: Interrupt) -> int:
+def train(args: argparse.Namespace, console: Console) -> int:
     """Train on all the images together.
 
     Returns
@@ -32,22 +29,21 @@ def train(args: argparse.Namespace, console: Console, interrupt: Interrupt) -> i
     PatchSegError
         With a line for each mistake; before any work is done if it is in the call itself.
     """
-    mistakes = Mistakes(args.mistakes)
-    images = image_files(args.images, mistakes, console)
-    settings = settings_from(args, mistakes)
-    target = file_of(args.output, "--output", mistakes)
+    images = image_files(args.images, console)
+    settings = settings_from(args, console)
+    target = file_of(args.output, "--output", console)
     if args.output is None:
-        mistakes.add("No model file is named; add -o with one, such as -o liver.safetensors.")
+        console.mistake("No model file is named; add -o with one, such as -o liver.safetensors.")
     elif target is not None and target.suffix.lower() in IMAGES:
-        mistakes.add(f"{target} is an image's name; train writes a model: end it in .safetensors.")
+        console.mistake(
+            f"{target} is an image's name; train writes a model: end it in .safetensors."
+        )
         target = None
-    report_file = file_of(args.report, "--report", mistakes)
-    with Outputs(interrupt, mistakes, inputs=images, overwrite=args.overwrite) as outputs:
-        if target is not None:
-            outputs.add(target, "the model")
-        if report_file is not None:
-            outputs.add(report_file, "the report")
-    mistakes.end()
+    report_file = file_of(args.report, "--report", console)
+    with Outputs(console, inputs=images, overwrite=args.overwrite) as outputs:
+        outputs.add(target, "the model")
+        outputs.add(report_file, "the report")
+    console.check_mistakes()
     assert settings is not None
     assert target is not None
 
@@ -57,17 +53,17 @@ def train(args: argparse.Namespace, console: Console, interrupt: Interrupt) -> i
         try:
             read_images.append(read(path, settings, console))
         except PatchSegError as error:
-            mistakes.add(about(path, error))
+            console.mistake(about(path, error))
             continue
         for text in read_images[-1][1].warnings:
             console.warn(f"{path}: {text}")
-    mistakes.end()
+    console.check_mistakes()
     reading = time.perf_counter() - start
     pixels = [image for _, image in read_images]
     events = run(pixels, settings, make_labels=False, pixel_size=read_images[0][0].pixel_size)
     # What is predicted there only tells which of the model's maps is nuclei.
     words = {"predicting": f"trying the model on {images[0].name}"}
-    done = follow(events, target.name, console, interrupt, words)
+    done = follow(events, target.name, console, words)
     if done.model is None:
         raise ImageError(f"{target} was not written: nothing could be separated in what was given.")
     said = {text for image in pixels for text in image.warnings}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import importlib
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import platformdirs
@@ -17,21 +18,19 @@ from scipy.spatial import distance
 from skimage.segmentation import mark_boundaries
 from skimage.util import img_as_ubyte
 
-from napari_patchseg.errors import PatchSegError, SettingsError
+from napari_patchseg.errors import PatchSegError
 from napari_patchseg.files.atomic import atomic_write
-from napari_patchseg.files.curves import require_matplotlib, write_curves_png
 from napari_patchseg.files.labels import write_confidence, write_labels
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.pipeline import run
+from napari_patchseg.report import LOSS_COLOUR, NEGATIVE_COLOUR, POSITIVE_COLOUR, HistoryRow
 from napari_patchseg.settings import Settings
 from napari_patchseg.synthetic import synthetic_field
 
-from .console import Console
-from .interrupt import Interrupt
-from .mistakes import Mistakes
-from .outputs import Outputs, write_json
-from .progress import follow, summary
-from .values import settings_from
+from ._arguments import settings_from
+from ._console import Console
+from ._files import Outputs, write_json
+from ._run import follow, summary
 
 #: The demo's files; the report comes first and marks the folder as the demo's.
 FILES = ("report.json", "labels.ome.tif", "confidence.tif", "overlay.png", "curves.png")
@@ -42,7 +41,7 @@ _SIDES = (64, 4096)
 _PROBE = "from qtpy.QtWidgets import QApplication; QApplication([])"
 
 
-def demo(args: argparse.Namespace, console: Console, interrupt: Interrupt) -> int:
+def demo(args: argparse.Namespace, console: Console) -> int:
     """Show the plugin at work.
 
     Returns
@@ -55,37 +54,33 @@ def demo(args: argparse.Namespace, console: Console, interrupt: Interrupt) -> in
     PatchSegError
         With a line for each mistake.
     """
-    mistakes = Mistakes(args.mistakes)
-    settings = settings_from(args, mistakes)
-    size = mistakes.of(_side, args.size)
+    settings = settings_from(args, console)
+    low, high = _SIDES
+    if not args.size.isdecimal() or not low <= int(args.size) <= high:
+        console.mistake(f"--size: it should be a number from {low} to {high}, not {args.size!r}.")
     if args.output is not None and not args.output.strip():
-        mistakes.add("--output is empty; name a folder.")
+        console.mistake("--output is empty; name a folder.")
     obstacle = "as asked" if args.headless else no_window()
     if obstacle is None:
-        mistakes.end()
+        console.check_mistakes()
         assert settings is not None
-        assert size is not None
         if args.output is not None:
             console.note("--output is for the demo without a window; save from the panel here.")
-        _window(settings, size)
+        _window(settings, int(args.size))
         return 0
     folder = Path(os.path.expanduser("patchseg-demo" if args.output is None else args.output))
-    with Outputs(interrupt, mistakes, overwrite=True) as outputs:
-        mistakes.of(require_matplotlib)
-        _prepare(folder, outputs, mistakes)
-        mistakes.end()
+    with Outputs(console, overwrite=True) as outputs:
+        if importlib.util.find_spec("matplotlib") is None:
+            console.mistake(
+                "matplotlib draws the curves and is not installed; "
+                "install it with: pip install 'napari-patchseg[all]'."
+            )
+        _prepare(folder, outputs, console)
+        console.check_mistakes()
         assert settings is not None
-        assert size is not None
         console.note(f"No window: {obstacle}. The results go to {folder}.")
-        _headless(folder, settings, size, console, interrupt)
+        _headless(folder, settings, int(args.size), console)
     return 0
-
-
-def _side(text: str) -> int:
-    if not text.isdecimal() or not _SIDES[0] <= int(text) <= _SIDES[1]:
-        low, high = _SIDES
-        raise SettingsError(f"--size: it should be a number from {low} to {high}, not {text!r}.")
-    return int(text)
 
 
 def no_window() -> str | None:
@@ -138,15 +133,13 @@ def _window(settings: Settings, size: int) -> None:
         raise
 
 
-def _headless(
-    folder: Path, settings: Settings, size: int, console: Console, interrupt: Interrupt
-) -> None:
+def _headless(folder: Path, settings: Settings, size: int, console: Console) -> None:
     start = time.perf_counter()
     image, truth = synthetic_field((size, size), seed=0, pixel_size=_PIXEL_SIZE)
     pixels = Pixels.from_array(image)
     console.note(f"synthetic sample: {pixels.description}; {_PIXEL_SIZE} µm per pixel")
     events = run(pixels, settings, pixel_size=_PIXEL_SIZE)
-    done = follow(events, "synthetic sample", console, interrupt)
+    done = follow(events, "synthetic sample", console)
     labels = done.labels
     assert labels is not None
     dice = float(1 - distance.dice(truth.ravel() > 0, labels.ravel() > 0))
@@ -170,7 +163,7 @@ def _headless(
     outlined = mark_boundaries(image, labels, color=(1, 0.9, 0), mode="inner")
     with atomic_write(files["overlay.png"]) as temporary:
         Image.fromarray(img_as_ubyte(outlined)).save(temporary, format="PNG")
-    write_curves_png(files["curves.png"], done.history)
+    _draw_curves(files["curves.png"], done.history)
     for text in made.warnings:
         console.warn(text)
     console.result(f"synthetic sample: {summary(made)}; Dice against the true nuclei {dice:.2f}")
@@ -178,14 +171,35 @@ def _headless(
         console.result(f"wrote {path}")
 
 
-def _prepare(folder: Path, outputs: Outputs, mistakes: Mistakes) -> None:
+def _draw_curves(path: Path, history: Sequence[HistoryRow]) -> None:
+    """Draw the loss, and below it both separations, over the steps; NaN leaves a gap."""
+    from matplotlib.figure import Figure  # without pyplot: no window, no global state
+
+    figure = Figure(figsize=(8, 6), dpi=120, layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
+    steps, losses, positives, negatives = zip(*history, strict=True) if history else ((),) * 4
+    above.plot(steps, losses, color=LOSS_COLOUR)
+    above.set_ylabel("contrastive loss")
+    below.plot(steps, positives, color=POSITIVE_COLOUR, label="positive–positive")
+    below.plot(steps, negatives, color=NEGATIVE_COLOUR, label="positive–negative")
+    below.set_ylabel("information separation")
+    below.set_xlabel("step")
+    below.xaxis.get_major_locator().set_params(integer=True)
+    below.legend()
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def _prepare(folder: Path, outputs: Outputs, console: Console) -> None:
     """Make the folder, and see that what is in it under our names is an earlier demo's."""
     if not outputs.make_folder(folder):
         return
     targets = [folder / name for name in FILES]
     there = [path for path in targets if path.exists() or path.is_symlink()]
     if there and not _is_demo_report(targets[0]):
-        mistakes.add(f"{there[0]} is not of an earlier demo; choose another folder with --output.")
+        console.mistake(
+            f"{there[0]} is not of an earlier demo; choose another folder with --output."
+        )
         return
     for path in targets:
         outputs.add(path, path.name)
