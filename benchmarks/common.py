@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 import napari_patchseg
 from napari_patchseg.files.images import read_image
-from napari_patchseg.files.pretrained import pretrained_weights
+from napari_patchseg.files.models import pretrained_weights
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.network import Model
 from napari_patchseg.modality import STAINED, Modality

@@ -10,7 +10,7 @@ from skimage.metrics import adapted_rand_error
 from skimage.transform import resize
 
 import napari_patchseg
-from napari_patchseg.files.pretrained import pretrained_weights
+from napari_patchseg.files.models import pretrained_weights
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.events import Control, MapMade
 from napari_patchseg.method.hardware import resolve_machine

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from napari_patchseg.files.pretrained import pretrained_weights
+from napari_patchseg.files.models import pretrained_weights
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.network import ConfidenceNetwork
 from napari_patchseg.method.scale import InputScale

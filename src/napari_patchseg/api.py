@@ -76,7 +76,6 @@ def segment(
             f"model should be a Model, not {type(model).__name__}; "
             "load_model reads one from its file."
         )
-    _check_image(image)
     pixels = Pixels.from_array(
         image, rgb=rgb, channel_axis=channel_axis, box=box, image_kind=chosen.image_kind
     )
@@ -115,9 +114,6 @@ def train_model(
     chosen = _settings(preset, settings, changes)
     if not isinstance(images, Iterable) or _is_one_image(images):
         raise ImageError("images should be a list of images, also if there is only one: [image].")
-    images = list(images)
-    for image in images:
-        _check_image(image)
     pixels = [
         Pixels.from_array(image, rgb=rgb, channel_axis=channel_axis, image_kind=chosen.image_kind)
         for image in images
@@ -127,13 +123,6 @@ def train_model(
     if last.result.model is None:
         raise ImageError(NOTHING_SEPARATED)
     return last.result.model
-
-
-def _check_image(image: Any) -> None:
-    if isinstance(image, str | PurePath):
-        raise ImageError(
-            f"{image} is a path, not pixels; files.images.read_image(path).array reads them."
-        )
 
 
 def _is_one_image(images: Any) -> bool:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_patchseg.errors import DeviceError, ImageError, ModelError, TrainingError, reason_of
-from napari_patchseg.files.pretrained import pretrained_weights
+from napari_patchseg.files.models import pretrained_weights
 from napari_patchseg.geometry import Box
 from napari_patchseg.image.pixels import Pixels, has_structure
 from napari_patchseg.method.events import Cancelled, Control, MapMade, Step, Trained

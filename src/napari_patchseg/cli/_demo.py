@@ -207,7 +207,6 @@ def _prepare(folder: Path, outputs: Outputs, console: Console) -> None:
 
 def _is_demo_report(path: Path) -> bool:
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return json.loads(path.read_text(encoding="utf-8"))["demo"] is True
+    except (OSError, ValueError, TypeError, KeyError):
         return False
-    return isinstance(report, dict) and report.get("demo") is True

@@ -20,7 +20,6 @@ _DECODED = {"OJPEG", "JPEG", "JPEG_LOSSY", "ALT_JPEG", "WEBP", "WEBP_DEPRECATED"
             "JPEGXR_NDPI", "JPEGXL", "JPEGXL_DNG", "PNG"}  # fmt: skip
 #: The one whose pixels are YCbCr, even where the tag says RGB (Aperio's "J2K/YUV16").
 _APERIO_YCBCR = "APERIO_JP2000_YCBC"
-_LAB = ("CIELAB", "ICCLAB", "ITULAB")
 _UNREAD = {"CFA", "LINEAR_RAW", "LOGL", "LOGLUV", "DEPTH_MAP", "SEMANTIC_MASK"}
 #: Values of the tag ExtraSamples.
 _PREMULTIPLIED, _OPACITY = 1, 2
@@ -85,8 +84,8 @@ def of_tiff(array: NDArray[Any], axes: str, page: TiffPage, names: Sequence[str]
         return _rgb(array, extra), True, None
     if space == "YCBCR":
         return _converted(array, 3, _from_ycbcr(page)), True, None
-    if space in _LAB:
-        return _converted(array, 3, _from_lab(space)), True, None
+    if space == "CIELAB":
+        return _converted(array, 3, _from_lab), True, None
     if space == "SEPARATED":
         if page.tags.valueof("InkSet", default=1) != 1:  # inks of any colour: channels
             return array, False, 2
@@ -97,10 +96,10 @@ def of_tiff(array: NDArray[Any], axes: str, page: TiffPage, names: Sequence[str]
 def stored_as(page: TiffPage) -> str | None:
     """Name of a page's colour space where software that converts none shows wrong colours."""
     space = _space_of(page)
-    names = {"YCBCR": "YCbCr", "SEPARATED": "CMYK", "PALETTE": "a palette"}
     if space == "SEPARATED" and page.samplesperpixel < 4:
         return None
-    return names.get(space, "L*a*b*" if space in _LAB else None)
+    names = {"YCBCR": "YCbCr", "SEPARATED": "CMYK", "PALETTE": "a palette"}
+    return names.get(space, "L*a*b*" if space.endswith("LAB") else None)
 
 
 def is_packed(page: TiffPage) -> bool:
@@ -201,19 +200,8 @@ def _channels(array: NDArray[Any], axis: int, names: Sequence[str]) -> _Coloured
 
 def _rgb(array: NDArray[Any], extra: Sequence[int]) -> NDArray[Any]:
     """RGB of three or more samples, RGBA where the fourth is opacity or nothing is said of it."""
-    count = array.shape[2]
-    kind = extra[0] if extra else _OPACITY
-    if count == 3 or kind not in (_PREMULTIPLIED, _OPACITY):
-        return np.ascontiguousarray(array[..., :3])
-    array = np.ascontiguousarray(array[..., :4])
-    if kind == _PREMULTIPLIED:
-        full = np.iinfo(array.dtype).max if array.dtype.kind == "u" else 1
-        for rows in strips(array.shape[:2]):
-            colours, opacity = array[rows, :, :3], array[rows, :, 3:]
-            there = np.where(opacity > 0, opacity, full).astype(np.float32)
-            colours = (colours * (full / there)).clip(0, full)
-            array[rows, :, :3] = colours.round() if full > 1 else colours
-    return array
+    is_opacity = not extra or extra[0] in (_PREMULTIPLIED, _OPACITY)
+    return np.ascontiguousarray(array[..., : 4 if is_opacity else 3])
 
 
 def _converted(
@@ -265,22 +253,9 @@ def _rationals(page: TiffPage, name: str, count: int) -> tuple[float, ...] | Non
     return tuple(above / below for above, below in zip(value[::2], value[1::2], strict=True))
 
 
-def _from_lab(space: str) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """Conversion of L*a*b*, by Pillow in 8 bits, with a* and b* as each space codes them."""
-
-    def convert(samples: NDArray[Any]) -> NDArray[Any]:
-        wide = samples.dtype == np.uint16
-        eight = (samples >> 8 if wide else samples).astype(np.uint8)
-        if space == "ICCLAB":
-            if wide:  # 100 is 0xFF00
-                eight[..., 0] = (samples[..., 0] / (65_280 / 255)).round().clip(0, 255)
-            eight[..., 1:] ^= 0x80
-        elif space == "ITULAB":  # a* from -85 to 85, b* from -75 to 125
-            ab = eight[..., 1:] * np.array([170 / 255, 200 / 255]) - np.array([85, 75])
-            eight[..., 1:] = ab.round().astype(np.int8).view(np.uint8)
-        return np.asarray(_picture("LAB", eight).convert("RGB"))
-
-    return convert
+def _from_lab(samples: NDArray[Any]) -> NDArray[Any]:
+    """L*a*b*, by Pillow in 8 bits."""
+    return np.asarray(_picture("LAB", _eight_bits(samples)).convert("RGB"))
 
 
 def _from_cmyk(page: TiffPage) -> Callable[[NDArray[Any]], NDArray[Any]]:
@@ -290,7 +265,7 @@ def _from_cmyk(page: TiffPage) -> Callable[[NDArray[Any]], NDArray[Any]]:
     inverted = isinstance(dots, tuple) and len(dots) > 1 and dots[0] > dots[1]
 
     def convert(samples: NDArray[Any]) -> NDArray[Any]:
-        eight = (samples >> 8 if samples.dtype == np.uint16 else samples).astype(np.uint8)
+        eight = _eight_bits(samples)
         return np.asarray(
             _cmyk_to_rgb(_picture("CMYK", 255 - eight if inverted else eight), profile)
         )
@@ -312,6 +287,10 @@ def _cmyk_to_rgb(image: Any, profile: bytes | None) -> Any:
         except (ImageCms.PyCMSError, OSError, TypeError):  # damaged, or not one of inks
             pass
     return image.convert("RGB")
+
+
+def _eight_bits(samples: NDArray[Any]) -> NDArray[np.uint8]:
+    return (samples >> 8 if samples.dtype == np.uint16 else samples).astype(np.uint8)
 
 
 def _picture(mode: str, samples: NDArray[np.uint8]) -> Any:

@@ -6,6 +6,9 @@ safetensors and not pickle: a model from a stranger can be opened without runnin
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from napari_patchseg import __version__
 from napari_patchseg.errors import FileError, ModelError, SettingsError
 from napari_patchseg.method.maps import NucleusClass
-from napari_patchseg.modality import ImageKind
+from napari_patchseg.modality import ImageKind, Modality
 from napari_patchseg.settings import Settings
 
 from .atomic import atomic_write
@@ -79,11 +82,7 @@ def save_model(path: str | os.PathLike[str], model: Model, *, overwrite: bool = 
     content = save(
         # A GPU's or channels_last's layout is not the file's business.
         {name: tensor.detach().cpu().contiguous() for name, tensor in model.weights.items()},
-        {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "model": header.model_dump_json(),
-        },
+        {"format": FORMAT, "format_version": FORMAT_VERSION, "model": header.model_dump_json()},
     )
     with atomic_write(path, overwrite=overwrite) as temporary:
         temporary.write_bytes(content)
@@ -103,10 +102,24 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     from napari_patchseg.method.network import Model
 
     path = Path(path)
-    _check_start(path)
     metadata, weights = _read(path)
-    header = _header(path, metadata)
-    settings = _settings(path, header)
+    version = metadata.get("format_version", "")
+    if version != FORMAT_VERSION:
+        raise ModelError(
+            f"{path} is a PatchSeg model of format {version[:20]!r}, and this version reads format "
+            f"{FORMAT_VERSION!r}; install the napari-patchseg that wrote it or train anew."
+        )
+    try:
+        header = _Header.model_validate_json(metadata.get("model", ""))
+        settings = Settings.from_dict(header.settings)
+    except ValidationError as error:
+        raise ModelError(f"{path} is damaged: its description cannot be read.") from error
+    except SettingsError as error:
+        wrong = str(error).rstrip(".").replace(".\n", "; ")
+        raise ModelError(
+            f"{path} has settings that this version does not take ({wrong}); "
+            f"it was written by napari-patchseg {header.package_version[:20]}."
+        ) from error
     if header.nucleus and not 0 <= header.nucleus.index < settings.training.classes:
         raise ModelError(f"{path} is damaged: its nucleus class does not exist.")
     _check_weights(path, weights, header.channels, settings.training.classes)
@@ -121,66 +134,46 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     )
 
 
-def _check_start(path: Path) -> None:
-    """Tell what is no safetensors file from what is a damaged one."""
+@cache
+def pretrained_weights(modality: Modality) -> Mapping[str, Tensor]:
+    """Weights that training starts from: learnt on synthetic images with generated masks.
+
+    State dict of a `ConfidenceNetwork` for images of a modality. Three channels, as
+    `napari_patchseg.image.pixels.RGBPixels` has them; two classes, nucleus and its interior.
+    """
+    from safetensors.torch import load
+
+    return load(files("napari_patchseg.files").joinpath(modality.pretrained_weights).read_bytes())
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and weights of a model of ours."""
+    from safetensors import SafetensorError, safe_open
+
     try:
-        with path.open("rb") as file:
-            start = file.read(10)
-            size = os.fstat(file.fileno()).st_size
+        with path.open("rb") as opened:
+            start = opened.read(9)
     except FileNotFoundError as error:
         raise FileError(f"There is no file {path}.") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise FileError(f"{path} cannot be read: {reason}.") from error
-    if start[8:9] != b"{" and start.startswith((b"PK", b"\x80")):
-        raise ModelError(
-            f"{path} is a pickled PyTorch file, which could run code; "
-            "give a model that PatchSeg saved."
-        )
-    if len(start) == 10 and start[8:9] != b"{":
+    if len(start) == 9 and not start.endswith(b"{"):
+        if start.startswith((b"PK", b"\x80")):
+            raise ModelError(
+                f"{path} is a pickled PyTorch file, which could run code; "
+                "give a model that PatchSeg saved."
+            )
         raise ModelError(f"{path} is not a PatchSeg model.")
-    if len(start) < 10 or int.from_bytes(start[:8], "little") > size - 8:
-        raise ModelError(f"{path} is truncated; get it anew.")
-
-
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    from safetensors import SafetensorError, safe_open
-
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") == FORMAT:
                 return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return metadata, {}
     # torch lacks some of the types that safetensors has, and says so in several ways.
     except (SafetensorError, OSError, ValueError, RuntimeError, AttributeError, KeyError) as error:
         raise ModelError(f"{path} is damaged or truncated; get it anew.") from error
-
-
-def _header(path: Path, metadata: dict[str, str]) -> _Header:
-    if metadata.get("format") != FORMAT:
-        raise ModelError(f"{path} is not a PatchSeg model.")
-    version = metadata.get("format_version", "")
-    if version != FORMAT_VERSION:
-        raise ModelError(
-            f"{path} is a PatchSeg model of format {version[:20]!r}, and this version reads format "
-            f"{FORMAT_VERSION!r}; install the napari-patchseg that wrote it or train anew."
-        )
-    try:
-        return _Header.model_validate_json(metadata.get("model", ""))
-    except ValidationError as error:
-        raise ModelError(f"{path} is damaged: its description cannot be read.") from error
-
-
-def _settings(path: Path, header: _Header) -> Settings:
-    try:
-        return Settings.from_dict(header.settings)
-    except SettingsError as error:
-        wrong = str(error).rstrip(".").replace(".\n", "; ")
-        raise ModelError(
-            f"{path} has settings that this version does not take ({wrong}); "
-            f"it was written by napari-patchseg {header.package_version[:20]}."
-        ) from error
+    raise ModelError(f"{path} is not a PatchSeg model.")
 
 
 def _check_weights(path: Path, weights: dict[str, Tensor], channels: int, classes: int) -> None:

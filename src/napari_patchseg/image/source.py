@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -179,6 +180,10 @@ def _as_array(thing: Any) -> Any:
     """The thing itself if it is an array of any library, else NumPy's array of it."""
     if all(hasattr(thing, name) for name in ("shape", "dtype", "__getitem__")):
         return thing
+    if isinstance(thing, str | PurePath):
+        raise ImageError(
+            f"{thing} is a path, not pixels; files.images.read_image(path).array reads them."
+        )
     try:
         return np.asarray(thing)
     except Exception as error:  # whatever the thing's library raises
