@@ -16,9 +16,6 @@ from napari_patchseg.errors import PatchSegError
 from ._arguments import parse
 from ._console import Console
 
-#: Exit code for a mistake that the user can put right; argparse has the same.
-MISTAKE = 2
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
@@ -54,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     raise
                 for line in str(error).splitlines():  # several mistakes have a line each
                     console.error(line)
-                return MISTAKE
+                return 2  # as argparse has it for what the user can put right
     written = ", ".join(str(path) for path in console.written())
     console.error(
         f"Stopped; written before: {written}" if written else "Stopped; nothing was written."

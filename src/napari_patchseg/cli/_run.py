@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
@@ -25,8 +24,6 @@ from ._console import Console
 if TYPE_CHECKING:
     from napari_patchseg.report import Event
 
-#: Seconds between two lines of progress in a log.
-_LINE_INTERVAL = 10.0
 # The end is what a narrow terminal cuts off.
 _BAR = "{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} {desc}"
 
@@ -78,7 +75,7 @@ def follow(
     events: Iterable[Event],
     name: str,
     console: Console,
-    words: Mapping[str, str] = MappingProxyType({}),
+    predicting: str | None = None,
 ) -> Segmentation:
     """Follow a run to its end: a bar on a terminal, lines in a log.
 
@@ -90,8 +87,8 @@ def follow(
         Of what is made.
     console : Console
         Shown to, and asked.
-    words : mapping of str to str
-        For phases, by their names, that this command has other words for.
+    predicting : str or None
+        What this command calls that.
     """
     result: Segmentation | None = None
     said, due = "", 0.0
@@ -112,7 +109,9 @@ def follow(
                 if event.remaining:
                     left = time_left(event.remaining, may_end_sooner=event.may_end_sooner)
             elif isinstance(event, Progress):
-                text = words.get(event.phase, event.message)
+                text = event.message
+                if predicting and event.phase == "predicting":
+                    text = predicting
                 done, total = event.done, event.total
             else:
                 if isinstance(event, Finished):
@@ -122,7 +121,7 @@ def follow(
                 bar.n, bar.total = done, total
                 bar.set_description_str(", ".join(filter(None, (text, left))) + f" · {name}")
             elif text != said or time.monotonic() > due:
-                said, due = text, time.monotonic() + _LINE_INTERVAL
+                said, due = text, time.monotonic() + 10  # seconds between two lines in a log
                 count = f"{done} of {total}" if total > 1 else ""
                 console.note(f"{name}: " + ", ".join(filter(None, (text, count, left))))
     assert result is not None

@@ -62,8 +62,7 @@ def train(args: argparse.Namespace, console: Console) -> int:
     pixels = [image for _, image in read_images]
     events = run(pixels, settings, make_labels=False, pixel_size=read_images[0][0].pixel_size)
     # What is predicted there only tells which of the model's maps is nuclei.
-    words = {"predicting": f"trying the model on {images[0].name}"}
-    done = follow(events, target.name, console, words)
+    done = follow(events, target.name, console, f"trying the model on {images[0].name}")
     if done.model is None:
         raise ImageError(f"{target} was not written: nothing could be separated in what was given.")
     said = {text for image in pixels for text in image.warnings}

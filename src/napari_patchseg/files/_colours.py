@@ -21,8 +21,8 @@ _DECODED = {"OJPEG", "JPEG", "JPEG_LOSSY", "ALT_JPEG", "WEBP", "WEBP_DEPRECATED"
 #: The one whose pixels are YCbCr, even where the tag says RGB (Aperio's "J2K/YUV16").
 _APERIO_YCBCR = "APERIO_JP2000_YCBC"
 _UNREAD = {"CFA", "LINEAR_RAW", "LOGL", "LOGLUV", "DEPTH_MAP", "SEMANTIC_MASK"}
-#: Values of the tag ExtraSamples.
-_PREMULTIPLIED, _OPACITY = 1, 2
+#: Values of the tag ExtraSamples: opacity, multiplied into the colours or not.
+_OPACITY = {1, 2}
 
 _Coloured = tuple[NDArray[Any], bool, int | None]
 
@@ -71,7 +71,7 @@ def of_tiff(array: NDArray[Any], axes: str, page: TiffPage, names: Sequence[str]
     count = array.shape[axis]
     extra = [int(kind) for kind in page.extrasamples]
     if space in ("MINISBLACK", "MINISWHITE", "MASK"):
-        if count == 2 and set(extra) & {_PREMULTIPLIED, _OPACITY}:
+        if count == 2 and _OPACITY & set(extra):
             return np.take(array, 0, axis), False, None
         # Without the tag of RGB, but as napari takes it: interleaved, by three (or four bytes).
         if axis == 2 and (count == 3 or (count == 4 and array.dtype == np.uint8)):
@@ -200,7 +200,7 @@ def _channels(array: NDArray[Any], axis: int, names: Sequence[str]) -> _Coloured
 
 def _rgb(array: NDArray[Any], extra: Sequence[int]) -> NDArray[Any]:
     """RGB of three or more samples, RGBA where the fourth is opacity or nothing is said of it."""
-    is_opacity = not extra or extra[0] in (_PREMULTIPLIED, _OPACITY)
+    is_opacity = not extra or extra[0] in _OPACITY
     return np.ascontiguousarray(array[..., : 4 if is_opacity else 3])
 
 

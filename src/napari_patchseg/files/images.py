@@ -22,7 +22,7 @@ from . import pixel_size
 from ._tiff import channel_names, check_complete, full_picture
 
 if TYPE_CHECKING:
-    from tifffile import TiffPage
+    pass
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -128,21 +128,8 @@ def pixel_size_of_file(
     tuple of float or None
         Height and width of a pixel in µm; None where the file says nothing plausible.
     """
-    from PIL import Image
-
-    try:
-        with _regular(path) as file, _quiet():
-            page = _page(file, Path(path))
-            if page is not None:
-                found = pixel_size.of_tiff(page.parent, page)
-                height, width = int(page.imagelength), int(page.imagewidth)
-            else:
-                with Image.open(file) as image:
-                    found = pixel_size.of_picture(image.info)
-                    width, height = image.size
-    except Exception:  # noqa: BLE001  a decoder may raise anything
-        return None
-    return found if shape in (None, (height, width)) else None
+    header = _header(Path(path))
+    return header[1] if header and shape in (None, header[0]) else None
 
 
 def unconverted_colours(path: str | os.PathLike[str]) -> str | None:
@@ -153,27 +140,32 @@ def unconverted_colours(path: str | os.PathLike[str]) -> str | None:
     str or None
         Its name, such as "YCbCr"; None where napari is right, or there is no such TIFF.
     """
-    try:
-        with _regular(path) as file, _quiet():
-            page = _page(file, Path(path))
-            return None if page is None else colours.stored_as(page)
-    except Exception:  # noqa: BLE001  a decoder may raise anything
-        return None
+    header = _header(Path(path))
+    return header[2] if header else None
 
 
-def _regular(path: str | os.PathLike[str]) -> BinaryIO:
-    if not Path(path).is_file():  # a pipe would be waited for
-        raise FileError(f"{path} is not a file.")
-    return Path(path).open("rb")
-
-
-def _page(file: BinaryIO, path: Path) -> TiffPage | None:
-    """The page with the image of a TIFF; None of another file, from its start."""
+def _header(
+    path: Path,
+) -> tuple[tuple[int, int], tuple[float, float] | None, str | None] | None:
+    """Height and width, pixel size and unconverted colours; None whatever goes wrong."""
+    from PIL import Image
     from tifffile import TiffFile
 
-    start = file.read(4)
-    file.seek(0)
-    return full_picture(TiffFile(file), path).keyframe if start in _TIFF else None
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            return None
+        with path.open("rb") as file, _quiet():
+            start = file.read(4)
+            file.seek(0)
+            if start not in _TIFF:
+                with Image.open(file) as image:
+                    return (image.height, image.width), pixel_size.of_picture(image.info), None
+            tiff = TiffFile(file)
+            page = full_picture(tiff, path).keyframe
+            shape = int(page.imagelength), int(page.imagewidth)
+            return shape, pixel_size.of_tiff(tiff, page), colours.stored_as(page)
+    except Exception:  # noqa: BLE001  a decoder may raise anything
+        return None
 
 
 def _read_tiff(file: BinaryIO, path: Path) -> ImageFile:
