@@ -18,17 +18,8 @@ def layer_name(kind: str, image: str) -> str:
     return f"{kind} · {image}"
 
 
-def in_words(seconds: float) -> str:
-    """A rough time such as "40 s", "3 min" or "2 h"."""
-    if seconds < 90:
-        return f"{max(1, math.ceil(seconds))} s"
-    if seconds < 5400:
-        return f"{round(seconds / 60)} min"
-    return f"{round(seconds / 3600)} h"
-
-
 def time_left(seconds: float, *, may_end_sooner: bool) -> str:
-    """How long training will take yet, as a `Step` knows it.
+    """How long training will take yet, such as "about 3 min left", as a `Step` knows it.
 
     Parameters
     ----------
@@ -37,4 +28,10 @@ def time_left(seconds: float, *, may_end_sooner: bool) -> str:
     may_end_sooner : bool
         Its own.
     """
-    return f"{'at most' if may_end_sooner else 'about'} {in_words(seconds)} left"
+    if seconds < 90:
+        time = f"{max(1, math.ceil(seconds))} s"
+    elif seconds < 5400:
+        time = f"{round(seconds / 60)} min"
+    else:
+        time = f"{round(seconds / 3600)} h"
+    return f"{'at most' if may_end_sooner else 'about'} {time} left"

@@ -34,10 +34,6 @@ from ._run import follow, summary
 
 #: The demo's files; the report comes first and marks the folder as the demo's.
 FILES = ("report.json", "labels.ome.tif", "confidence.tif", "overlay.png", "curves.png")
-#: µm per pixel of the sample.
-_PIXEL_SIZE = 0.25
-#: Sides in pixels that the sample may have.
-_SIDES = (64, 4096)
 _PROBE = "from qtpy.QtWidgets import QApplication; QApplication([])"
 
 
@@ -55,9 +51,8 @@ def demo(args: argparse.Namespace, console: Console) -> int:
         With a line for each mistake.
     """
     settings = settings_from(args, console)
-    low, high = _SIDES
-    if not args.size.isdecimal() or not low <= int(args.size) <= high:
-        console.mistake(f"--size: it should be a number from {low} to {high}, not {args.size!r}.")
+    if not args.size.isdecimal() or not 64 <= int(args.size) <= 4096:
+        console.mistake(f"--size: it should be a number from 64 to 4096, not {args.size!r}.")
     if args.output is not None and not args.output.strip():
         console.mistake("--output is empty; name a folder.")
     obstacle = "as asked" if args.headless else no_window()
@@ -135,17 +130,18 @@ def _window(settings: Settings, size: int) -> None:
 
 def _headless(folder: Path, settings: Settings, size: int, console: Console) -> None:
     start = time.perf_counter()
-    image, truth = synthetic_field((size, size), seed=0, pixel_size=_PIXEL_SIZE)
+    side = 0.25  # of a pixel, in µm
+    image, truth = synthetic_field((size, size), seed=0, pixel_size=side)
     pixels = Pixels.from_array(image)
-    console.note(f"synthetic sample: {pixels.description}; {_PIXEL_SIZE} µm per pixel")
-    events = run(pixels, settings, pixel_size=_PIXEL_SIZE)
+    console.note(f"synthetic sample: {pixels.description}; {side} µm per pixel")
+    events = run(pixels, settings, pixel_size=side)
     done = follow(events, "synthetic sample", console)
     labels = done.labels
     assert labels is not None
     dice = float(1 - distance.dice(truth.ravel() > 0, labels.ravel() > 0))
     made = done.report.took(total=time.perf_counter() - start)
     report = {"demo": True, "dice_against_truth": round(dice, 4), **made.to_dict()}
-    pixel_size = (_PIXEL_SIZE, _PIXEL_SIZE)
+    pixel_size = (side, side)
     files = {name: folder / name for name in FILES}
     write_json(files["report.json"], report, overwrite=True)
     write_labels(
