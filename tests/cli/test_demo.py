@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from math import nan
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,12 @@ import pytest
 import tifffile
 from PIL import Image, ImageColor
 
-from napari_patchseg.cli._demo import FILES
+from napari_patchseg.cli._demo import FILES, draw_curves
 from napari_patchseg.files.images import read_image
 from napari_patchseg.files.labels import read_report
-from napari_patchseg.report import LOSS_COLOUR, NEGATIVE_COLOUR, POSITIVE_COLOUR
+from napari_patchseg.report import LOSS_COLOUR, NEGATIVE_COLOUR, POSITIVE_COLOUR, HistoryRow
 from napari_patchseg.settings import FIELDS, Settings
 
-CURVES = (LOSS_COLOUR, POSITIVE_COLOUR, NEGATIVE_COLOUR)
 #: The demo, with a look at the window at a moment, after which it ends.
 WATCHED = """
 import json, os, signal, sys
@@ -81,10 +81,7 @@ def test_without_a_display(cli, headless, quickly):
     assert 0 <= confidence.min() < confidence.max() <= 1
     with Image.open(folder / "overlay.png") as overlay:
         assert (overlay.size, overlay.mode) == ((128, 128), "RGB")
-    with Image.open(folder / "curves.png") as curves:
-        drawn = np.asarray(curves.convert("RGB")).astype(int)
-    for name in CURVES:
-        assert np.abs(drawn - ImageColor.getrgb(name)).sum(-1).min() < 30
+    assert drawn(folder / "curves.png")
     report = json.loads((folder / "report.json").read_text())
     assert report["steps"] == 3
     assert report["objects"]["count"] == labels.max()
@@ -92,6 +89,27 @@ def test_without_a_display(cli, headless, quickly):
     saved = read_report(folder / "labels.ome.tif")
     assert saved is not None
     assert saved["settings"] == report["settings"]
+
+
+def drawn(path: Path) -> set[tuple[int, ...]]:
+    """All colours of a PNG."""
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        return set(map(tuple, np.asarray(image.convert("RGB")).reshape(-1, 3)))
+
+
+def test_curves(tmp_path):
+    path = tmp_path / "curves.png"
+    draw_curves(
+        path, [HistoryRow(step, 20 / step, 0.01 * step, 0.02 * step) for step in range(1, 30)]
+    )
+    colours = {ImageColor.getrgb(name) for name in (LOSS_COLOUR, POSITIVE_COLOUR, NEGATIVE_COLOUR)}
+    assert colours <= drawn(path)
+    draw_curves(path, [HistoryRow(1, nan, nan, 0.1), HistoryRow(2, 1.0, 0.1, nan)])  # with gaps
+    assert drawn(path)
+    draw_curves(path, ())
+    assert ImageColor.getrgb(LOSS_COLOUR) not in drawn(path)
+    assert "matplotlib.pyplot" not in sys.modules
 
 
 def test_earlier_outputs_are_replaced_and_nothing_else(cli, quickly, tmp_path):

@@ -159,7 +159,7 @@ def _headless(folder: Path, settings: Settings, size: int, console: Console) -> 
     outlined = mark_boundaries(image, labels, color=(1, 0.9, 0), mode="inner")
     with atomic_write(files["overlay.png"]) as temporary:
         Image.fromarray(img_as_ubyte(outlined)).save(temporary, format="PNG")
-    _draw_curves(files["curves.png"], done.history)
+    draw_curves(files["curves.png"], done.history)
     for text in made.warnings:
         console.warn(text)
     console.result(f"synthetic sample: {summary(made)}; Dice against the true nuclei {dice:.2f}")
@@ -167,7 +167,7 @@ def _headless(folder: Path, settings: Settings, size: int, console: Console) -> 
         console.result(f"wrote {path}")
 
 
-def _draw_curves(path: Path, history: Sequence[HistoryRow]) -> None:
+def draw_curves(path: Path, history: Sequence[HistoryRow]) -> None:
     """Draw the loss, and below it both separations, over the steps; NaN leaves a gap."""
     from matplotlib.figure import Figure  # without pyplot: no window, no global state
 
