@@ -30,8 +30,8 @@ def commands() -> list[list[str]]:
 
 def test_python_in_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    image, truth = napari_patchseg.synthetic_field((96, 96))
-    another, _ = napari_patchseg.synthetic_field((96, 96), seed=1)
+    image, truth = napari_patchseg.synthetic_field((64, 64))
+    another, _ = napari_patchseg.synthetic_field((64, 64), seed=1)
     names = {"image": image, "another": another}
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), names)

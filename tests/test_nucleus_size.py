@@ -20,7 +20,7 @@ from napari_patchseg.pipeline import run
 from napari_patchseg.settings import Settings
 from napari_patchseg.synthetic import synthetic_field
 
-MACHINE = {"device": "cpu", "precision": "float32", "memory_format": "channels_last", "threads": 2}
+MACHINE = {"device": "cpu", "precision": "float32", "memory_format": "channels_last", "threads": 1}
 
 
 def of_size(factor, diameter=26.0):

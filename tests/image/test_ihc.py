@@ -43,13 +43,13 @@ def test_haematoxylin_and_eosin_is_no_dab(seed: int) -> None:
 
 def test_nuclei_are_found_beside_dab(dice: Measure) -> None:
     image, truth = brown(3)
-    assert dice(truth, ps.segment(image)) > 0.9
+    assert dice(truth, ps.segment(image, max_steps=5)) > 0.9
 
 
 def test_blue_stroma_is_found_and_brown_folds_are_not() -> None:
     """scikit-image's section of colon: nuclei are blue, cytoplasm and membranes brown."""
     image = data.immunohistochemistry()
-    labelled = ps.segment(image) > 0
+    labelled = ps.segment(image, max_steps=5) > 0
     stains = separate_stains(image, hdx_from_rgb)
     blue = (stains[..., 0] > 0.04) & (stains[..., 1] < 0.02)
     folds = (stains[..., 0] < 0.02) & (stains[..., 1] > 0.12)
@@ -72,7 +72,8 @@ def test_grey_finds_nuclei_of_either_colour(dice: Measure) -> None:
     positive = truth % 2 == 1
     stains = [np.where(positive, 0.2, 0.6) * haematoxylin, 1.2 * positive * haematoxylin]
     rgb = combine_stains(np.dstack([*stains, 0 * haematoxylin]), rgb_from_hdx)
-    labels = ps.segment((255 * rgb).clip(0, 255).astype(np.uint8), image_kind="grey")
+    image = (255 * rgb).clip(0, 255).astype(np.uint8)
+    labels = ps.segment(image, image_kind="grey", max_steps=5)
     assert dice(truth, labels) > 0.8
     assert (labels[positive] > 0).mean() > 0.7
     assert (labels[(truth > 0) & ~positive] > 0).mean() > 0.6
