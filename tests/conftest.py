@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # and no test reads or writes the settings of whoever runs it.
 _HOME = tempfile.mkdtemp(prefix="napari-patchseg-tests-")
 os.environ["NAPARI_ENSURE_PLUGIN_MAIN_THREAD"] = "1"
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # threads that wait leave the cores to other workers
 os.environ["XDG_CONFIG_HOME"] = os.path.join(_HOME, "config")
 os.environ["XDG_CACHE_HOME"] = os.path.join(_HOME, "cache")
 

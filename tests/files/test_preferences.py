@@ -130,6 +130,7 @@ def test_no_place_for_settings(tmp_path, monkeypatch, caplog, variables):
     save_settings({"seed": 1})
     assert "not remembered" in caplog.text
     assert os.listdir(tmp_path) == []  # neither "~" nor a folder called "relative"
+    caplog.clear()  # pytest-xdist cannot hand on a log with a name that is no text
 
 
 def test_what_json_cannot_hold_is_not_remembered(caplog):
