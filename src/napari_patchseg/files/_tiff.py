@@ -17,8 +17,6 @@ _BESIDE = re.compile(
     r"(.*[\W_])?(label|macro|thumb(nail)?|overview|barcode|preview)([\s_-]*(image|picture|\d+(x\d+)?))*|map",
     re.IGNORECASE | re.DOTALL,
 )
-#: A picture with less than this share of the largest one's pixels is not what a file is for.
-_SMALL = 0.25
 
 
 def full_picture(tiff: TiffFile, path: Path) -> TiffPageSeries:
@@ -120,7 +118,7 @@ def _is_beside(picture: TiffPageSeries) -> bool:
 
 def _rivals(picture: TiffPageSeries, largest: TiffPageSeries) -> bool:
     """Whether a picture is neither a smaller copy of the largest nor much smaller."""
-    if _area(picture) < _SMALL * _area(largest):
+    if _area(picture) < _area(largest) / 4:  # not what a file is for
         return False
     sides = picture.keyframe.imagelength, picture.keyframe.imagewidth
     full = largest.keyframe.imagelength, largest.keyframe.imagewidth

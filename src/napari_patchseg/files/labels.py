@@ -76,9 +76,29 @@ def write_labels(
         If the labels are not whole numbers from 0 that the format can hold, or the file cannot be
         written.
     """
-    array = _smallest(labels)
-    write = _write_png if Path(path).suffix.lower() == ".png" else _write_ome_tiff
-    return write(Path(path), array, _sizes(pixel_size), report, name, overwrite)
+    path, array, sizes = Path(path), _smallest(labels), _sizes(pixel_size)
+    if path.suffix.lower() != ".png":
+        return _write_ome_tiff(path, array, sizes, report, name, overwrite)
+    if array.ndim != 2:
+        raise FileError(
+            f"A PNG holds one plane, but the labels have {array.ndim} axes; save as OME-TIFF."
+        )
+    if array.dtype != np.uint16:
+        raise FileError(
+            f"A PNG holds labels up to 65,535, but there is a label {int(array.max()):,}; "
+            "save as OME-TIFF."
+        )
+    text = PngInfo()
+    if report is not None:
+        text.add_itxt(NAMESPACE, to_json(report))
+    if name:
+        text.add_itxt("Title", _as_xml(name))
+    options: dict[str, Any] = {}
+    if sizes and plausible(*sizes[-2:]):  # others do not fit the format's whole numbers either
+        options["dpi"] = (25_400 / sizes[-1], 25_400 / sizes[-2])
+    with atomic_write(path, overwrite=overwrite) as temporary:
+        Image.fromarray(array).save(temporary, format="PNG", pnginfo=text, **options)
+    return path
 
 
 def write_confidence(
@@ -199,36 +219,6 @@ def _report(file: Image.Image | TiffFile) -> dict[str, Any] | None:
         text = values[0] if values else None
     value = json.loads(text) if text else None
     return value if isinstance(value, dict) else None
-
-
-def _write_png(
-    path: Path,
-    array: NDArray[Any],
-    sizes: tuple[float, ...],
-    report: Mapping[str, Any] | None,
-    name: str | None,
-    overwrite: bool,
-) -> Path:
-    if array.ndim != 2:
-        raise FileError(
-            f"A PNG holds one plane, but the labels have {array.ndim} axes; save as OME-TIFF."
-        )
-    if array.dtype != np.uint16:
-        raise FileError(
-            f"A PNG holds labels up to 65,535, but there is a label {int(array.max()):,}; "
-            "save as OME-TIFF."
-        )
-    text = PngInfo()
-    if report is not None:
-        text.add_itxt(NAMESPACE, to_json(report))
-    if name:
-        text.add_itxt("Title", _as_xml(name))
-    options: dict[str, Any] = {}
-    if sizes and plausible(*sizes[-2:]):  # others do not fit the format's whole numbers either
-        options["dpi"] = (25_400 / sizes[-1], 25_400 / sizes[-2])
-    with atomic_write(path, overwrite=overwrite) as temporary:
-        Image.fromarray(array).save(temporary, format="PNG", pnginfo=text, **options)
-    return path
 
 
 def _write_ome_tiff(

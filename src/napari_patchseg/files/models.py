@@ -70,14 +70,8 @@ def save_model(path: str | os.PathLike[str], model: Model, *, overwrite: bool = 
     """
     from safetensors.torch import save
 
-    header = _Header(
-        channels=model.channels,
-        steps=model.steps,
-        stop_reason=model.stop_reason,
-        settings=model.settings.to_dict(),
-        nucleus=model.nucleus,
-        image_kind=model.image_kind,
-        package_version=__version__,
+    header = _Header.model_validate(
+        {**vars(model), "settings": model.settings.to_dict(), "package_version": __version__}
     )
     content = save(
         # A GPU's or channels_last's layout is not the file's business.

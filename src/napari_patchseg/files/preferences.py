@@ -87,6 +87,6 @@ def save_settings(settings: Mapping[str, Any]) -> None:
 def _fits(settings: dict[str, Any]) -> bool:
     try:
         Settings.create(**settings)
-    except (SettingsError, TypeError):  # TypeError: a name such as "cls"
+    except SettingsError:
         return False
     return True
