@@ -40,8 +40,28 @@ def on_activate(_context: Any) -> None:
 
 def register() -> None:
     """Add the entry to the present application's menu, once; says in the log why it cannot."""
+    from npe2 import PluginManager
+
+    manager = PluginManager.instance()
+    if PLUGIN in manager and manager.is_disabled(PLUGIN):
+        return
     try:
-        _register()
+        from app_model.types import CommandRule, MenuItem
+        from napari._app_model import get_app_model
+
+        app = get_app_model()  # asked for every time: each of napari's tests has its own
+        present = app.menus._menu_items.get(MENU, {})
+        if COMMAND in {getattr(getattr(item, "command", None), "id", None) for item in present}:
+            return
+        item = MenuItem(
+            command=CommandRule(id=COMMAND, title=TITLE, enablement=WHEN),
+            when=WHEN,
+            group="1_conversion",
+            order=99,
+        )
+        dispose = app.menus.append_menu_items([(MENU, item)])
+        # A disabled plugin has no commands; an entry left behind would raise when clicked.
+        manager.get_context(PLUGIN).register_disposable(dispose)
     except Exception:  # private API: whatever changed there, napari and the plugin must go on
         LOG.warning(
             "No right-click entry '%s': napari's layer menu has changed. "
@@ -49,35 +69,6 @@ def register() -> None:
             TITLE,
             exc_info=True,
         )
-
-
-def _register() -> None:
-    from app_model.types import CommandRule, MenuItem
-    from napari._app_model import get_app_model
-    from npe2 import PluginManager
-
-    manager = PluginManager.instance()
-    if PLUGIN in manager and manager.is_disabled(PLUGIN):
-        return
-    app = get_app_model()  # asked for every time: each of napari's tests has its own
-    present = app.menus._menu_items.get(MENU, {})
-    if COMMAND in {getattr(getattr(item, "command", None), "id", None) for item in present}:
-        return
-    dispose = app.menus.append_menu_items(
-        [
-            (
-                MENU,
-                MenuItem(
-                    command=CommandRule(id=COMMAND, title=TITLE, enablement=WHEN),
-                    when=WHEN,
-                    group="1_conversion",
-                    order=99,
-                ),
-            )
-        ]
-    )
-    # A disabled plugin has no commands; an entry left behind would raise when clicked.
-    manager.get_context(PLUGIN).register_disposable(dispose)
 
 
 def _on_enablement(enabled: set[str], _disabled: set[str]) -> None:
@@ -130,14 +121,5 @@ def find_panel(viewer: napari.viewer.Viewer) -> PatchSegWidget:
             return inner
     panel = PatchSegWidget(viewer)
     # The name that napari's own menu entry looks for, else that would open a second panel.
-    viewer.window.add_dock_widget(panel, name=f"PatchSeg ({_display_name()})", area="right")
+    viewer.window.add_dock_widget(panel, name="PatchSeg (PatchSeg)", area="right")
     return panel
-
-
-def _display_name() -> str:
-    from npe2 import PluginManager
-
-    try:
-        return str(PluginManager.instance().get_manifest(PLUGIN).display_name)
-    except KeyError:  # not installed, only imported
-        return "PatchSeg"

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-import weakref
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari_patchseg.errors import FileError
 from napari_patchseg.synthetic import synthetic_field
-
-if TYPE_CHECKING:
-    from napari.viewer import Viewer
 
 LOG = logging.getLogger(__name__)
 
@@ -51,36 +46,34 @@ def skin() -> list[LayerDataTuple]:
     FileError
         If it has to be fetched first: its layer comes when it is there.
     """
-    from napari import current_viewer
     from skimage import data
 
     if Path(data.data_dir, "skin.jpg").exists():
         return [(data.skin(), _SKIN, "image")]
     if all(thread.name != _SKIN_THREAD for thread in threading.enumerate()):
         # Nothing waits for it, not even Python's exit: a network may swallow packets for minutes.
-        current = current_viewer()
-        viewer = (lambda: None) if current is None else weakref.ref(current)
-        threading.Thread(target=_fetch, args=(viewer,), name=_SKIN_THREAD, daemon=True).start()
+        threading.Thread(target=_fetch, name=_SKIN_THREAD, daemon=True).start()
     # napari takes no answer without a layer for success
     raise FileError("The skin image is being downloaded; it is opened as soon as it is there.")
 
 
-def _fetch(viewer: Callable[[], Viewer | None]) -> None:
+def _fetch() -> None:
     from skimage import data
     from superqt.utils import ensure_main_thread
 
     @ensure_main_thread
     def show(image: Any | None) -> None:
+        from napari import current_viewer
         from napari.utils.notifications import show_error
 
-        there = viewer()
+        viewer = current_viewer()
         if image is None:
             show_error(
                 "The skin image could not be downloaded; check the network and try again, or open "
                 "one of the other samples."
             )
-        elif there is not None:
-            there.add_image(image, **_SKIN)
+        elif viewer is not None:
+            viewer.add_image(image, **_SKIN)
 
     try:
         image = data.skin()

@@ -48,31 +48,30 @@ def script_of(
         raise PatchSegError(
             f"The last run, on {run.source.name!r}, failed; segment an image first."
         )
-    trained = run.model is None
-    if trained:
-        model_path = None
-    elif model_path is None:
+    if run.model is not None and model_path is None:
         raise PatchSegError("Save the model first: the script has to load it.")
-    settings = _settings(run, report, trained=trained)
+    source, settings = run.source, _settings(run, report)
     changes = settings.changes() | settings.machine.model_dump()
+    arguments = ["image", "settings=settings"]
     lines = ["import napari_patchseg as ps"]
-    if model_path is not None:
+    if run.model is not None:
         lines.append("from napari_patchseg.files.models import load_model")
-    lines += [*_image(run.source, is_open=is_open), "", "settings = ps.Settings.create("]
-    lines += [f"    {settings.preset!r},"]
-    lines += [f"    {name}={value!r}," for name, value in changes.items()]
-    lines += [")"]
-    source = run.source
-    options = ["image", "settings=settings"]
+        arguments.append(f"model=load_model({model_path!r})")
     if source.pixel_size is not None:
-        options.append(f"pixel_size={source.pixel_size!r}")
-    options.append("rgb=True" if source.rgb else "rgb=False")
+        arguments.append(f"pixel_size={source.pixel_size!r}")
+    arguments.append(f"rgb={source.rgb}")
     if source.channel_axis is not None:
-        options.append(f"channel_axis={source.channel_axis}")
-    if model_path is not None:
-        lines.append(f"model = load_model({model_path!r})")
-        options.append("model=model")
-    lines += [f"labels = ps.segment({', '.join(options)})", ""]
+        arguments.append(f"channel_axis={source.channel_axis}")
+    lines += [
+        *_image(source, is_open=is_open),
+        "",
+        "settings = ps.Settings.create(",
+        f"    {settings.preset!r},",
+        *[f"    {name}={value!r}," for name, value in changes.items()],
+        ")",
+        f"labels = ps.segment({', '.join(arguments)})",
+        "",
+    ]
     return "\n".join(lines)
 
 
@@ -82,7 +81,7 @@ def notice(script: str) -> str:
     return f"Copied a script that makes the labels of this run{where}."
 
 
-def _settings(run: Run, report: dict[str, Any] | None, *, trained: bool) -> Settings:
+def _settings(run: Run, report: dict[str, Any] | None) -> Settings:
     """The run's settings with every "auto" replaced by what it came to."""
     settings = run.wished
     if report is None:
@@ -102,7 +101,7 @@ def _settings(run: Run, report: dict[str, Any] | None, *, trained: bool) -> Sett
             "diameter_unit": "px",
         }
     steps = int(report.get("steps") or 0)
-    if trained and steps and report.get("stop_reason") not in ("converged", "step limit"):
+    if run.model is None and steps and report.get("stop_reason") not in ("converged", "step limit"):
         # Stopped, or labels made on the way: train for as long and no longer.
         changes |= {"max_steps": steps, "stop_at_convergence": False}
     return settings.replace(**changes)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_patchseg.files.labels import write_labels
 from napari_patchseg.files.pixel_size import micrometres
@@ -49,13 +48,17 @@ def _write(
     # gets a name that says another format; and since the dialog has asked about the name without
     # the ending, a file that has it is not replaced.
     overwrite = path.lower().endswith(endings)
-    labels, meta = _plane(full_resolution(data, meta), meta)
+    # np.asarray of napari's MultiScaleData would be the coarsest level.
+    labels = np.asarray(data[0] if meta.get("multiscale") else data)
     report = _report(meta)
+    axes = [axis for axis, length in enumerate(labels.shape) if length > 1]
+    if len(axes) != 2 or report.get("role") != "nuclei":
+        axes = list(range(labels.ndim))  # else the others only say which plane of a stack it is
     own = report.get("pixel_size")  # known of our labels where the image's units don't say it
     written = write_labels(
         path if overwrite else path + ending,
-        labels,
-        pixel_size=(own, own) if isinstance(own, int | float) else pixel_size(meta),
+        labels.reshape([labels.shape[axis] for axis in axes]),
+        pixel_size=(own, own) if isinstance(own, int | float) else pixel_size(meta, axes),
         report=report,
         name=meta.get("name"),
         overwrite=overwrite,
@@ -63,35 +66,17 @@ def _write(
     return [str(written)]
 
 
-def full_resolution(data: Any, meta: Mapping[str, Any]) -> NDArray[Any]:
-    """A layer's data as one array, the first level of a multiscale layer."""
-    # np.asarray of napari's MultiScaleData would be the coarsest level.
-    return np.asarray(data[0] if meta.get("multiscale") else data)
-
-
-def _plane(labels: NDArray[Any], meta: Mapping[str, Any]) -> tuple[NDArray[Any], dict[str, Any]]:
-    """Labels of ours without the axes that only say to which plane of a stack they belong."""
-    meta = dict(meta)
-    kept = [axis for axis, length in enumerate(labels.shape) if length > 1]
-    if labels.ndim == 2 or len(kept) != 2 or _report(meta).get("role") != "nuclei":
-        return labels, meta
-    for name in ("scale", "units"):
-        values = meta.get(name)
-        if values is not None and not isinstance(values, str):
-            meta[name] = [values[axis] for axis in kept]
-    if meta.get("affine") is not None:
-        rows = [*kept, labels.ndim]
-        meta["affine"] = np.asarray(meta["affine"], dtype=float)[np.ix_(rows, rows)]
-    return labels.reshape([labels.shape[axis] for axis in kept]), meta
-
-
-def pixel_size(meta: Mapping[str, Any]) -> tuple[float, ...] | None:
+def pixel_size(
+    meta: Mapping[str, Any], axes: Sequence[int] | None = None
+) -> tuple[float, ...] | None:
     """Size of a pixel in µm along the last two or three axes, (y, x) or (z, y, x).
 
     Parameters
     ----------
     meta : mapping
         With a layer's "scale" and "units", and perhaps "affine".
+    axes : sequence of int, optional
+        Those of the layer that count; all by default.
 
     Returns
     -------
@@ -104,12 +89,12 @@ def pixel_size(meta: Mapping[str, Any]) -> tuple[float, ...] | None:
     if meta.get("affine") is not None:  # the columns' lengths: what it adds to the scale
         sizes *= np.linalg.norm(np.asarray(meta["affine"], dtype=float)[:-1, :-1], axis=0)
     units = meta["units"]
-    names = [units] * len(sizes) if isinstance(units, str) else list(units)
-    if len(names) != len(sizes):
-        return None
-    sizes *= [micrometres(name) for name in names]
-    known = np.isfinite(sizes[-3:])
-    return tuple(sizes[-3:][known].tolist()) if known[-2:].all() else None
+    sizes *= [
+        micrometres(unit) for unit in ([units] * len(sizes) if isinstance(units, str) else units)
+    ]
+    sizes = (sizes if axes is None else sizes[list(axes)])[-3:]
+    known = np.isfinite(sizes)
+    return tuple(sizes[known].tolist()) if known[-2:].all() else None
 
 
 def _report(meta: Mapping[str, Any]) -> Mapping[str, Any]:
