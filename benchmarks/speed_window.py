@@ -224,10 +224,6 @@ class Window:
     def live_box(self) -> Any:
         return self._find("live layers", lambda w: w.text() if _is_button(w) else "")
 
-    @property
-    def threshold(self) -> Any:
-        return self._find("threshold", lambda w: w.accessibleName())
-
     def is_busy(self) -> bool:
         stop = self.button("F7")
         return stop.isEnabled() or stop.text() != "Stop"
@@ -359,7 +355,7 @@ def threshold(window: Window) -> list[dict[str, float]]:
     rows = []
     for value in THRESHOLDS[: 4 if max(labels.data.shape) <= 1000 else 2]:
         start = time.perf_counter()
-        window.threshold.setValue(value)
+        panel.objects.threshold.setValue(value)
         window.until(lambda: window.shows("outline"))
         outline = time.perf_counter() - start
         window.until(

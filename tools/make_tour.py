@@ -206,8 +206,8 @@ def outline(labels: Labels) -> None:
 def walk(tour: Tour, scratch: Path) -> None:
     from qtpy.QtCore import Qt, QTimer
     from qtpy.QtTest import QTest
-    from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QLineEdit, QPushButton, QSlider
-    from superqt import QLabeledDoubleSlider
+    from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QLineEdit, QPushButton
+    from superqt import QDoubleSlider
 
     viewer = tour.viewer
     layers = viewer.layers
@@ -231,7 +231,7 @@ def walk(tour: Tour, scratch: Path) -> None:
     outline(layers[nuclei])
     viewer.scene.camera.zoom *= 1.5
     before = layers[nuclei].data.copy()
-    tour.drag(tour.find(QLabeledDoubleSlider, "threshold").findChild(QSlider), 0.5, 0.8)
+    tour.drag(tour.find(QDoubleSlider, "threshold"), 0.5, 0.8)
     tour.wait(lambda: (layers[nuclei].data != before).any(), "redrawn labels")
     tour.rest(1.5)
     tour.shoot("tour-4-adjust", left=PANELS)
@@ -256,7 +256,7 @@ def walk(tour: Tour, scratch: Path) -> None:
     for widget in tour.app.allWidgets():
         if type(widget).__name__ == "NapariQtNotification":
             widget.close()
-    auto = tour.find(QLabeledDoubleSlider, "threshold").parentWidget().findChildren(QCheckBox)
+    auto = tour.find(QDoubleSlider, "threshold").parentWidget().findChildren(QCheckBox)
     tour.click(next(box for box in auto if box.text() == "auto"))
     layers.select_all()
     layers.remove_selected()

@@ -96,6 +96,18 @@ def test_train_pause_resume_stop_label(
     assert "nuclei" in run.state_label.text()
 
 
+def test_curves_follow_the_theme(viewer: Any, panel: PatchSegWidget, wait: Wait) -> None:
+    panel.curves.show_history([(1, 1.0, 0.1, 0.2), (2, 0.5, 0.1, 0.3)])
+    viewer.window._qt_window.show()
+
+    def lightness() -> int:
+        return panel.curves.grab().toImage().pixelColor(2, 2).lightness()
+
+    wait(lambda: lightness() < 100)
+    viewer.theme = "light"
+    wait(lambda: lightness() > 150)
+
+
 def test_keys_do_what_the_buttons_do(
     viewer: Any, panel: PatchSegWidget, layer: Any, long: Settings, wait: Wait
 ) -> None:

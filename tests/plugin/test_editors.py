@@ -10,7 +10,7 @@ from qtpy.QtCore import QLocale, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QLineEdit, QWidget
 
-from napari_patchseg.plugin._number_box import NumberBox, number_in
+from napari_patchseg.plugin._controls import NumberBox, number_in
 
 LOCALES = ["en_GB", "de_DE", "fr_FR", "ar_EG"]
 

@@ -12,7 +12,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
-from napari_patchseg.plugin._save_dialog import offered_name, with_ending
+from napari_patchseg.plugin._results_panel import offered_name, with_ending
 from napari_patchseg.plugin.dock_widget import PatchSegWidget
 
 OME, PNG = "OME-TIFF (*.ome.tif *.ome.tiff)", "16-bit PNG (*.png)"

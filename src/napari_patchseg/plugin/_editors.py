@@ -1,7 +1,7 @@
 """The settings' widgets, made from what `settings.FIELDS` says of each.
 
 magicgui would make them from the same types, but its number fields drop the decimal sign of another
-locale (see `_number_box`), and it has no word for None.
+locale (see `_controls`), and it has no word for None.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 from psygnal import Signal
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractSpinBox, QCheckBox, QComboBox, QHBoxLayout, QLabel, QWidget
-from superqt import QLabeledDoubleSlider
+from superqt import QDoubleSlider
 from superqt.utils import signals_blocked
 
 from napari_patchseg.errors import SettingsError
 from napari_patchseg.settings import AUTOMATIC, FIELDS, Objects, SettingField, Settings
 
-from ._number_box import NumberBox, understand_numbers
+from ._controls import NumberBox, caption
 
 
 class Editor(ABC):
@@ -126,26 +126,24 @@ class NumberEditor(Editor):
 
     def _make(self) -> QWidget:
         field, (low, high, open_low) = self.field, self.field.limits
-        self._box = box = NumberBox()
         if field.kind is int or high is None:
             decimals = 0
         elif high <= 1:
             decimals = 6
         else:  # sizes that are read off the image are not known better
             decimals = 1 if field.may_be_none and high > 10 else 2
-        grain = 10.0**-decimals
-        box.setDecimals(decimals)
-        least = (low or 0) + grain * open_low
-        box.setRange(least - grain * field.may_be_none, 1e9 if high is None else high)
+        least = (low or 0) + 10.0**-decimals * (open_low - field.may_be_none)
+        self._box = box = NumberBox(
+            least,
+            1e9 if high is None else high,
+            decimals,
+            unit=field.unit,
+            word=AUTOMATIC if field.may_be_none else "",
+        )
         if decimals == 6:
             box.setStepType(QAbstractSpinBox.StepType.AdaptiveDecimalStepType)
         elif decimals == 2 and high is not None and high <= 10:
             box.setSingleStep(0.05)
-        box.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.UpDownArrows)
-        if field.unit:
-            box.setSuffix(f" {field.unit}")
-        if field.may_be_none:
-            box.setSpecialValueText(AUTOMATIC)
         box.valueChanged.connect(self._say)
         return box
 
@@ -169,38 +167,42 @@ class SliderEditor(Editor):
     def _make(self) -> QWidget:
         self.automatic = QCheckBox(AUTOMATIC)
         self.automatic.setChecked(True)
-        self.slider = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
-        self.slider.setRange(0.01, 0.99)
-        self.slider.setSingleStep(0.01)  # type: ignore[arg-type] # a slider of floats
-        self.slider.setDecimals(2)
-        self.slider.setValue(0.5)
-        self.slider.setAccessibleName(self.field.label)
-        understand_numbers(self.slider)
+        self.box = NumberBox(0.01, 0.99, 2)
+        self.box.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
+        self.box.setStyleSheet("background: transparent; min-width: 2em; padding: 0")
+        self.slider = QDoubleSlider(Qt.Orientation.Horizontal)
+        self.slider.setRange(self.box.minimum(), self.box.maximum())
         line = QWidget()
         layout = QHBoxLayout(line)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.automatic)
-        layout.addWidget(self.slider, 1)
+        for part, stretch in ((self.slider, 1), (self.box, 0)):
+            part.setSingleStep(0.01)
+            part.setValue(0.5)
+            part.setAccessibleName(self.field.label)
+            layout.addWidget(part, stretch)
+        self.slider.valueChanged.connect(self.box.setValue)
+        self.box.valueChanged.connect(self.slider.setValue)
+        self.box.valueChanged.connect(self._on_value)
         self.automatic.toggled.connect(self._say)
-        self.slider.valueChanged.connect(self._on_slider)
         return line
 
     def get(self) -> float | None:
         """The value shown."""
-        return None if self.automatic.isChecked() else self.slider.value()
+        return None if self.automatic.isChecked() else self.box.value()
 
     def _show(self, value: float | None) -> None:
         if value is not None:
-            self.slider.setValue(value)
+            self.box.setValue(value)
         self.automatic.setChecked(value is None)
 
     def show_automatic(self, choice: float) -> None:
         """Show what the automatic choice came to."""
         if self.automatic.isChecked():
-            with signals_blocked(self.slider):
+            with signals_blocked(self.box):
                 self.slider.setValue(choice)
 
-    def _on_slider(self) -> None:
+    def _on_value(self) -> None:
         if self.automatic.isChecked():  # whoever moves the slider wants its value
             self.automatic.setChecked(False)
         else:
@@ -216,7 +218,7 @@ class Editors:
     def __init__(self) -> None:
         self._editors = {name: _editor(field) for name, field in FIELDS.items()}
         for editor in self._editors.values():
-            editor.changed.connect(self._on_changed)
+            editor.changed.connect(self.changed.emit)
         self["classes"].changed.connect(lambda: self.offer_classes(self["classes"].get()))
         self["preset"].changed.connect(self.reset)
         self.show(Settings.create())
@@ -262,9 +264,6 @@ class Editors:
         """Offer this many classes; a choice that is no longer there becomes automatic."""
         self["nucleus_class"].offer({f"class {number}": number for number in range(count)})
 
-    def _on_changed(self) -> None:
-        self.changed.emit()
-
 
 def _editor(field: SettingField) -> Editor:
     if field.kind is bool or field.choices[1:] == ("none",):
@@ -274,17 +273,3 @@ def _editor(field: SettingField) -> Editor:
     if field.may_be_none and field.limits[:2] == (0, 1):
         return SliderEditor(field)
     return NumberEditor(field)
-
-
-def narrow(box: QComboBox, signs: int) -> None:
-    """Keep long words from widening the panel."""
-    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    box.setMinimumContentsLength(signs)
-
-
-def caption(text: str, widget: QWidget) -> QLabel:
-    """A label that belongs to a widget."""
-    label = QLabel(text)
-    label.setToolTip(widget.toolTip())
-    label.setBuddy(widget)
-    return label

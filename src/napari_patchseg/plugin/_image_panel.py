@@ -15,8 +15,8 @@ from superqt.utils import signals_blocked
 from napari_patchseg.files.pixel_size import PLAUSIBLE
 from napari_patchseg.modality import ImageKind
 
-from ._editors import Editors, narrow
-from ._number_box import NumberBox
+from ._controls import NumberBox, narrow
+from ._editors import Editors
 from .layer_source import (
     LayerSource,
     Region,
@@ -44,19 +44,14 @@ class ImageCombo(ComboBox):
     def __init__(self, viewer: Viewer) -> None:
         self._viewer = viewer
         self._held = False
-        self._renamed: weakref.WeakSet[Image] = weakref.WeakSet()
         super().__init__(
             name="image",
-            choices=self._named,
+            choices=lambda _: [(layer.name, layer) for layer in viewer.layers if is_image(layer)],
             tooltip="The image to segment; follows the active layer while nothing runs.",
         )
-        self.native.setObjectName("image")
         self.native.setAccessibleName("image layer")
         narrow(self.native, 12)
-        for event in self._events():
-            event.connect(self._refresh)
-        viewer.layers.selection.events.active.connect(self._follow)
-        self._follow()
+        self.follow()
 
     @property
     def layer(self) -> Image | None:
@@ -64,35 +59,22 @@ class ImageCombo(ComboBox):
         return self.value
 
     @layer.setter
-    def layer(self, layer: Image) -> None:
+    def layer(self, layer: Layer | None) -> None:
         if unwrap(layer) in self.choices:
             self.value = unwrap(layer)
 
     def hold(self, held: bool) -> None:
         """Whether to stay on the layer chosen, as during a run."""
         self._held = held
-        self._follow()
+        self.follow()
 
-    def disconnect_viewer(self) -> None:
-        """Listen no longer."""
-        for event in self._events():
-            event.disconnect(self._refresh)
-        self._viewer.layers.selection.events.active.disconnect(self._follow)
-        for layer in self._renamed:
-            layer.events.name.disconnect(self._refresh)
+    def follow(self) -> None:
+        """Choose the active layer, if it is an image."""
+        if not self._held:
+            self.layer = self._viewer.layers.selection.active
 
-    def _events(self) -> tuple[Any, ...]:
-        events = self._viewer.layers.events
-        return events.inserted, events.removed, events.reordered
-
-    def _named(self, _widget: object) -> list[tuple[str, Image]]:
-        images = [layer for layer in self._viewer.layers if is_image(layer)]
-        for layer in set(images) - set(self._renamed):
-            self._renamed.add(layer)
-            layer.events.name.connect(self._refresh)
-        return [(layer.name, layer) for layer in images]
-
-    def _refresh(self, _event: object = None) -> None:
+    def refresh(self) -> None:
+        """Offer the layers that there are now, by the names that they have now."""
         # magicgui knows choices by their names: it would lose a renamed one, and keeps the order.
         chosen = self.value
         with self.changed.blocked():
@@ -102,11 +84,6 @@ class ImageCombo(ComboBox):
                 self.value = chosen
         if self.value is not chosen:
             self.changed.emit(self.value)
-
-    def _follow(self, _event: object = None) -> None:
-        active = self._viewer.layers.selection.active
-        if not self._held and active is not None:
-            self.layer = active
 
 
 @dataclass(frozen=True)
@@ -150,10 +127,9 @@ class ImagePanel(QWidget):
         self._kind = editors["image_kind"]
         self.kind, self.unit = self._kind.widget, editors["diameter_unit"].widget
         self._said: weakref.WeakKeyDictionary[Image, Said] = weakref.WeakKeyDictionary()
-        self._shown: weakref.ref[Image] | None = None
+        self._is_empty = True
         self.combo = ImageCombo(viewer)
         self.channels = QComboBox()
-        self.channels.setObjectName("channels")
         self.channels.setAccessibleName("channels")
         self.channels.setToolTip(
             "How the image is understood: its channels are learnt from together,\n"
@@ -162,13 +138,18 @@ class ImagePanel(QWidget):
         self.region = QComboBox()
         for region in Region:
             self.region.addItem(str(region), region)
+        self.region.setAccessibleName("region")
         self.region.setToolTip(
             "What to train on and to segment: all of the image, what the canvas shows now,\n"
             "or the selected rectangle of a Shapes layer."
         )
-        self.region.setAccessibleName("region")
-        self.region.setObjectName("region")
-        self.pixel_size = _pixel_size_box()
+        self.pixel_size = NumberBox(0, PLAUSIBLE[1], 4, unit="µm/px", word="unknown")
+        self.pixel_size.setSingleStep(0.05)
+        self.pixel_size.setAccessibleName("pixel size")
+        self.pixel_size.setToolTip(
+            "Side of a pixel, as the layer or its file says; enter it where it is unknown.\n"
+            "It is needed for a diameter in µm, and saved with the labels."
+        )
         self._form = form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)
         form.setVerticalSpacing(3)
@@ -208,7 +189,7 @@ class ImagePanel(QWidget):
         assert source.layer is not None
         return replace(source, pixel_size=self.pixel_size_of(source.layer))
 
-    def kind_of(self, layer: Layer) -> ImageKind | None:
+    def kind_of(self, layer: Layer | None) -> ImageKind | None:
         """What kind of image a layer is said to be."""
         return self._said_of(layer).kind
 
@@ -229,10 +210,13 @@ class ImagePanel(QWidget):
         """The kind shown is what is said of the image shown, or of the first one to come."""
         self._say(kind=self._kind.get())
 
-    def disconnect_viewer(self) -> None:
-        """Listen no longer."""
-        self.combo.disconnect_viewer()
-        self._watch(None)
+    def show_pixel_size(self) -> None:
+        """Show what is known of the size of the image's pixels now."""
+        layer = self.layer
+        self.pixel_size.setEnabled(layer is not None)
+        size = None if layer is None else self.pixel_size_of(layer)
+        with signals_blocked(self.pixel_size):
+            self.pixel_size.setValue(size or 0)
 
     def _said_of(self, layer: Layer | None) -> Said:
         return self._said.get(unwrap(layer), Said()) if layer is not None else Said()
@@ -244,37 +228,22 @@ class ImagePanel(QWidget):
 
     def _show_layer(self, _layer: object = None) -> None:
         layer = self.layer
-        if self._shown is None and self._kind.get() is not None:
+        if self._is_empty and self._kind.get() is not None:
             self.take_kind()
-        self._watch(layer)
-        self._kind.set(None if layer is None else self.kind_of(layer))
+        self._is_empty = layer is None
+        self._kind.set(self.kind_of(layer))
         channels = None if layer is None else channels_of(layer)
-        with signals_blocked(self.channels):
-            self.channels.clear()
-            if channels is not None:
+        self._form.setRowVisible(self.channels, channels is not None)
+        if channels is not None:
+            together = self._said_of(layer).together
+            likely = channels.likely if together is None else together
+            with signals_blocked(self.channels):
+                self.channels.clear()
                 self.channels.addItems(
                     [f"{channels.count} channels together", "the plane shown only"]
                 )
-                together = self._said_of(layer).together
-                likely = channels.likely if together is None else together
                 self.channels.setCurrentIndex(0 if likely else 1)
-        self._form.setRowVisible(self.channels, channels is not None)
-        self._show_pixel_size()
-
-    def _watch(self, layer: Image | None) -> None:
-        """Follow what is known of a layer's pixel size."""
-        before = None if self._shown is None else self._shown()
-        self._shown = None if layer is None else weakref.ref(layer)
-        for known, connect in ((before, "disconnect"), (layer, "connect")):
-            if known is not None:
-                for event in (known.events.scale, known.events.units, known.events.affine):
-                    getattr(event, connect)(self._show_pixel_size)
-
-    def _show_pixel_size(self, _event: object = None) -> None:
-        layer = self.layer
-        self.pixel_size.setEnabled(layer is not None)
-        with signals_blocked(self.pixel_size):
-            self.pixel_size.setValue((None if layer is None else self.pixel_size_of(layer)) or 0)
+        self.show_pixel_size()
 
     def _on_channels(self, index: int) -> None:
         self._say(together=index == 0)
@@ -282,19 +251,3 @@ class ImagePanel(QWidget):
     def _on_pixel_size(self, value: float) -> None:
         self._say(pixel_size=value)
         self.pixel_size_entered.emit()
-
-
-def _pixel_size_box() -> NumberBox:
-    box = NumberBox()
-    box.setRange(0, PLAUSIBLE[1])
-    box.setDecimals(4)
-    box.setSingleStep(0.05)
-    box.setSpecialValueText("unknown")
-    box.setSuffix(" µm/px")
-    box.setToolTip(
-        "Side of a pixel, as the layer or its file says; enter it where it is unknown.\n"
-        "It is needed for a diameter in µm, and saved with the labels."
-    )
-    box.setAccessibleName("pixel size")
-    box.setObjectName("pixel_size")
-    return box

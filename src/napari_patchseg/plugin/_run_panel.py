@@ -1,11 +1,14 @@
-"""Buttons, progress and state of a run."""
+"""What a run shows of itself: buttons, progress, state and curves."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
-    QGridLayout,
     QHBoxLayout,
     QLabel,
     QProgressBar,
@@ -14,8 +17,16 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_patchseg.report import LOSS_COLOUR, NEGATIVE_COLOUR, POSITIVE_COLOUR
+
+from ._controls import button
 from ._run_state import Phase, RunState
 from .session import TrainingSession
+
+if TYPE_CHECKING:
+    import pyqtgraph as pg
+
+_GREY = "#909090"
 
 
 class RunPanel(QWidget):
@@ -30,15 +41,18 @@ class RunPanel(QWidget):
     def __init__(self, session: TrainingSession) -> None:
         super().__init__()
         self._session = session
-        self.train_button = _button(
-            "Train", "F5", "Learn to tell nuclei apart, from this image alone"
+        self.train_button = button(
+            "Train", "Learn to tell nuclei apart, from this image alone", key="F5"
         )
-        self.pause_button = _button("Pause", "F6", "Wait, within the step under way, or go on")
-        self.stop_button = _button(
+        self.pause_button = button(
+            "Pause", "Wait, within the step under way, or go on", self._on_pause, key="F6"
+        )
+        self.stop_button = button(
             "Stop",
-            "F7",
             "Give up the step under way; what was learnt before it is kept,\n"
             "and Segment nuclei still ends with labels",
+            session.stop,
+            key="F7",
         )
         self.stream_box = QCheckBox("live layers")
         self.stream_box.setChecked(True)
@@ -49,20 +63,15 @@ class RunPanel(QWidget):
         self.bar = QProgressBar()
         self.bar.setAccessibleName("progress")
         self.bar.setFixedHeight(18)
-        self.state_label = _text("state")
-        self.notice_label = _text("notice")
-        self.notice_label.setVisible(False)
-        self.image_label = _text("understood")
+        self.state_label, self.notice_label, self.image_label = (_text() for _ in range(3))
         self.image_label.setToolTip(
             "How the image is understood; the field image kind has it otherwise"
         )
-        buttons = QHBoxLayout()
-        for button in (self.train_button, self.pause_button, self.stop_button):
-            buttons.addWidget(button, 1)
-        below = QGridLayout()
-        below.addWidget(self.state_label, 0, 0)
-        below.addWidget(self.stream_box, 0, 1, Qt.AlignmentFlag.AlignRight)
-        below.setColumnStretch(0, 1)
+        buttons, below = QHBoxLayout(), QHBoxLayout()
+        for one in (self.train_button, self.pause_button, self.stop_button):
+            buttons.addWidget(one)
+        below.addWidget(self.state_label, 1)
+        below.addWidget(self.stream_box)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
@@ -71,10 +80,9 @@ class RunPanel(QWidget):
         layout.addLayout(below)
         layout.addWidget(self.notice_label)
         layout.addWidget(self.image_label)
-        self.pause_button.clicked.connect(self._on_pause)
-        self.stop_button.clicked.connect(lambda: session.stop())
         self.stream_box.toggled.connect(self._on_stream)
         session.state_changed.connect(self._show_state)
+        self.show_notice("")
         self._show_state(session.run_state)
 
     def show_notice(self, sentence: str) -> None:
@@ -138,23 +146,98 @@ def _bar(state: RunState) -> tuple[int, int, str]:
     return 1, 0, ""
 
 
-def _button(text: str, key: str, tooltip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setShortcut(key)
-    button.setToolTip(f"{tooltip} ({key})")
-    button.setObjectName(text.lower())
-    return button
+def _rename(renamed: QPushButton, text: str) -> None:
+    key = renamed.shortcut()
+    renamed.setText(text)
+    renamed.setShortcut(key)  # Qt takes it away with the text
 
 
-def _rename(button: QPushButton, text: str) -> None:
-    key = button.shortcut()
-    button.setText(text)
-    button.setShortcut(key)  # Qt takes it away with the text
-
-
-def _text(name: str) -> QLabel:
+def _text() -> QLabel:
     label = QLabel()
     label.setWordWrap(True)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    label.setObjectName(name)
     return label
+
+
+class CurvesPlot(QWidget):
+    """Two plots over one axis of steps: the loss above, the separations below.
+
+    They are made when there is something to draw. pyqtgraph and its axes take a quarter of a
+    second, for which the first map of a run would wait.
+    """
+
+    #: Loss, positive-positive and positive-negative separation; none before the first step.
+    curves: tuple[pg.PlotDataItem, ...] = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setToolTip(
+            "Top: contrastive loss. Bottom: information separation, positive to positive (falls)\n"
+            "and positive to negative (rises); training ends once they have parted."
+        )
+        self._announcement = QLabel("Loss and separations are drawn here while it trains.")
+        self._announcement.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._announcement.setWordWrap(True)
+        self._announcement.setStyleSheet(f"color: {_GREY}")
+        self._layout = layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._announcement)
+        self.setMinimumSize(240, 220)
+        self.setMaximumHeight(260)
+
+    def show_history(self, history: Sequence[tuple[int, float, float, float]]) -> None:
+        """Draw (step, loss, positive, negative separation) of all steps; NaN is a gap."""
+        if not self.curves:
+            if not history:
+                return
+            self.curves = self._make_plots()
+        steps, *values = np.array(history, float).reshape(-1, 4).T
+        for curve, value in zip(self.curves, values, strict=True):
+            curve.setData(steps, value, connect="finite")
+
+    def _make_plots(self) -> tuple[pg.PlotDataItem, ...]:
+        import pyqtgraph as pg
+
+        view = pg.GraphicsLayoutWidget()
+        view.setBackground(None)
+        view.setStyleSheet("background: transparent")  # else that of the theme it was made in
+        # Curves are looked at: the wheel is the panel's.
+        view.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        view.setAccessibleName("curves of loss and separations")
+        top = _plot(view, 0, _title(("loss", LOSS_COLOUR)))
+        names = _title(
+            ("positive–positive", POSITIVE_COLOUR), ("positive–negative", NEGATIVE_COLOUR)
+        )
+        bottom = _plot(view, 1, f"separation {names}")
+        bottom.setXLink(top)
+        top.getAxis("bottom").setStyle(showValues=False)
+        bottom.setLabel("bottom", "step", color=_GREY)
+        self._layout.replaceWidget(self._announcement, view)
+        self._announcement.deleteLater()
+        # With points: a step between two gaps has no line.
+        return tuple(
+            plot.plot(pen=colour, symbol="o", symbolSize=3, symbolPen=colour, symbolBrush=colour)
+            for plot, colour in (
+                (top, LOSS_COLOUR),
+                (bottom, POSITIVE_COLOUR),
+                (bottom, NEGATIVE_COLOUR),
+            )
+        )
+
+
+def _plot(view: pg.GraphicsLayoutWidget, row: int, title: str) -> pg.PlotItem:
+    plot = view.addPlot(row=row, col=0)
+    plot.setTitle(title, size="8pt", color=_GREY, justify="left")
+    for side in ("left", "bottom"):
+        axis = plot.getAxis(side)
+        axis.setPen(_GREY)
+        axis.setTextPen(_GREY)
+        axis.setStyle(maxTickLevel=0, tickLength=-4)
+        axis.enableAutoSIPrefix(False)
+    plot.getAxis("left").setWidth(40)
+    return plot
+
+
+def _title(*parts: tuple[str, str]) -> str:
+    """Names in their curves' colours: a legend that hides no curve."""
+    return " · ".join(f'<span style="color: {colour}">{name}</span>' for name, colour in parts)

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
-from qtpy.QtWidgets import QApplication, QDockWidget, QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QApplication,
+    QDockWidget,
+    QFrame,
+    QLabel,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
 from superqt.utils import create_worker, qdebounced
 
 from napari_patchseg.errors import PatchSegError
@@ -16,20 +26,14 @@ from napari_patchseg.files import preferences
 from napari_patchseg.report import Report
 from napari_patchseg.settings import FIELDS, Settings
 
-from ._curves_plot import CurvesPlot
-from ._dock import settle_in
+from ._controls import NumberBox, WheelScrolls
 from ._editors import Editors
+from ._forms import ObjectsForm, SettingsForm
 from ._hover import watch_hover
 from ._image_panel import ImagePanel
-from ._labels_panel import LabelsPanel
-from ._model_panel import ModelPanel
-from ._number_box import take_typed
-from ._objects_panel import ObjectsPanel
-from ._run_panel import RunPanel
+from ._results_panel import LabelsPanel, ModelPanel, folder_of, last_folder
+from ._run_panel import CurvesPlot, RunPanel
 from ._run_state import RunState
-from ._save_dialog import folder_of, last_folder
-from ._settings_form import SettingsForm
-from ._wheel import WheelScrolls
 from .layer_source import METADATA_KEY, unwrap
 from .preload import preload
 from .question import ask_to_close, ask_to_stop
@@ -45,8 +49,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
-#: Milliseconds after the last change at which settings are remembered.
-_SAVE_MS = 400
+_TITLE = "PatchSeg"
 
 
 class PatchSegWidget(QWidget):
@@ -60,7 +63,7 @@ class PatchSegWidget(QWidget):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
-        viewer = unwrap(napari_viewer)
+        self._viewer = viewer = unwrap(napari_viewer)
         self._had_parent = False
         self.session = TrainingSession(viewer)
         self.editors = Editors()
@@ -71,7 +74,7 @@ class PatchSegWidget(QWidget):
         self.run = RunPanel(self.session)
         self.curves = CurvesPlot()
         self.view_switch = ViewSwitch(self.session)
-        self.objects = ObjectsPanel(self.editors)
+        self.objects = ObjectsForm(self.editors)
         self.labels = LabelsPanel(viewer, self.session)
         self.models = ModelPanel(lambda: folder_of(self.image.layer) or last_folder())
         self._lay_out()
@@ -82,11 +85,9 @@ class PatchSegWidget(QWidget):
         self.destroyed.connect(lambda *_: shutdown())
         self._on_settings_shown()
         self._on_state(self.session.run_state)
-        QTimer.singleShot(0, self._preload)  # nothing was asked for yet: the panel comes first
-
-    def _preload(self) -> None:
         session = self.session
-        preload(lambda: session.is_busy)
+        # Nothing was asked for yet: the panel comes first.
+        QTimer.singleShot(0, lambda: preload(lambda: session.is_busy))
 
     # -- what one can ask for
 
@@ -117,8 +118,9 @@ class PatchSegWidget(QWidget):
 
     def make_labels(self) -> None:
         """Add or renew the labels."""
-        take_typed(self)
-        self._guarded(lambda: self.session.make_labels(self.editors.objects))
+        self._take_typed()
+        with self._guarded():
+            self.session.make_labels(self.editors.objects)
 
     def save_labels(self, path: str) -> None:
         """Write the labels to a file."""
@@ -148,6 +150,8 @@ class PatchSegWidget(QWidget):
         self._wheel = WheelScrolls(self)
 
     def _connect(self) -> None:
+        self._viewer.layers.events.connect(self._on_layers)
+        self._viewer.layers.selection.events.active.connect(self._on_active)
         self.editors.changed.connect(self._on_settings)
         self.image.combo.changed.connect(self.labels.refresh)
         self.image.pixel_size_entered.connect(self._on_pixel_size)
@@ -163,39 +167,39 @@ class PatchSegWidget(QWidget):
     # -- starting
 
     def _begin(self, layer: Layer | None, *, make_labels: bool, model: Model | None = None) -> None:
-        take_typed(self)
-        self._guarded(lambda: self._start(layer, make_labels, model))
+        self._take_typed()
+        with self._guarded():
+            source = self.image.source(layer)
+            image = source.layer
+            assert image is not None
+            settings = self.settings().replace(image_kind=self.image.kind_of(image))
+            settings.objects.diameter_in_pixels(source.pixel_size)  # µm need a pixel size
+            if make_labels and model is None:
+                settings = settings.replace(stop_at_convergence=True)
+            running = running_session()
+            if running is not None:
+                begin = partial(self._begin, image, make_labels=make_labels, model=model)
+                ask_to_stop(self, running, source.name, begin)
+                return
+            previous = self.session.run
+            if previous is not None and previous.source.layer is not image:
+                self.objects.forget_class()
+                settings = settings.replace(nucleus_class=None, nucleus_polarity=None)
+            self.objects.show_report(None)
+            self.image.combo.layer = image
+            self.run.show_notice("")
+            self.session.start(source, settings, model=model, make_labels=make_labels)
+            if self.image.is_guess(source):
+                self._tell(
+                    f"'{source.name}' is taken as channels; choose 'the plane shown only' beside "
+                    "channels if it is a stack of planes.",
+                    False,
+                )
 
-    def _start(self, layer: Layer | None, make_labels: bool, model: Model | None) -> None:
-        source = self.image.source(layer)
-        image = source.layer
-        assert image is not None
-        settings = self.settings().replace(image_kind=self.image.kind_of(image))
-        settings.objects.diameter_in_pixels(source.pixel_size)  # µm need a pixel size
-        if make_labels and model is None:
-            settings = settings.replace(stop_at_convergence=True)
-        running = running_session()
-        if running is not None:
-
-            def begin() -> None:
-                self._begin(image, make_labels=make_labels, model=model)
-
-            ask_to_stop(self, running, source.name, begin)
-            return
-        previous = self.session.run
-        if previous is not None and previous.source.layer is not image:
-            self.objects.forget_class()
-            settings = settings.replace(nucleus_class=None, nucleus_polarity=None)
-        self.objects.show_report(None, None, None)
-        self.image.combo.layer = image
-        self.run.show_notice("")
-        self.session.start(source, settings, model=model, make_labels=make_labels)
-        if self.image.is_guess(source):
-            self._tell(
-                f"'{source.name}' is taken as channels; choose 'the plane shown only' beside "
-                "channels if it is a stack of planes.",
-                False,
-            )
+    def _take_typed(self) -> None:
+        """Take over the number in a field that is still being edited: a key may start a run."""
+        for box in self.findChildren(NumberBox):
+            box.interpretText()
 
     # -- reactions
 
@@ -203,7 +207,8 @@ class PatchSegWidget(QWidget):
         """The user has changed a setting."""
         self._remember()
         self._on_settings_shown()
-        self._guarded(lambda: self.session.set_objects(self.editors.objects))
+        with self._guarded():
+            self.session.set_objects(self.editors.objects)
 
     def _on_settings_shown(self) -> None:
         self.form.show_changed(self.editors.differ)
@@ -212,7 +217,20 @@ class PatchSegWidget(QWidget):
         """Show what automatic choices came to in the labels made last."""
         run = self.session.run
         size = None if run is None else run.source.pixel_size
-        self.objects.show_report(report.nucleus_class, report.objects, size)
+        self.objects.show_report(report, size)
+
+    def _on_layers(self, event: Any) -> None:
+        """Something of the layer list or of one of its layers has changed."""
+        if event.type in ("inserted", "removed", "reordered", "name"):
+            self.image.combo.refresh()
+        if event.type in ("inserted", "removed", "name", "visible"):
+            self.labels.refresh()
+        elif event.type in ("scale", "units", "affine"):
+            self.image.show_pixel_size()
+
+    def _on_active(self) -> None:
+        self.image.combo.follow()
+        self.labels.refresh()
 
     def _on_pixel_size(self) -> None:
         layer, run = self.image.layer, self.session.run
@@ -242,9 +260,10 @@ class PatchSegWidget(QWidget):
 
     # -- telling and remembering
 
-    def _guarded(self, action: Callable[[], object]) -> None:
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
         try:
-            action()
+            yield
         except PatchSegError as error:
             self._tell(str(error), True)
 
@@ -256,7 +275,7 @@ class PatchSegWidget(QWidget):
         self.run.show_notice(sentence)  # napari's notification goes, and is cut in small windows
         (show_error if is_error else show_warning)(sentence)
 
-    @qdebounced(timeout=_SAVE_MS)
+    @qdebounced(timeout=400)  # ms after the last change
     def _remember(self) -> None:
         try:
             settings = self.settings()
@@ -275,7 +294,7 @@ class PatchSegWidget(QWidget):
             if dock is not None:
                 self._had_parent = True
                 if isinstance(dock, QDockWidget):
-                    settle_in(dock, self._may_close)
+                    _settle_in(dock, self._may_close)
             elif self._had_parent:
                 self._close_down()
         return super().event(event)
@@ -291,9 +310,36 @@ class PatchSegWidget(QWidget):
         self._remember.flush(restart_timer=False)
         self.session.shutdown()
         self._end_hover()
-        self.image.disconnect_viewer()
-        self.labels.disconnect_viewer()
+        self._viewer.layers.events.disconnect(self._on_layers)
+        self._viewer.layers.selection.events.active.disconnect(self._on_active)
         self.deleteLater()
+
+
+def _settle_in(dock: QDockWidget, may_close: Callable[[Callable[[], None]], None]) -> None:
+    """Give napari's dock the panel's own title, and be asked before its button closes it for good.
+
+    napari calls docks "Widget (Plugin)", finds them again by that, and writes it on their bar,
+    which it makes anew wherever a dock is moved. Closing the window goes its own way: napari asks
+    there itself.
+    """
+    name = dock.windowTitle()
+
+    def write_title() -> None:
+        with suppress(RuntimeError):  # it has gone
+            for label in dock.findChildren(QLabel):
+                if label.text() == name:
+                    label.setText(_TITLE)
+
+    def soon(*_: object) -> None:
+        QTimer.singleShot(0, write_title)  # napari makes the bar after this
+
+    dock.setWindowTitle(_TITLE)
+    dock.topLevelChanged.connect(soon)
+    dock.dockLocationChanged.connect(soon)
+    soon()
+    close = getattr(dock, "destroyOnClose", None)  # of napari's own class
+    if close is not None:
+        dock.destroyOnClose = lambda: may_close(close)  # type: ignore[attr-defined]
 
 
 def _line() -> QFrame:
