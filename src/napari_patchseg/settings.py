@@ -79,7 +79,7 @@ class Training(_Group):
         20,
         ge=1,
         le=256,
-        description="Distance between candidate windows in pixels.",
+        description="Distance between candidate patches in pixels.",
         json_schema_extra=_PX,
     )
     patches: int = Field(
@@ -87,7 +87,7 @@ class Training(_Group):
         ge=2,
         le=64,
         title="patches per crop",
-        description="Windows drawn per crop and class.",
+        description="Patches drawn per crop and class.",
     )
 
     # -- contrastive loss (section 3.3)

@@ -69,7 +69,7 @@ class Editor(ABC):
         return caption(self.field.label, self.widget)
 
 
-class CheckEditor(Editor):
+class _CheckEditor(Editor):
     """Yes or no; also something or "none"."""
 
     def _make(self) -> QWidget:
@@ -80,14 +80,13 @@ class CheckEditor(Editor):
         return self._box
 
     def get(self) -> Any:
-        """The value shown."""
         return self._values[self._box.isChecked()]
 
     def _show(self, value: Any) -> None:
         self._box.setChecked(value == self._values[1])
 
 
-class ChoiceEditor(Editor):
+class _ChoiceEditor(Editor):
     """One of several words."""
 
     def _make(self) -> QWidget:
@@ -110,18 +109,16 @@ class ChoiceEditor(Editor):
             self._box.setCurrentIndex(max(0, self._box.findData(chosen)))
 
     def get(self) -> Any:
-        """The value shown."""
         return self._box.currentData()
 
     def _show(self, value: Any) -> None:
         self._box.setCurrentIndex(self._box.findData(value))
 
     def show_automatic(self, choice: str) -> None:
-        """Say what the automatic choice came to; nothing where that is not known."""
         self._box.setItemText(0, f"{AUTOMATIC}: {choice}" if choice else AUTOMATIC)
 
 
-class NumberEditor(Editor):
+class _NumberEditor(Editor):
     """A number; below the least one is the automatic choice."""
 
     def _make(self) -> QWidget:
@@ -148,7 +145,6 @@ class NumberEditor(Editor):
         return box
 
     def get(self) -> Any:
-        """The value shown."""
         if self.field.may_be_none and self._box.value() == self._box.minimum():
             return None
         return self.field.kind(self._box.value())
@@ -157,11 +153,10 @@ class NumberEditor(Editor):
         self._box.setValue(self._box.minimum() if value is None else value)
 
     def show_automatic(self, choice: str) -> None:
-        """Say what the automatic choice came to; nothing where that is not known."""
         self._box.setSpecialValueText(f"{AUTOMATIC} ({choice})" if choice else AUTOMATIC)
 
 
-class SliderEditor(Editor):
+class _SliderEditor(Editor):
     """A number between 0 and 1 or the automatic choice, which the slider shows, too."""
 
     def _make(self) -> QWidget:
@@ -188,7 +183,6 @@ class SliderEditor(Editor):
         return line
 
     def get(self) -> float | None:
-        """The value shown."""
         return None if self.automatic.isChecked() else self.box.value()
 
     def _show(self, value: float | None) -> None:
@@ -197,7 +191,6 @@ class SliderEditor(Editor):
         self.automatic.setChecked(value is None)
 
     def show_automatic(self, choice: float) -> None:
-        """Show what the automatic choice came to."""
         if self.automatic.isChecked():
             with signals_blocked(self.box):
                 self.slider.setValue(choice)
@@ -267,9 +260,9 @@ class Editors:
 
 def _editor(field: SettingField) -> Editor:
     if field.kind is bool or field.choices[1:] == ("none",):
-        return CheckEditor(field)
+        return _CheckEditor(field)
     if field.choices or field.name == "nucleus_class":  # as many as there are
-        return ChoiceEditor(field)
+        return _ChoiceEditor(field)
     if field.may_be_none and field.limits[:2] == (0, 1):
-        return SliderEditor(field)
-    return NumberEditor(field)
+        return _SliderEditor(field)
+    return _NumberEditor(field)

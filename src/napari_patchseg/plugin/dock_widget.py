@@ -153,7 +153,6 @@ class PatchSegWidget(QWidget):
         self._viewer.layers.events.connect(self._on_layers)
         self._viewer.layers.selection.events.active.connect(self._on_active)
         self.editors.changed.connect(self._on_settings)
-        self.image.combo.changed.connect(self.labels.refresh)
         self.image.pixel_size_entered.connect(self._on_pixel_size)
         self.run.train_button.clicked.connect(self.train)
         self.labels.make_button.clicked.connect(self.make_labels)
@@ -265,7 +264,7 @@ class PatchSegWidget(QWidget):
         try:
             yield
         except PatchSegError as error:
-            self._tell(str(error), True)
+            self._on_error(error)
 
     def _on_error(self, error: Exception) -> None:
         self._tell(str(error), True)
