@@ -107,7 +107,7 @@ def test_the_entry_comes_once(viewer: Any, image: np.ndarray) -> None:
 
     for _ in range(3):
         layer_menu.install()
-        layer_menu.on_activate(None)
+        layer_menu.install(None)
     items = get_app_model().menus._menu_items[layer_menu.MENU]
     assert (
         sum(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 from qtpy.QtCore import QEvent, QLocale, QObject, Qt
 from qtpy.QtGui import QValidator
@@ -18,6 +19,8 @@ from qtpy.QtWidgets import (
     QApplication,
     QComboBox,
     QDoubleSpinBox,
+    QFormLayout,
+    QHBoxLayout,
     QLabel,
     QPushButton,
     QScrollBar,
@@ -142,6 +145,20 @@ def narrow(box: QComboBox, signs: int) -> None:
     """Keep long words from widening the panel."""
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     box.setMinimumContentsLength(signs)
+
+
+def form(panel: QWidget, *rows: tuple[Any, ...]) -> QFormLayout:
+    """Fill a panel with rows: a label or its text, and widgets side by side."""
+    layout = QFormLayout(panel)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setVerticalSpacing(3)
+    for label, *widgets in rows:
+        line = QHBoxLayout()
+        line.setSpacing(3)
+        for widget in widgets:
+            line.addWidget(widget, 1)
+        layout.addRow(label, line)
+    return layout
 
 
 def caption(text: str, widget: QWidget) -> QLabel:

@@ -6,7 +6,7 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QGridLayout,
     QHBoxLayout,
-    QLabel,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -15,7 +15,7 @@ from superqt import QCollapsible
 from napari_patchseg.report import Report
 from napari_patchseg.settings import FIELDS
 
-from ._controls import button, caption, narrow
+from ._controls import button, caption, form, narrow
 from ._editors import Editors
 
 
@@ -99,24 +99,15 @@ class ObjectsForm(QWidget):
         self.min_area = editors["min_area"].widget
         self.split = editors["split"].widget
         self.split_depth = editors["split_depth"].widget
+        self.split.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self.split.toggled.connect(self.split_depth.setEnabled)
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setVerticalSpacing(3)
-        grid.setColumnStretch(1, 1)
-        rows = (
+        form(
+            self,
             (caption("nuclei are", self.class_box), self.class_box, polarity),
             (editors["threshold"].caption(), editors["threshold"].widget),
             (editors["min_area"].caption(), self.min_area),
-            (QLabel(), self.split, self.split_depth),
+            ("", self.split, self.split_depth),
         )
-        for number, (label, *widgets) in enumerate(rows):
-            line = QHBoxLayout()
-            line.setSpacing(3)
-            for widget in widgets:
-                line.addWidget(widget, widget is not self.split)
-            grid.addWidget(label, number, 0)
-            grid.addLayout(line, number, 1)
 
     def forget_class(self) -> None:
         """Class numbers mean nothing for another image."""

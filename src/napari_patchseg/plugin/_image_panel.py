@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import ComboBox
 from napari.layers import Image
 from psygnal import Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
 from superqt.utils import signals_blocked
 
 from napari_patchseg.files.pixel_size import PLAUSIBLE
 from napari_patchseg.modality import ImageKind
 
-from ._controls import NumberBox, narrow
+from ._controls import NumberBox, form, narrow
 from ._editors import Editors
 from .layer_source import (
     LayerSource,
@@ -30,60 +30,6 @@ from .layer_source import (
 if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.viewer import Viewer
-
-
-class ImageCombo(ComboBox):
-    """The viewer's image layers; follows the active one unless it is held.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Where the layers are.
-    """
-
-    def __init__(self, viewer: Viewer) -> None:
-        self._viewer = viewer
-        self._held = False
-        super().__init__(
-            name="image",
-            choices=lambda _: [(layer.name, layer) for layer in viewer.layers if is_image(layer)],
-            tooltip="The image to segment; follows the active layer while nothing runs.",
-        )
-        self.native.setAccessibleName("image layer")
-        narrow(self.native, 12)
-        self.follow()
-
-    @property
-    def layer(self) -> Image | None:
-        """The layer chosen."""
-        return self.value
-
-    @layer.setter
-    def layer(self, layer: Layer | None) -> None:
-        if unwrap(layer) in self.choices:
-            self.value = unwrap(layer)
-
-    def hold(self, held: bool) -> None:
-        """Whether to stay on the layer chosen, as during a run."""
-        self._held = held
-        self.follow()
-
-    def follow(self) -> None:
-        """Choose the active layer, if it is an image."""
-        if not self._held:
-            self.layer = self._viewer.layers.selection.active
-
-    def refresh(self) -> None:
-        """Offer the layers that there are now, by the names that they have now."""
-        # magicgui knows choices by their names: it would lose a renamed one, and keeps the order.
-        chosen = self.value
-        with self.changed.blocked():
-            self.choices = ()
-            self.reset_choices()
-            if chosen in self.choices:
-                self.value = chosen
-        if self.value is not chosen:
-            self.changed.emit(self.value)
 
 
 @dataclass(frozen=True)
@@ -126,9 +72,17 @@ class ImagePanel(QWidget):
         self._viewer = viewer
         self._kind = editors["image_kind"]
         self.kind, self.unit = self._kind.widget, editors["diameter_unit"].widget
+        self.unit.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self._said: weakref.WeakKeyDictionary[Image, Said] = weakref.WeakKeyDictionary()
         self._is_empty = True
-        self.combo = ImageCombo(viewer)
+        self._is_held = False
+        self.combo = ComboBox(
+            name="image",
+            choices=lambda _: [(layer.name, layer) for layer in viewer.layers if is_image(layer)],
+            tooltip="The image to segment; follows the active layer while nothing runs.",
+        )
+        self.combo.native.setAccessibleName("image layer")
+        narrow(self.combo.native, 12)
         self.channels = QComboBox()
         self.channels.setAccessibleName("channels")
         self.channels.setToolTip(
@@ -150,30 +104,54 @@ class ImagePanel(QWidget):
             "Side of a pixel, as the layer or its file says; enter it where it is unknown.\n"
             "It is needed for a diameter in µm, and saved with the labels."
         )
-        self._form = form = QFormLayout(self)
-        form.setContentsMargins(0, 0, 0, 0)
-        form.setVerticalSpacing(3)
-        form.addRow("image", self.combo.native)
-        form.addRow("channels", self.channels)
-        form.addRow(self._kind.caption(), self.kind)
-        form.addRow("region", self.region)
-        form.addRow("pixel size", self.pixel_size)
-        diameter = QHBoxLayout()
-        diameter.setSpacing(3)
-        diameter.addWidget(editors["nucleus_diameter"].widget, 1)
-        diameter.addWidget(self.unit)
-        form.addRow("diameter", diameter)  # short: what it is estimated to be needs the room
+        self._form = form(
+            self,
+            ("image", self.combo.native),
+            ("channels", self.channels),
+            (self._kind.caption(), self.kind),
+            ("region", self.region),
+            ("pixel size", self.pixel_size),
+            # short: what it is estimated to be needs the room
+            ("diameter", editors["nucleus_diameter"].widget, self.unit),
+        )
         self.combo.changed.connect(self._show_layer)
         self.channels.currentIndexChanged.connect(self._on_channels)
         self.channels.activated.connect(self._on_channels)  # also the same once more
         self._kind.changed.connect(self.take_kind)
         self.pixel_size.valueChanged.connect(self._on_pixel_size)
+        self.follow()
         self._show_layer()
 
     @property
     def layer(self) -> Image | None:
         """The image shown."""
-        return self.combo.layer
+        return self.combo.value
+
+    def choose(self, layer: Layer | None) -> None:
+        """Show this image, if it is one."""
+        if unwrap(layer) in self.combo.choices:
+            self.combo.value = unwrap(layer)
+
+    def hold(self, held: bool) -> None:
+        """Whether to stay on the image shown, as during a run."""
+        self._is_held = held
+        self.follow()
+
+    def follow(self) -> None:
+        """Show the active layer, if it is an image."""
+        if not self._is_held:
+            self.choose(self._viewer.layers.selection.active)
+
+    def refresh(self) -> None:
+        """Offer the layers that there are now, by the names that they have now."""
+        # magicgui knows choices by their names: it would lose a renamed one, and keeps the order.
+        chosen = self.layer
+        with self.combo.changed.blocked():
+            self.combo.choices = ()
+            self.combo.reset_choices()
+            self.choose(chosen)
+        if self.layer is not chosen:
+            self.combo.changed.emit(self.layer)
 
     def source(self, layer: Layer | None) -> LayerSource:
         """The chosen region of an image, as the user said that it is.
@@ -233,7 +211,7 @@ class ImagePanel(QWidget):
         self._is_empty = layer is None
         self._kind.set(self.kind_of(layer))
         channels = None if layer is None else channels_of(layer)
-        self._form.setRowVisible(self.channels, channels is not None)
+        self._form.setRowVisible(1, channels is not None)
         if channels is not None:
             together = self._said_of(layer).together
             likely = channels.likely if together is None else together

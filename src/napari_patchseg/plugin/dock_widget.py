@@ -185,7 +185,7 @@ class PatchSegWidget(QWidget):
                 self.objects.forget_class()
                 settings = settings.replace(nucleus_class=None, nucleus_polarity=None)
             self.objects.show_report(None)
-            self.image.combo.layer = image
+            self.image.choose(image)
             self.run.show_notice("")
             self.session.start(source, settings, model=model, make_labels=make_labels)
             if self.image.is_guess(source):
@@ -221,14 +221,14 @@ class PatchSegWidget(QWidget):
     def _on_layers(self, event: Any) -> None:
         """Something of the layer list or of one of its layers has changed."""
         if event.type in ("inserted", "removed", "reordered", "name"):
-            self.image.combo.refresh()
+            self.image.refresh()
         if event.type in ("inserted", "removed", "name", "visible"):
             self.labels.refresh()
         elif event.type in ("scale", "units", "affine"):
             self.image.show_pixel_size()
 
     def _on_active(self) -> None:
-        self.image.combo.follow()
+        self.image.follow()
         self.labels.refresh()
 
     def _on_pixel_size(self) -> None:
@@ -238,7 +238,7 @@ class PatchSegWidget(QWidget):
 
     def _on_state(self, state: RunState) -> None:
         run = self.session.run
-        self.image.combo.hold(state.is_busy)
+        self.image.hold(state.is_busy)
         self.curves.show_history([] if run is None else run.history)
         if run is not None and run.trained is not None and not state.is_busy:
             if run.model is None and run.trained is not self.models.model:

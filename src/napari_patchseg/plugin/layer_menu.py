@@ -25,17 +25,12 @@ TITLE = "Segment nuclei"
 WHEN = "num_selected_layers == 1 and num_selected_image_layers == 1"
 
 
-def install() -> None:
-    """Add the entry now, and again whenever the plugin is enabled."""
+def install(_context: Any = None) -> None:
+    """Add the entry now, and again whenever the plugin is enabled; npe2's `on_activate` as well."""
     from npe2 import PluginManager
 
     PluginManager.instance().events.enablement_changed.connect(_on_enablement, unique=True)
     register()
-
-
-def on_activate(_context: Any) -> None:
-    """Add the entry when npe2 activates the plugin: the way without `install`."""
-    install()
 
 
 def register() -> None:
