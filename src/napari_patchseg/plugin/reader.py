@@ -14,7 +14,7 @@ from napari_patchseg.errors import FileError
 from napari_patchseg.files.labels import read_labels, read_report
 from napari_patchseg.words import layer_name
 
-from .layer_source import is_image, size_of, unwrap
+from .layer_source import METADATA_KEY, is_image, size_of, unwrap
 
 _LayerData = tuple[Any, dict[str, Any], str]
 
@@ -54,7 +54,7 @@ def _read(path: str) -> list[_LayerData]:
         "name": saved.name,
         "scale": [size or 1.0 for size in sizes],
         "units": ["pixel" if size is None else "micrometer" for size in sizes],
-        "metadata": {"napari_patchseg": report},
+        "metadata": {METADATA_KEY: report},
         **place,
     }
     return [(saved.labels, options, "labels")]

@@ -10,6 +10,8 @@ import numpy as np
 from napari_patchseg.files.labels import write_labels
 from napari_patchseg.files.pixel_size import micrometres
 
+from .layer_source import METADATA_KEY
+
 
 def write_ome_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Write a Labels layer as OME-TIFF, with pixel size and report.
@@ -99,5 +101,5 @@ def pixel_size(
 
 def _report(meta: Mapping[str, Any]) -> Mapping[str, Any]:
     """Where the labels come from; empty for others' labels: a mark that the file holds labels."""
-    report = (meta.get("metadata") or {}).get("napari_patchseg")
+    report = (meta.get("metadata") or {}).get(METADATA_KEY)
     return report if isinstance(report, Mapping) else {}
