@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
+from pathlib import PurePath
 
 
 def pluralize(count: int, one: str, many: str | None = None) -> str:
     """A number and its noun, "1 step" and "2 steps"; `many` for a plural without a mere s."""
     return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def image_name(path: PurePath) -> str:
+    """Name of a file's image: without its extension, or both of them in ".ome.tif"."""
+    return path.stem.removesuffix(".ome")
 
 
 def layer_name(kind: str, image: str) -> str:

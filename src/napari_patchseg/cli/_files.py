@@ -14,6 +14,7 @@ from napari_patchseg.errors import FileError, PatchSegError
 from napari_patchseg.files.atomic import atomic_write
 from napari_patchseg.files.images import read_image
 from napari_patchseg.files.labels import read_report, to_json
+from napari_patchseg.words import image_name
 
 from ._console import Console
 
@@ -130,7 +131,7 @@ def labels_files(images: Sequence[Path], output: str | None, *, several: bool) -
     FileError
         If it can be neither.
     """
-    names = [f"{image.stem.removesuffix('.ome')}_nuclei.ome.tif" for image in images]
+    names = [f"{image_name(image)}_nuclei.ome.tif" for image in images]
     if output is None:
         return [image.with_name(name) for image, name in zip(images, names, strict=True)]
     if not output.strip():

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_patchseg.errors import FileError, reason_of
+from napari_patchseg.words import image_name
 
 from . import _colours as colours
 from . import pixel_size
@@ -180,7 +181,7 @@ def _read_tiff(file: BinaryIO, path: Path) -> ImageFile:
     array, axes = (colours.unpacked(page), "YXS") if packed else (level.asarray(), level.axes)
     array, axes = _squeeze(array, axes, path)
     array, rgb, channel_axis = colours.of_tiff(array, axes, page, channel_names(tiff, page))
-    return ImageFile(array, rgb, channel_axis, pixel_size.of_tiff(tiff, page), _name(path))
+    return ImageFile(array, rgb, channel_axis, pixel_size.of_tiff(tiff, page), image_name(path))
 
 
 def _squeeze(array: NDArray[Any], axes: str, path: Path) -> tuple[NDArray[Any], str]:
@@ -225,7 +226,9 @@ def _read_other(file: BinaryIO, path: Path, start: bytes) -> ImageFile:
             array = colours.of_picture(image)
     if array.ndim == 3 and array.shape[2] == 2:  # grey with opacity
         array = array[..., 0]
-    return ImageFile(array, array.ndim == 3, None, pixel_size.of_picture(image.info), _name(path))
+    return ImageFile(
+        array, array.ndim == 3, None, pixel_size.of_picture(image.info), image_name(path)
+    )
 
 
 def _check_memory(path: Path, needed: int) -> None:
@@ -238,10 +241,6 @@ def _check_memory(path: Path, needed: int) -> None:
             f"{path} has {needed / 2**30:.0f} GB of pixels, more than this machine's memory; "
             "crop it first."
         )
-
-
-def _name(path: Path) -> str:
-    return path.stem.removesuffix(".ome")
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from PIL.PngImagePlugin import PngInfo
 from pydantic_core import to_jsonable_python
 
 from napari_patchseg.errors import FileError
+from napari_patchseg.words import image_name
 
 from ._tiff import ome_pixels
 from .atomic import atomic_write
@@ -168,7 +169,7 @@ def read_labels(path: str | os.PathLike[str]) -> SavedLabels | None:
         pixels = ome_pixels(file.ome_metadata or "", series.keyframe)
         written = [pixels.get(f"PhysicalSize{axis}") for axis in series.axes]  # always in µm
         sizes = tuple(None if size is None else float(size) for size in written)
-        name = series.name or path.stem.removesuffix(".ome")
+        name = series.name or image_name(path)
         return SavedLabels(series.asarray(), sizes if any(sizes) else None, name, report)
 
 
@@ -235,7 +236,7 @@ def _write_ome_tiff(
         raise FileError(f"An array of shape {array.shape} cannot be written as an image.")
     metadata: dict[str, Any] = {
         "axes": _AXES[array.ndim],
-        "Name": _as_xml(name or path.stem.removesuffix(".ome")),
+        "Name": _as_xml(name or image_name(path)),
         "UUID": str(uuid.uuid4()),  # tifffile's own would hold this machine's network address
     }
     if report is not None:
