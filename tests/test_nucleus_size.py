@@ -20,7 +20,13 @@ from napari_patchseg.pipeline import run
 from napari_patchseg.settings import Settings
 from napari_patchseg.synthetic import synthetic_field
 
-MACHINE = {"device": "cpu", "precision": "float32", "memory_format": "channels_last", "threads": 1}
+MACHINE = {
+    "device": "cpu",
+    "precision": "float32",
+    "memory_format": "channels_last",
+    "threads": 1,
+    "test_time_augmentation": 1,
+}
 
 
 def of_size(factor, diameter=26.0):
@@ -66,8 +72,9 @@ def test_where_nothing_is_found_the_image_is_seen_as_it_is():
 
 def test_small_nuclei_are_found_better_for_it():
     image, truth = of_size(0.4)
-    plain = napari_patchseg.segment(image, **MACHINE, rescale="1", max_steps=5)
-    *_, last = run(Pixels.from_array(image), Settings.create(**MACHINE, max_steps=5))
+    views = {**MACHINE, "test_time_augmentation": None, "max_steps": 5}
+    plain = napari_patchseg.segment(image, **views, rescale="1")
+    *_, last = run(Pixels.from_array(image), Settings.create(**views))
     assert last.result.report.settings.training.rescale == "2"
     assert last.result.model.settings.training.rescale == "2"
     better, worse = (adapted_rand_error(truth, found)[0] for found in (last.result.labels, plain))
@@ -78,20 +85,21 @@ def test_the_expected_diameter_decides_where_it_is_given():
     image, _ = of_size(1)
     for diameter, rescale in ((12, "2"), (20, "3/2"), (30, "1"), (60, "1/2")):
         settings = Settings.create(**MACHINE, nucleus_diameter=diameter, max_steps=1)
-        *_, last = run(Pixels.from_array(image), settings)
+        *_, last = run(Pixels.from_array(image), settings, make_labels=False)
         assert last.result.report.settings.training.rescale == rescale
 
 
 def test_a_random_start_learns_at_the_size_of_the_image():
     image, _ = of_size(0.4)
     settings = Settings.create("default", weights="random", classes=2, **MACHINE, max_steps=1)
-    *_, last = run(Pixels.from_array(image[:96, :96]), settings)
+    *_, last = run(Pixels.from_array(image[:96, :96]), settings, make_labels=False)
     assert last.result.report.settings.training.rescale == "1"
 
 
 def test_a_model_is_applied_at_the_size_of_the_nuclei_of_each_image():
     large, small = of_size(1)[0], of_size(0.4)[0]
-    *_, trained = run(Pixels.from_array(large), Settings.create(**MACHINE, max_steps=1))
+    settings = Settings.create(**MACHINE, max_steps=1)
+    *_, trained = run(Pixels.from_array(large), settings, make_labels=False)
     assert trained.result.model.settings.training.rescale == "1"
     *_, last = run(Pixels.from_array(small), Settings.create(**MACHINE), model=trained.result.model)
     assert last.result.report.settings.training.rescale == "2"
@@ -99,7 +107,8 @@ def test_a_model_is_applied_at_the_size_of_the_nuclei_of_each_image():
 
 def test_a_model_is_measured_by_its_own_settings():
     small = of_size(0.4)[0]
-    *_, trained = run(Pixels.from_array(small), Settings.create(**MACHINE, max_steps=1))
+    settings = Settings.create(**MACHINE, max_steps=1)
+    *_, trained = run(Pixels.from_array(small), settings, make_labels=False)
     other = Settings.create(**MACHINE, weights="random", classes=4)
     *_, last = run(Pixels.from_array(small), other, model=trained.result.model)
     assert last.result.report.settings.training.rescale == "2"
