@@ -70,6 +70,7 @@ CASES = [
     ({"classes": 4}, "weights 'random'"),
     ({"threshold": 1.0}, "threshold"),
     ({"seed": -1}, "seed"),
+    ({"min_area": 90, "max_area": 80}, "must not be larger than max_area"),
 ]
 
 

@@ -92,8 +92,8 @@ class ObjectsReport(_Frozen):
         Nuclei found.
     threshold, marker_threshold : float or None
         Confidence from which a pixel is nucleus, and that every nucleus reaches inside.
-    diameter, min_area : float or None
-        Expected diameter, and the smallest area.
+    diameter, min_area, max_area : float or None
+        Expected diameter, the smallest area, and the largest, where there is one.
     split : bool or None
         Whether touching nuclei were split.
     split_depth : float or None
@@ -104,6 +104,7 @@ class ObjectsReport(_Frozen):
     threshold: float | None = None
     diameter: float | None = None
     min_area: float | None = None
+    max_area: float | None = None
     split: bool | None = None
     split_depth: float | None = None
     marker_threshold: float | None = None

@@ -223,6 +223,13 @@ class Objects(_Group):
         "cut; auto follows the diameter.",
         json_schema_extra={"unit": "px²", "in_view": True},
     )
+    max_area: float | None = Field(
+        None,
+        gt=0,
+        title="maximum area",
+        description="Largest object in square pixels; auto: no limit.",
+        json_schema_extra={"unit": "px²", "in_view": True},
+    )
     split: Split = Field(
         "distance",
         title="split touching",
@@ -321,6 +328,7 @@ class Changes(TypedDict, total=False):
     prior_weight: float
     threshold: float | None
     min_area: float | None
+    max_area: float | None
     split: Split
     split_depth: float | None
     device: Device | None
@@ -368,6 +376,7 @@ class Settings(_Group):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         training, nucleus_class = self.training, self.objects.nucleus_class
+        least, most = self.objects.min_area, self.objects.max_area
         wrong = []
         if training.crop_size < training.patch_size:
             wrong.append(
@@ -383,6 +392,8 @@ class Settings(_Group):
             wrong.append(
                 f"nucleus_class ({nucleus_class}) must be below classes ({training.classes})"
             )
+        if least is not None and most is not None and least > most:
+            wrong.append(f"min_area ({least:g}) must not be larger than max_area ({most:g})")
         if wrong:
             raise ValueError("\n".join(wrong))
         return self

@@ -149,7 +149,7 @@ def test_every_setting_is_an_option(name):
     elif field.kind is bool:
         value = not field.info.default
     else:
-        value = low if field.kind is int or high is None else (low + high) / 2
+        value = low if field.kind is int else (low + (high or low + 2)) / 2
     given = settings_of("--weights", "random", option(name), str(value))
     assert field.of(given) == value
     assert given == settings_of("--set", "weights=random", "--set", f"{name}={value}")

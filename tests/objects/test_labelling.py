@@ -12,9 +12,9 @@ from napari_patchseg.objects import ResolvedObjects, label_nuclei, label_steps, 
 from napari_patchseg.objects._labelling import finished, marker_threshold, otsu
 
 
-def settings(diameter=20.0, threshold=0.5, min_area=None, split=True):
+def settings(diameter=20.0, threshold=0.5, min_area=None, split=True, max_area=None):
     area = smallest_area(diameter) if min_area is None else min_area
-    return ResolvedObjects(threshold, diameter, area, split, 0.06)
+    return ResolvedObjects(threshold, diameter, area, split, 0.06, max_area)
 
 
 def disks(centres, radius=10, shape=(120, 160)):
@@ -62,6 +62,13 @@ def test_the_smallest_area_is_kept_to():
         for area in (0, 100, 200, 1000)
     }
     assert areas == {0: 2, 100: 2, 200: 1, 1000: 0}
+
+
+def test_the_largest_area_is_kept_to():
+    truth = disks([(40, 40)], radius=7) + 2 * disks([(80, 80)], radius=15)
+    small, large = np.bincount(truth.ravel())[1:]
+    for most, kept in ((None, 2), (2 * large, 2), (2 * small, 1), (small / 2, 0)):
+        assert label_nuclei(confidence_of(truth), settings(max_area=most)).max() == kept
 
 
 def test_nothing_where_pixels_are_not_valid():

@@ -111,6 +111,7 @@ def resolve_objects(
         min_area=smallest_area(diameter) if objects.min_area is None else objects.min_area,
         split=objects.split == "distance",
         split_depth=depth,
+        max_area=objects.max_area,
     )
 
 

@@ -54,6 +54,8 @@ class ResolvedObjects:
         How far a saddle must lie below two peaks that are two nuclei. Peaks are those of the
         distance to the border in expected radii, to which the confidence in interiors is added
         where there is one.
+    max_area : float or None
+        Largest object in square pixels, if there is a limit.
     """
 
     threshold: float
@@ -61,6 +63,7 @@ class ResolvedObjects:
     min_area: float
     split: bool
     split_depth: float
+    max_area: float | None = None
 
 
 def otsu(confidence: NDArray[np.float32], valid: NDArray[np.bool_] | None = None) -> float:
@@ -130,8 +133,8 @@ def label_steps(
 
     Smooth, threshold, open by a disk, fill holes, split touching nuclei by a watershed from the
     peaks of the distance to the border and the confidence in interiors together, and drop what is
-    too small or has no sure interior. Beside the maps and the labels it needs four bytes a pixel
-    and what a tile takes.
+    too small, too large or has no sure interior. Beside the maps and the labels it needs four bytes
+    a pixel and what a tile takes.
 
     Parameters
     ----------
@@ -182,7 +185,7 @@ def label_steps(
     least = None
     if interior is not None:
         least = marker_threshold(chosen.threshold, float(sure[1] / max(sure[0], 1)))
-    number = _numbers(regions, facts, whole, chosen.min_area, least or 0)
+    number = _numbers(regions, facts, whole, chosen, least or 0)
     labels: Labels = np.empty((height, width), number.dtype)
     for box in boxes:
         labels[window(box)] = number[whole[window(box)]]
@@ -281,7 +284,7 @@ def _numbers(
     regions: NDArray[np.int32],
     facts: _Facts,
     pieces: NDArray[np.int32],
-    min_area: float,
+    chosen: ResolvedObjects,
     least: float,
 ) -> Labels:
     """Every piece's label: 0 where its region is no nucleus, else in order of first pixels."""
@@ -290,10 +293,12 @@ def _numbers(
     np.maximum.at(surest, regions, facts.surest)
     first = np.full(count, pieces.size, float)
     np.minimum.at(first, regions, facts.first)
-    smallest = np.full(count, min_area)
+    smallest = np.full(count, chosen.min_area)
     for edge in (pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]):
-        smallest[regions[edge]] = CUT * min_area
+        smallest[regions[edge]] = CUT * chosen.min_area
     keep = (area >= smallest) & (surest >= least)
+    if chosen.max_area is not None:
+        keep &= area <= chosen.max_area
     keep[regions[0]] = False  # the background
     nuclei = np.flatnonzero(keep)
     label: NDArray[Any] = np.zeros(count, np.uint16 if len(nuclei) < 2**16 else np.uint32)
