@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 OPENING = """
-import sys, napari
+import sys, threading, napari
 from qtpy.QtWidgets import QApplication
 from napari_patchseg.plugin.layer_menu import find_panel, install
 viewer = napari.Viewer(show=False)
@@ -17,8 +17,16 @@ find_panel(viewer)
 assert not {"torch", "pyqtgraph"} & set(sys.modules)  # the first map would wait for them
 QApplication.processEvents()
 from napari_patchseg.plugin.preload import preload
+import gc
+gc.collect()
+collected = []
+gc.callbacks.append(lambda phase, info: collected.append((info["generation"], is_main())))
+is_main = lambda: threading.current_thread() is threading.main_thread()
 preload().join()
 assert {"torch", "napari_patchseg.pipeline", "pandas"} <= set(sys.modules)
+collected.clear()
+QApplication.processEvents()
+assert (2, True) in collected  # before a run, which would be held up by it
 viewer.close()
 """
 

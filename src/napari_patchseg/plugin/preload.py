@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from superqt.utils import ensure_main_thread
 
 LOG = logging.getLogger(__name__)
 
@@ -48,8 +51,20 @@ def _import(is_busy: Callable[[], bool]) -> None:
                     importlib.import_module(name)
         if not is_busy() and threading.main_thread().is_alive():
             import_tables()
+            _collect(is_busy)
     except Exception:  # whatever it is, the run meets it too, and tells the user
         LOG.info("An early import failed.", exc_info=True)
+
+
+@ensure_main_thread
+def _collect(is_busy: Callable[[], bool]) -> None:
+    """Collect garbage while nobody waits.
+
+    The first time after torch's import that takes a third of a second; Python would do it at any
+    moment of a run. Not in a thread: it destroys widgets.
+    """
+    if not is_busy():
+        gc.collect()
 
 
 @contextmanager
