@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from napari.layers import Shapes
     from napari.viewer import Viewer
 
-#: Milliseconds for which Python's exit waits for workers that were told to end.
-_EXIT_MS = 2000
-
 
 class _Task:
     """A worker's function, called once; what it works on goes with the call.
@@ -74,11 +71,12 @@ def start_task(
 def _end_workers() -> None:
     """End workers before Python does: a script need not have closed its window.
 
-    A worker's signals would abort the process when Qt has gone. Needed while
-    test_python_may_end_in_the_middle_of_a_run fails without it.
+    A worker's signals would abort the process when Qt has gone. torch's import, which cannot be
+    given up, takes many seconds on a busy machine; a worker of another plugin may never end. Needed
+    while test_python_may_end_in_the_middle_of_a_run fails without it.
     """
     with contextlib.suppress(RuntimeError):  # it takes longer
-        WorkerBase.await_workers(_EXIT_MS)
+        WorkerBase.await_workers(msecs=120_000)
 
 
 class StoppableProgress(cancelable_progress):
