@@ -18,7 +18,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QLabel, QMessageBox, QPush
 from napari_patchseg.files import preferences
 from napari_patchseg.objects import keep_numbers
 from napari_patchseg.plugin._layers import View
-from napari_patchseg.plugin._run_state import Phase
+from napari_patchseg.plugin._run import Phase
 from napari_patchseg.plugin.dock_widget import PatchSegWidget
 from napari_patchseg.plugin.layer_source import METADATA_KEY, Region
 from napari_patchseg.settings import PRESETS, Settings
@@ -836,7 +836,7 @@ def test_copy_as_python_makes_the_same_labels(
 def test_windows_say_what_they_are(
     viewer: Any, panel: PatchSegWidget, layer: Any, wait: Wait
 ) -> None:
-    from napari_patchseg.plugin._hover import text_at
+    from napari_patchseg.plugin.view_switch import text_at
 
     click(panel.run.train_button)
     wait(lambda: not panel.session.is_busy)

@@ -11,7 +11,7 @@ import pytest
 from napari.layers import Image, Labels, Shapes
 from qtpy.QtWidgets import QApplication
 
-from napari_patchseg.plugin._run_state import Phase
+from napari_patchseg.plugin._run import Phase
 from napari_patchseg.plugin.layer_source import is_ours
 from napari_patchseg.settings import Settings
 

@@ -10,7 +10,7 @@ from napari.components import ViewerModel
 from napari_patchseg.method.maps import ConfidenceMap, NucleusClass
 from napari_patchseg.plugin._display import Canvas, DisplayPatches, display_map
 from napari_patchseg.plugin._layers import RunLayers, View, image_of
-from napari_patchseg.plugin._plane import Plane
+from napari_patchseg.plugin.layer_source import Plane
 
 CANVAS = Canvas.of((128, 128), (0, 0, 128, 128))
 PLANE = Plane((128, 128), 0, 1, (0, 0))
@@ -40,12 +40,9 @@ def begun(model: ViewerModel, image: Any, canvas: Canvas = CANVAS) -> RunLayers:
 
 def a_map(step: int = 1) -> Any:
     data = np.random.default_rng(step).random((1, 128, 128), np.float32)
-    return display_map(
-        ConfidenceMap(
-            step, data, ("class 0",), (0, 0, 128, 128), 1, NucleusClass(0, False, math.nan)
-        ),
-        CANVAS,
-    )
+    nucleus = NucleusClass(0, False, math.nan)
+    made = ConfidenceMap(step, data, ("class 0",), (0, 0, 128, 128), 1, nucleus)
+    return made, display_map(made, CANVAS)
 
 
 def some_windows(count: int, step: int = 1) -> DisplayPatches:
@@ -62,7 +59,7 @@ def some_windows(count: int, step: int = 1) -> DisplayPatches:
 
 
 def test_layers_are_made_once_and_then_written_to(model: ViewerModel, live: RunLayers) -> None:
-    live.write_map(a_map(1))
+    live.write_map(*a_map(1))
     live.write_patches(some_windows(5), some_windows(0))
     layers = list(model.layers)
     assert [layer.name for layer in layers] == [
@@ -72,10 +69,10 @@ def test_layers_are_made_once_and_then_written_to(model: ViewerModel, live: RunL
         "negative patches · slide",
     ]
     for step in (2, 3):
-        live.write_map(a_map(step))
+        live.write_map(*a_map(step))
         live.write_patches(some_windows(2 * step, step), some_windows(step, step))
     assert list(model.layers) == layers
-    np.testing.assert_array_equal(layers[1].data, a_map(3).data)
+    np.testing.assert_array_equal(layers[1].data, a_map(3)[1])
     assert layers[1].metadata["napari_patchseg"]["step"] == 3
     assert tuple(layers[1].contrast_limits) == (0, 1)
     assert (layers[2].nshapes, layers[3].nshapes) == (6, 3)
@@ -88,7 +85,7 @@ def test_layers_are_made_once_and_then_written_to(model: ViewerModel, live: RunL
 def test_layers_carry_the_image_s_transform(
     model: ViewerModel, source: Any, live: RunLayers
 ) -> None:
-    live.write_map(a_map())
+    live.write_map(*a_map())
     live.write_patches(some_windows(1), some_windows(1))
     live.write_labels(np.ones((128, 128), np.uint16), {})
     for layer in model.layers[1:]:
@@ -106,9 +103,9 @@ def test_layers_carry_the_image_s_transform(
 def test_layers_follow_an_image_that_is_moved(
     model: ViewerModel, source: Any, live: RunLayers
 ) -> None:
-    live.write_map(a_map())
+    live.write_map(*a_map())
     source.translate, source.rotate = (50, 60), 10
-    live.write_map(a_map(2))
+    live.write_map(*a_map(2))
     np.testing.assert_allclose(
         model.layers["confidence · slide"].data_to_world((9, 9)), source.data_to_world((9, 9))
     )
@@ -124,22 +121,22 @@ def test_positive_and_negative_differ_in_colour(model: ViewerModel, live: RunLay
 def test_a_deleted_layer_stays_away_until_the_next_run(
     model: ViewerModel, source: Any, live: RunLayers
 ) -> None:
-    live.write_map(a_map())
+    live.write_map(*a_map())
     del model.layers["confidence · slide"]
-    live.write_map(a_map(2))
+    live.write_map(*a_map(2))
     assert "confidence · slide" not in model.layers
     live.begin(source, CANVAS, PLANE)
-    live.write_map(a_map(3))
+    live.write_map(*a_map(3))
     assert "confidence · slide" in model.layers
 
 
 def test_layers_belong_to_the_image_and_not_to_its_name(
     model: ViewerModel, source: Any, live: RunLayers, image: np.ndarray
 ) -> None:
-    live.write_map(a_map())
+    live.write_map(*a_map())
     first = model.layers["confidence · slide"]
     source.name = "other"
-    live.write_map(a_map(2))
+    live.write_map(*a_map(2))
     assert model.layers[-1] is first
     assert first.name == "confidence · slide"
 
@@ -147,7 +144,7 @@ def test_layers_belong_to_the_image_and_not_to_its_name(
 def test_runs_on_other_images_pile_up_no_layers(
     model: ViewerModel, source: Any, live: RunLayers, image: np.ndarray
 ) -> None:
-    live.write_map(a_map())
+    live.write_map(*a_map())
     live.write_patches(some_windows(3), some_windows(3))
     nuclei = live.write_labels(ones(1), {})
     ours = [layer for layer in model.layers[1:] if layer is not nuclei]
@@ -155,7 +152,7 @@ def test_runs_on_other_images_pile_up_no_layers(
     count = len(model.layers)
     for run in (other, source, other):
         live.begin(run, CANVAS, PLANE)
-        live.write_map(a_map(5))
+        live.write_map(*a_map(5))
         live.write_patches(some_windows(2, 5), some_windows(2, 5))
         assert len(model.layers) == count
         assert [layer.name for layer in ours] == [
@@ -173,11 +170,11 @@ def test_a_copy_that_the_user_made_of_a_layer_is_theirs(
 ) -> None:
     from napari.layers import Layer
 
-    live.write_map(a_map())
+    live.write_map(*a_map())
     copy = model.add_layer(Layer.create(*model.layers["confidence · slide"].as_layer_data_tuple()))
     other = begun(model, model.add_image(image, rgb=True, name="other"))
-    other.write_map(a_map(5))
-    np.testing.assert_array_equal(copy.data, a_map(1).data)
+    other.write_map(*a_map(5))
+    np.testing.assert_array_equal(copy.data, a_map(1)[1])
 
 
 PATCHES = {"positive patches", "negative patches"}
@@ -189,7 +186,7 @@ def shown(model: ViewerModel) -> set[str]:
 
 def of_a_run(live: RunLayers) -> None:
     live.show(View.LIVE)
-    live.write_map(a_map())
+    live.write_map(*a_map())
     live.write_patches(some_windows(3), some_windows(3))
 
 
@@ -213,7 +210,7 @@ def test_a_thickness_of_the_user_s_own_stays(live: RunLayers) -> None:
     layer = live.write_labels(ones(1), {})
     assert layer is not None
     layer.contour, layer.opacity = 7, 0.5
-    live.write_labels(ones(2), {}, new=False)
+    live.write_labels(ones(2), {})
     live.show(View.CONTOURS)
     assert (layer.contour, layer.opacity) == (7, 0.5)
 
@@ -276,7 +273,7 @@ def test_the_region_s_labels_are_found_again(model: ViewerModel, source: Any) ->
 def test_the_user_s_selection_is_kept(model: ViewerModel, source: Any, live: RunLayers) -> None:
     drawn = model.add_shapes(name="mine")
     model.layers.selection.active = drawn
-    live.write_map(a_map())
+    live.write_map(*a_map())
     live.write_patches(some_windows(1), some_windows(1))
     live.write_labels(np.zeros((128, 128), np.uint16), {})
     assert model.layers.selection.active is drawn
@@ -313,11 +310,11 @@ def test_edited_labels_are_never_rewritten(model: ViewerModel, live: RunLayers) 
     assert first is not None
     first.paint((50, 50), 7)
     edited = first.data.copy()
-    assert live.write_labels(ones(2), {}, new=False) is None
+    assert live.unedited_labels is None
     second = live.write_labels(ones(2), {})
     assert second is not first
     np.testing.assert_array_equal(first.data, edited)
-    assert live.write_labels(ones(3), {}, new=False) is not None
+    assert live.write_labels(ones(3), {}) is second
     assert second is not None
     assert second.data[0, 0] == 3
 
@@ -341,7 +338,8 @@ def test_an_array_changed_without_an_event_counts_as_edited(
     if continued:
         live.begin(source, Canvas.of((128, 128), (0, 0, 64, 64)), PLANE, keeps_around=True)
         live.write_labels(np.full((64, 64), 2, np.uint16), {})
-    assert not live.differs()()
+    live.find_edit()
+    assert live.unedited_labels is layer
     layer.data[40:50] = 0
     assert labels.all()
     live.find_edit()
@@ -353,7 +351,7 @@ def test_labels_of_an_earlier_run_are_never_rewritten(
 ) -> None:
     first = live.write_labels(ones(1), {})
     live.begin(source, CANVAS, PLANE)
-    assert live.write_labels(ones(2), {}, new=False) is None
+    assert live.unedited_labels is None
     second = live.write_labels(ones(2), {})
     assert second is not first
     assert first is not None
@@ -373,7 +371,7 @@ def test_an_image_that_is_gone_gets_no_layers(
     model: ViewerModel, source: Any, live: RunLayers
 ) -> None:
     model.layers.remove(source)
-    live.write_map(a_map())
+    live.write_map(*a_map())
     live.write_patches(some_windows(1), some_windows(1))
     assert live.write_labels(ones(1), {}) is None
     assert len(model.layers) == 0
@@ -389,7 +387,7 @@ import napari, numpy as np
 from qtpy.QtWidgets import QApplication
 from napari_patchseg.plugin._layers import RunLayers, View, image_of
 from napari_patchseg.plugin._display import Canvas, DisplayPatches
-from napari_patchseg.plugin._plane import Plane
+from napari_patchseg.plugin.layer_source import Plane
 viewer = napari.Viewer()
 image = viewer.add_image(np.random.default_rng(0).random((128, 128, 3)), rgb=True)
 live = RunLayers(viewer)

@@ -11,9 +11,7 @@ import pytest
 from napari_patchseg.errors import PatchSegError
 from napari_patchseg.method.maps import ConfidenceMap, NucleusClass
 from napari_patchseg.plugin._display import Canvas, display_map
-from napari_patchseg.plugin._inbox import Inbox
-from napari_patchseg.plugin._run import Failed, Mapped, Outbox, Paused
-from napari_patchseg.plugin._run_state import Phase, RunState
+from napari_patchseg.plugin._run import Failed, Inbox, Mapped, Outbox, Paused, Phase, RunState
 from napari_patchseg.report import Progress
 from napari_patchseg.settings import Objects
 
@@ -24,7 +22,7 @@ def a_map(step: int, *, is_full: bool = False) -> Mapped:
     data = np.zeros((2, 64, 64), np.float32)
     channels = ("nucleus", "interior")
     made = ConfidenceMap(step, data, channels, BOX, 1, NucleusClass(0, False, 0.5))
-    return Mapped(made, display_map(made, Canvas(BOX, BOX)), is_full)
+    return Mapped(made, made, display_map(made, Canvas(BOX, BOX)), is_full)
 
 
 def drained(outbox: Outbox) -> list[Any]:
@@ -67,14 +65,20 @@ class Worker(threading.Thread):
         self.went_on.set()
 
 
-@pytest.mark.parametrize("wish", ["resume", "cancel", "request_map"])
+HOLDS = {"resume": None, "cancel": Phase.STOPPING, "request_map": Phase.PAUSED}
+
+
+@pytest.mark.parametrize("wish", HOLDS)
 def test_a_paused_worker_wakes(wish: str) -> None:
     worker = Worker()
+    assert worker.inbox.hold is Phase.PAUSING
     worker.start()
     assert worker.waits.wait(60)
+    assert worker.inbox.hold is Phase.PAUSED
     assert not worker.went_on.is_set()
     getattr(worker.inbox, wish)()
     assert worker.went_on.wait(60)
+    assert worker.inbox.hold is HOLDS[wish]
 
 
 def test_a_paused_worker_goes_on_until_the_map_is_made() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import dask
@@ -12,7 +13,7 @@ import pytest
 
 from napari_patchseg import segment
 from napari_patchseg.errors import PatchSegError
-from napari_patchseg.plugin._run_state import Phase
+from napari_patchseg.plugin._run import Phase
 from napari_patchseg.plugin.layer_source import Region, source_of
 from napari_patchseg.plugin.session import TrainingSession, running_session
 from napari_patchseg.settings import Settings
@@ -279,6 +280,14 @@ def test_nothing_to_separate_is_a_result(slide: Slide, quick_paper: Settings) ->
     assert len(slide.told) == 1
     assert labels.data.max() == 0
     assert slide.report()["stop_reason"] == "nothing separated"
+    slide.set_objects(threshold=0.1)  # nothing follows: there is no nucleus in that map
+    slide.end()
+    assert labels.data.max() == 0
+    slide.session.make_labels()
+    slide.end()
+    assert slide.session.labels is labels
+    assert labels.data.max() == 0
+    assert len(slide.told) == 1
 
 
 def test_labels_asked_for_meanwhile_are_empty_where_nothing_separates(
@@ -321,6 +330,53 @@ def test_labels_whose_array_was_changed_stay(slide: Slide, quick: Settings) -> N
     slide.end()
     assert 3 not in labels.data
     assert slide.told == ["Edited labels stay; Make labels adds a new layer."]
+
+
+def change_in_place(labels: Any) -> np.ndarray:
+    """Take a nucleus away, of which no event tells."""
+    labels.data[labels.data == 3] = 0
+    return np.asarray(labels.data.copy())
+
+
+@pytest.mark.parametrize("way", ["make labels", "another run", "a model on a part"])
+def test_an_array_changed_without_an_event_is_not_lost(
+    slide: Slide, quick: Settings, way: str
+) -> None:
+    labels = slide.label(quick)
+    edited = change_in_place(labels)
+    if way == "make labels":
+        slide.session.make_labels()
+        slide.end()
+    elif way == "another run":
+        slide.label(quick)
+    else:
+        assert slide.session.run is not None
+        source = replace(source_of(slide.viewer, slide.layer), box=(0, 0, 64, 128))
+        slide.session.start(source, quick, model=slide.session.run.trained, make_labels=True)
+        slide.end()
+    made = slide.session.labels
+    assert made is not labels
+    np.testing.assert_array_equal(labels.data, edited)
+    if way == "a model on a part":
+        np.testing.assert_array_equal(made.data[64:], edited[64:])
+
+
+def test_a_diameter_is_estimated_once(slide: Slide, quick: Settings) -> None:
+    """By the run or by the first labels; for another class, and beside the user's own, anew."""
+    slide.label(quick)
+    run = slide.session.run
+    assert run is not None
+    assert run.full is not None
+    known = run.with_diameter(run.full, run.objects)
+    assert known.diameter_in_pixels(None) == pytest.approx(slide.report()["objects"]["diameter"])
+    own = run.objects.model_copy(update={"nucleus_diameter": 9.0})
+    assert run.with_diameter(run.full, own) is own
+    other = replace(run.full, nucleus=replace(run.full.nucleus, inverted=True))
+    assert run.with_diameter(other, run.objects) == run.objects
+    slide.set_objects(nucleus_polarity="inverted")
+    slide.end()
+    known = run.with_diameter(other, run.objects)
+    assert known.diameter_in_pixels(None) == pytest.approx(slide.report()["objects"]["diameter"])
 
 
 def test_a_wish_for_labels_ends_with_a_run_that_cannot_make_them(

@@ -57,6 +57,12 @@ class Canvas:
         top, left = self.origin
         return slice(row0 - top, row1 - top), slice(column0 - left, column1 - left)
 
+    def origin_of(self, confidence: ConfidenceMap) -> tuple[int, int]:
+        """Row and column in the plane of the first pixel of a map as it is shown."""
+        if confidence.reduction == 1:
+            return self.origin
+        return self.region[0] + confidence.box[0], self.region[1] + confidence.box[1]
+
     def place(self, part: NDArray, row: int = 0, column: int = 0) -> NDArray:
         """Zeros of the canvas' shape with `part` (h, w) at a row and column of the region."""
         if part.shape == self.shape:
@@ -85,43 +91,13 @@ class Canvas:
         return whole
 
 
-@dataclass(frozen=True)
-class DisplayMap:
-    """A confidence map ready for its layer.
-
-    Attributes
-    ----------
-    step : int
-        The step whose weights made it.
-    data : ndarray
-        (h, w) float32 in [0, 1]: confidence in nuclei.
-    origin : tuple of int
-        Row and column in the plane of its first pixel.
-    reduction : int
-        Pixels of the plane per pixel of the map.
-    nucleus : NucleusClass
-        The class shown.
-    """
-
-    step: int
-    data: NDArray[np.float32]
-    origin: tuple[int, int]
-    reduction: int
-    nucleus: NucleusClass
-
-
-def display_map(confidence: ConfidenceMap, canvas: Canvas) -> DisplayMap:
-    """A confidence map, its box in pixels of the region, as the canvas shows it.
+def display_map(confidence: ConfidenceMap, canvas: Canvas) -> NDArray[np.float32]:
+    """Confidence in nuclei, (h, w), as the canvas shows it.
 
     At full size on the canvas, outside of its box 0; a reduced one on a grid of its own.
     """
-    row, column = confidence.box[:2]
-    data, origin = np.ascontiguousarray(confidence.nuclei, np.float32), canvas.origin
-    if confidence.reduction > 1:
-        origin = canvas.region[0] + row, canvas.region[1] + column
-    else:
-        data = canvas.place(data, row, column)
-    return DisplayMap(confidence.step, data, origin, confidence.reduction, confidence.nucleus)
+    data = np.ascontiguousarray(confidence.nuclei, np.float32)
+    return data if confidence.reduction > 1 else canvas.place(data, *confidence.box[:2])
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Image, Labels, Layer, Shapes
 from numpy.typing import NDArray
 from psygnal import Signal
 
@@ -17,14 +18,14 @@ from napari_patchseg.report import NEGATIVE_COLOUR, POSITIVE_COLOUR
 from napari_patchseg.settings import DEFAULT_DIAMETER
 from napari_patchseg.words import layer_name
 
-from ._display import Canvas, DisplayMap, DisplayPatches
-from ._plane import Plane
-from .layer_source import METADATA_KEY, unwrap
+from ._display import Canvas, DisplayPatches
+from .layer_source import METADATA_KEY, Plane
 from .napari_workarounds import can_show_shapes, draw_before_removal
 
 if TYPE_CHECKING:
-    from napari.layers import Image, Labels, Layer, Shapes
     from napari.viewer import Viewer
+
+    from napari_patchseg.method.maps import ConfidenceMap
 
 #: Yellow of Okabe and Ito's palette: stands out from tissue and from the labels' colours.
 OUTLINE_COLOUR = "#f0e442"
@@ -53,15 +54,19 @@ class _Own:
         What it shows.
     image : Image
         What it was made of.
+    viewer : Viewer
+        Where it is.
     """
 
-    def __init__(self, layer: Layer, role: str, image: Image) -> None:
+    def __init__(self, layer: Layer, role: str, image: Image, viewer: Viewer) -> None:
         self.role = role
-        self.image = weakref.ref(image)
+        self.image, self.viewer = weakref.ref(image), weakref.ref(viewer)
         self.is_edited = False
         self.was_shown_by_hand = False
-        #: Makes anew what was last written: an array may be changed without an event.
-        self.written: Callable[[], NDArray] | None = None
+        #: What was written to labels last: their array may be changed without an event.
+        self.written: NDArray | None = None
+        #: What hidden patches are to show when they are seen again.
+        self.waiting: DisplayPatches | None = None
         self._is_ours = False
         layer.events.visible.connect(self._on_visible)
         if role == "nuclei":
@@ -89,27 +94,14 @@ class _Own:
 _OWN: weakref.WeakKeyDictionary[Layer, _Own] = weakref.WeakKeyDictionary()
 
 
-#: Viewers whose patches are drawn before they are removed, for as long as there are any.
-_GUARDED: weakref.WeakSet[Viewer] = weakref.WeakSet()
-
-
-def _guard_removal(viewer: Viewer) -> None:
-    """Draw hidden patches before their removal, once a viewer: they outlive the panel."""
-    if viewer in _GUARDED:
-        return
-    _GUARDED.add(viewer)
-    there = weakref.ref(viewer)
-
-    def on_removing(event: Any) -> None:
-        viewer = there()
-        if viewer is None:
-            return
-        layer = unwrap(viewer.layers[event.index])
-        own = _OWN.get(layer)
-        if own is not None and own.role.endswith("patches"):
-            draw_before_removal(viewer, layer)
-
-    viewer.layers.events.removing.connect(on_removing)
+def _on_removing(event: Any) -> None:
+    """Draw hidden patches before their removal, also when their panel has gone."""
+    layer = event.source[event.index]
+    own = _OWN.get(layer)
+    viewer = None if own is None else own.viewer()
+    if own is not None and viewer is not None and own.role.endswith("patches"):
+        own.waiting = None
+        draw_before_removal(viewer, layer)
 
 
 def image_of(labels: Labels | None) -> Image | None:
@@ -145,17 +137,13 @@ class RunLayers:
         self._gone: set[str] = set()
         self._labels: list[Labels] = []  # of this run
         self._around: NDArray | None = None  # (H, W), what stays outside of the region
-        #: What hidden patch layers are to show when they are seen again.
-        self._waiting: dict[str, DisplayPatches] = {}
-        _guard_removal(viewer)
-        viewer.layers.events.removing.connect(self._on_removing)  # later, thus called before
+        viewer.layers.events.removing.connect(_on_removing)  # once: it is the same for every panel
         viewer.dims.events.ndisplay.connect(self._on_ndisplay)
 
     def close(self) -> None:
         """Listen to the viewer no longer."""
-        self._viewer.layers.events.removing.disconnect(self._on_removing)
         self._viewer.dims.events.ndisplay.disconnect(self._on_ndisplay)
-        self._waiting.clear()
+        self._layers.clear()
 
     def begin(
         self, image: Image, canvas: Canvas, plane: Plane, *, keeps_around: bool = False
@@ -176,7 +164,6 @@ class RunLayers:
         self._layers.clear()
         self._gone.clear()
         self._labels.clear()
-        self._waiting.clear()
         self._around = None
         if keeps_around:
             self._continue_last(image)
@@ -208,36 +195,56 @@ class RunLayers:
 
     # -- while it runs
 
-    def write_map(self, shown: DisplayMap) -> None:
-        """Show a confidence map in "confidence · <image>"."""
-        layer = self._layer("confidence", partial(self._new_confidence, shown))
-        if layer is None:
-            return
-        layer.data = self._plane.expand(shown.data)
-        self._follow(layer, shown.origin, shown.reduction)
-        layer.metadata[METADATA_KEY].update(
-            step=shown.step,
-            reduction=shown.reduction,
-            inverted=shown.nucleus.inverted,
-            **{"class": shown.nucleus.index},
+    def write_map(self, confidence: ConfidenceMap, shown: NDArray[np.float32]) -> None:
+        """Show a confidence map, as `display_map` has it, in "confidence · <image>"."""
+        data = self._plane.expand(shown)
+        make = partial(
+            Image,
+            data,
+            rgb=False,
+            colormap="magma",
+            contrast_limits=(0, 1),
+            blending="translucent_no_depth",
+            opacity=0.6,
         )
+        layer = self._layer(
+            "confidence", make, self._canvas.origin_of(confidence), confidence.reduction
+        )
+        if layer is not None:
+            layer.data = data
+            layer.metadata[METADATA_KEY].update(
+                step=confidence.step,
+                reduction=confidence.reduction,
+                inverted=confidence.nucleus.inverted,
+                **{"class": confidence.nucleus.index},
+            )
 
     def write_patches(self, positive: DisplayPatches, negative: DisplayPatches) -> None:
         """Show a step's patches in "positive patches · <image>" and the negative ones' layer."""
-        if not can_show_shapes(self._viewer, len(self._plane.axes)):
+        ndim = len(self._plane.axes)
+        if not can_show_shapes(self._viewer, ndim):
             return
         for role, colour, shown in (
             ("positive patches", POSITIVE_COLOUR, positive),
             ("negative patches", NEGATIVE_COLOUR, negative),
         ):
-            layer = self._layer(role, partial(self._new_patches, role, colour))
+            make = partial(
+                Shapes,
+                None,
+                ndim=ndim,
+                edge_color=colour,
+                face_color="transparent",
+                edge_width=1,
+                opacity=0.9,
+                blending="translucent_no_depth",
+            )
+            layer = self._layer(role, make)
             if layer is not None and layer.visible:
                 self._fill_patches(layer, shown)
             elif layer is not None:  # sixty shapes take their time
-                self._waiting[role] = shown
+                _OWN[layer].waiting = shown
 
     def _fill_patches(self, layer: Shapes, shown: DisplayPatches) -> None:
-        self._follow(layer)
         width, count = self._edge_width(shown), len(shown.rectangles)
         # Without a type the first shapes would become polygons.
         with layer.block_thumbnail_update():  # napari would draw three, of bare outlines all black
@@ -253,12 +260,10 @@ class RunLayers:
 
     # -- labels
 
-    def write_labels(
-        self, labels: NDArray, metadata: dict[str, Any], *, new: bool = True
-    ) -> Labels | None:
+    def write_labels(self, labels: NDArray, metadata: dict[str, Any]) -> Labels | None:
         """Show labels (h, w) of the region in "nuclei · <image>".
 
-        Labels of this run that nobody edited are renewed.
+        Labels of this run that nobody edited are renewed, else a layer is made.
 
         Parameters
         ----------
@@ -266,46 +271,30 @@ class RunLayers:
             (h, w).
         metadata : dict
             Where they come from.
-        new : bool
-            Whether a layer is made where there are none to be renewed.
 
         Returns
         -------
         Labels or None
-            The layer; None where none was written to.
+            The layer; None where the image is gone.
         """
         image, layer = self._image(), self.unedited_labels
-        if image is None or not self._is_there(image) or (layer is None and not new):
+        if image is None or not self._is_there(image):
             return None
-        around = self._around
-        canvas, plane = self._canvas, self._plane
-
-        def written() -> NDArray:
-            placed = canvas.place(labels) if around is None else canvas.place_within(labels, around)
-            return plane.expand(placed)
-
-        data, metadata = written(), {METADATA_KEY: {"role": "nuclei", **metadata}}
-        if np.may_share_memory(data, labels):
-            data = data.copy()  # what users do to the layer leaves `labels` as they are
+        canvas, around = self._canvas, self._around
+        placed = canvas.place(labels) if around is None else canvas.place_within(labels, around)
+        written = self._plane.expand(placed)
+        metadata = {METADATA_KEY: {"role": "nuclei", **metadata}}
         if layer is None:
-            return self._new_labels(image, data, metadata, written)
+            return self._new_labels(image, written, metadata)
         with _OWN[layer].writing():
             layer.metadata = {**layer.metadata, **metadata}
             _OWN[layer].written = written
-            layer.data = data
+            layer.data = written.copy()
         return layer
 
-    def _new_labels(
-        self,
-        image: Image,
-        data: NDArray,
-        metadata: dict[str, Any],
-        written: Callable[[], NDArray],
-    ) -> Labels:
-        from napari.layers import Labels
-
+    def _new_labels(self, image: Image, written: NDArray, metadata: dict[str, Any]) -> Labels:
         layer = Labels(
-            data,
+            written.copy(),
             name=layer_name("nuclei", image.name),
             opacity=_FILLED_OPACITY,
             metadata=metadata,
@@ -314,10 +303,10 @@ class RunLayers:
         self._draw_as(layer, self.result_view)
         for earlier in self._labels_of(image):
             _set_visible(earlier, False)
-        _OWN[layer] = _Own(layer, "nuclei", image)
+        _OWN[layer] = _Own(layer, "nuclei", image, self._viewer)
         _OWN[layer].written = written
         self._labels.append(layer)  # first: what listens to the viewer may raise
-        self._add(layer, select=image in map(unwrap, self._viewer.layers.selection))
+        self._add(layer, select=image in self._viewer.layers.selection)
         return layer
 
     @property
@@ -331,20 +320,10 @@ class RunLayers:
         there = (layer for layer in reversed(self._labels) if self._is_there(layer))
         return next((layer for layer in there if not _OWN[layer].is_edited), None)
 
-    def differs(self) -> Callable[[], bool]:
-        """What says, in any thread, whether `unedited_labels` are no longer what was written."""
-        layer = self.unedited_labels
-        return (lambda: False) if layer is None else _differs(layer)
-
-    def note_edit(self) -> None:
-        """Take `unedited_labels` for edited: their array was changed, without an event."""
-        if (layer := self.unedited_labels) is not None:
-            _OWN[layer].is_edited = True
-
     def find_edit(self) -> None:
-        """Look at once whether `unedited_labels` were edited after all."""
-        if self.differs()():
-            self.note_edit()
+        """Take `unedited_labels` for edited if their array was changed, without an event."""
+        if (layer := self.unedited_labels) is not None:
+            _find_edit(layer)
 
     @property
     def region_labels(self) -> NDArray[np.integer] | None:
@@ -381,7 +360,7 @@ class RunLayers:
         if last is None or around is None or not _equal(last.translate, here):
             return
         self._around = around.copy()
-        _OWN[last].is_edited |= _differs(last)()
+        _find_edit(last)
         if not _OWN[last].is_edited:
             self._labels.append(last)
 
@@ -389,14 +368,15 @@ class RunLayers:
 
     def write_outline(self, border: NDArray[np.bool_], reduction: int) -> None:
         """Show a border in the region in "outline · <image>", where labels are to be renewed."""
-        image, nuclei = self._image(), self.unedited_labels
-        if image is None or nuclei is None or not nuclei.visible:
+        nuclei = self.unedited_labels
+        if nuclei is None or not nuclei.visible:
             return
-        data, origin = self._plane.expand(border.view(np.uint8)), self._canvas.region[:2]
-        layer = self._layer("outline", partial(self._new_outline, data))
+        data = self._plane.expand(border.view(np.uint8))
+        colours = {0: "transparent", 1: OUTLINE_COLOUR, None: "transparent"}
+        make = partial(Labels, data, opacity=1, colormap=colours)
+        layer = self._layer("outline", make, self._canvas.region[:2], reduction)
         if layer is not None:
             layer.data = data
-            self._follow(layer, origin, reduction)
             layer.visible = True
 
     def hide_outline(self) -> None:
@@ -415,7 +395,13 @@ class RunLayers:
     def _is_there(self, layer: Layer) -> bool:
         return layer in self._viewer.layers
 
-    def _layer(self, role: str, make: Callable[[Image], Layer]) -> Any:
+    def _layer(
+        self,
+        role: str,
+        make: Callable[..., Layer],
+        origin: tuple[int, int] = (0, 0),
+        reduction: int = 1,
+    ) -> Any:
         """The layer of a role, made if need be; None if it was deleted, or the image is gone."""
         image, layer = self._image(), self._layers.get(role)
         if role in self._gone or image is None or not self._is_there(image):
@@ -423,23 +409,27 @@ class RunLayers:
         if layer is not None and not self._is_there(layer):
             self._gone.add(role)
             return None
-        if layer is None:
-            layer = self._take_over(role, image)
-            if layer is None:
-                layer = make(image)
-                layer.visible = self.view is View.LIVE or role not in _LIVE
-                _OWN[layer] = _Own(layer, role, image)
-                self._add(layer)
-            elif role in _LIVE:
+        place = self._plane.transform(image, origin, reduction)
+        if layer is None and (layer := self._take_over(role, image)) is not None:
+            _OWN[layer].waiting = None  # of an earlier run
+            if role in _LIVE:
                 _set_visible(layer, self.view is View.LIVE)
-            layer.events.visible.connect(self._on_visible)
-            self._layers[role] = layer
+        if layer is None:
+            metadata = _metadata(role, image)
+            layer = make(name=layer_name(role, image.name), metadata=metadata, **place)
+            layer.visible = self.view is View.LIVE or role not in _LIVE
+            _OWN[layer] = _Own(layer, role, image, self._viewer)
+            self._add(layer)
+        else:
+            _move(layer, place)
+        self._layers[role] = layer
+        layer.events.visible.connect(self._on_visible)
         return layer
 
     def _take_over(self, role: str, image: Image) -> Layer | None:
         """The layer of this role that an earlier run left."""
         layers = self._viewer.layers
-        for layer in [unwrap(layer) for layer in layers]:
+        for layer in list(layers):
             own = _OWN.get(layer)
             if own is None or own.role != role:
                 continue
@@ -456,15 +446,10 @@ class RunLayers:
 
     def _on_visible(self, event: Any) -> None:
         layer = event.source
-        role = _OWN[layer].role
-        if layer.visible and self._layers.get(role) is layer and role in self._waiting:
-            self._fill_patches(layer, self._waiting.pop(role))
-
-    def _on_removing(self, event: Any) -> None:
-        layer = unwrap(self._viewer.layers[event.index])
-        own = _OWN.get(layer)
-        if own is not None and own.role.endswith("patches"):
-            self._waiting.pop(own.role, None)
+        own = _OWN[layer]
+        if layer.visible and own.waiting is not None and self._layers.get(own.role) is layer:
+            shown, own.waiting = own.waiting, None
+            self._fill_patches(layer, shown)
 
     def _on_ndisplay(self, _event: object) -> None:
         nuclei = self.last_labels
@@ -490,68 +475,23 @@ class RunLayers:
                 self._viewer.layers.selection = selected
                 self._viewer.layers.selection.active = active if len(selected) == 1 else None
 
-    def _follow(self, layer: Layer, origin: tuple[int, int] = (0, 0), reduction: int = 1) -> None:
-        """Put the layer where the image is, should that have moved, or the grid have changed."""
-        image = self._image()
-        if image is None:
-            return
-        for name, value in self._plane.transform(image, origin, reduction).items():
-            now = getattr(layer, name)
-            if name == "affine":
-                now = now.affine_matrix
-            same = now == value if name in ("units", "axis_labels") else _equal(now, value)
-            if not same:
-                setattr(layer, name, value)
-
-    def _new_confidence(self, shown: DisplayMap, image: Image) -> Image:
-        from napari.layers import Image
-
-        return Image(
-            self._plane.expand(shown.data),
-            rgb=False,
-            name=layer_name("confidence", image.name),
-            colormap="magma",
-            contrast_limits=(0, 1),
-            blending="translucent_no_depth",
-            opacity=0.6,
-            metadata=_metadata("confidence", image),
-            **self._plane.transform(image, shown.origin, shown.reduction),
-        )
-
-    def _new_patches(self, role: str, colour: str, image: Image) -> Shapes:
-        from napari.layers import Shapes
-
-        return Shapes(
-            None,
-            ndim=len(self._plane.axes),
-            name=layer_name(role, image.name),
-            edge_color=colour,
-            face_color="transparent",
-            edge_width=1,
-            opacity=0.9,
-            blending="translucent_no_depth",
-            metadata=_metadata(role, image),
-            **self._plane.transform(image),
-        )
-
-    def _new_outline(self, data: NDArray[np.uint8], image: Image) -> Labels:
-        from napari.layers import Labels
-
-        return Labels(
-            data,
-            name=layer_name("outline", image.name),
-            opacity=1,
-            colormap={0: "transparent", 1: OUTLINE_COLOUR, None: "transparent"},
-            metadata=_metadata("outline", image),
-            **self._plane.transform(image),
-        )
-
     def _edge_width(self, shown: DisplayPatches) -> float:
         """Thin beside a patch, but to be seen in a large image."""
         if not len(shown.rectangles):
             return 1.0
         side = float(np.ptp(shown.rectangles[0, :, 0]))
         return float(np.clip(max(self._canvas.shape) / 500, 1, max(1.0, side / 10)))
+
+
+def _move(layer: Layer, place: dict[str, Any]) -> None:
+    """Put a layer where its image is, should that have moved, or the grid have changed."""
+    for name, value in place.items():
+        now = getattr(layer, name)
+        if name == "affine":
+            now = now.affine_matrix
+        same = now == value if name in ("units", "axis_labels") else _equal(now, value)
+        if not same:
+            setattr(layer, name, value)
 
 
 def _set_visible(layer: Layer, visible: bool, *, asked: bool = False) -> None:
@@ -564,9 +504,9 @@ def _set_visible(layer: Layer, visible: bool, *, asked: bool = False) -> None:
             layer.visible = visible
 
 
-def _differs(layer: Labels) -> Callable[[], bool]:
-    data, written = layer.data, _OWN[layer].written
-    return lambda: written is not None and not np.array_equal(data, written())
+def _find_edit(layer: Labels) -> None:
+    own = _OWN[layer]
+    own.is_edited |= own.written is None or not np.array_equal(layer.data, own.written)
 
 
 def _metadata(role: str, image: Image) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,10 @@ from superqt.utils import create_worker, qdebounced
 from napari_patchseg.errors import PatchSegError
 from napari_patchseg.method.maps import ConfidenceMap
 from napari_patchseg.report import Labels, ObjectsReport
-from napari_patchseg.settings import DEFAULT_DIAMETER, Objects, Settings
+from napari_patchseg.settings import DEFAULT_DIAMETER, Objects
 
-from ._display import Canvas, DisplayMap, display_map
-from ._run import as_chosen, in_words
-
-if TYPE_CHECKING:
-    from napari_patchseg.image.pixels import Pixels
+from ._display import display_map
+from ._run import Run, as_chosen, in_words
 
 LOG = logging.getLogger(__name__)
 
@@ -35,35 +32,23 @@ class Job:
 
     Attributes
     ----------
+    run : Run
+        The map's.
     confidence : ConfidenceMap
         The map to make it of; a full one where labels are wanted.
-    pixels : Pixels
-        The region it is of.
-    settings : Settings
-        That the map was made with.
     objects : Objects
         What counts as a nucleus now.
-    pixel_size : float or None
-        µm per pixel.
-    canvas : Canvas
-        Where the map is shown.
     labels : bool
         Whether labels are wanted.
     before : ndarray or None
         (h, w), the region's labels so far: nuclei that stay keep their numbers.
-    differs : callable
-        Whether the labels to be renewed are no longer what was written.
     """
 
+    run: Run
     confidence: ConfidenceMap
-    pixels: Pixels
-    settings: Settings
     objects: Objects
-    pixel_size: float | None
-    canvas: Canvas
     labels: bool
-    before: NDArray[np.integer] | None = None
-    differs: Callable[[], bool] = lambda: False
+    before: NDArray[np.integer] | None
 
 
 @dataclass(frozen=True)
@@ -76,31 +61,23 @@ class Outline:
 
 @dataclass(frozen=True)
 class Relabelled:
-    """The answer: a map with the class chosen, and labels (h, w) of the region where wanted.
+    """A map with the class chosen, as it is shown; labels (h, w) of the region where wanted."""
 
-    `is_edited`: the labels so far were changed by somebody else.
-    """
-
-    job: Job
-    confidence: ConfidenceMap
-    display: DisplayMap
+    chosen: ConfidenceMap
+    shown: NDArray[np.float32]
     labels: Labels | None = None
     objects: ObjectsReport | None = None
-    is_edited: bool = False
 
 
 class Relabeller:
     """Does one job at a time; one that comes meanwhile ends the one under way at its next step."""
 
-    outlined = Signal(Outline)
-    done = Signal(Relabelled)
-    failed = Signal(PatchSegError)
+    #: An `Outline` and then a `Relabelled`, or a `PatchSegError`.
+    answered = Signal(object)
 
     def __init__(self) -> None:
         self._wanted: Job | None = None
         self._worker: Any = None
-        #: Estimated diameters in pixels by a map's step and class: it takes longer than labelling.
-        self._diameters: dict[tuple[int, int, bool], float] = {}
         self._begin_soon = qdebounced(self._begin, timeout=_PATIENCE_MS)
 
     @property
@@ -108,52 +85,33 @@ class Relabeller:
         """Whether a job is waiting or under way."""
         return self._wanted is not None or self._worker is not None
 
-    def ask(self, job: Job) -> None:
-        """Do this as soon as possible, instead of what was asked for before."""
+    def ask(self, job: Job | None) -> None:
+        """Do this as soon as possible, or nothing, instead of what was asked for before."""
         self._wanted = job
-        if self._worker is None:
-            self._begin_soon()
-        else:
-            self._worker.quit()
-
-    def drop(self) -> None:
-        """Nobody waits for anything any more."""
-        self._wanted = None
         if self._worker is not None:
             self._worker.quit()
-
-    def forget(self) -> None:
-        """Drop everything: another run's maps come."""
-        self.drop()
-        self._diameters = {}
-
-    def know(self, confidence: ConfidenceMap, diameter: float) -> None:
-        """A map's diameter in pixels was estimated elsewhere."""
-        self._diameters[_key(confidence)] = diameter
+        elif job is not None:
+            self._begin_soon()
 
     def _begin(self) -> None:
         if self._worker is not None or self._wanted is None:
             return
         job, self._wanted = self._wanted, None
         # superqt's, not napari's: that would keep every job, with its map, in its list of tasks.
-        worker: Any = create_worker(_relabel, job, self._diameters, _start_thread=False)
+        worker: Any = create_worker(_relabel, job, _start_thread=False)
         worker.yielded.connect(self._on_yielded)
-        worker.returned.connect(self._on_returned)
+        worker.returned.connect(self._on_answer)
         worker.finished.connect(self._on_finished)
         self._worker = worker
         worker.start()
 
     def _on_yielded(self, what: object) -> None:
-        if isinstance(what, Outline) and self._wanted is None:
-            self.outlined.emit(what)
+        if isinstance(what, Outline):
+            self._on_answer(what)
 
-    def _on_returned(self, answer: Relabelled | PatchSegError) -> None:
-        if self._worker is None or self._worker.abort_requested:
-            return
-        if isinstance(answer, Relabelled):
-            self.done.emit(answer)
-        else:
-            self.failed.emit(answer)
+    def _on_answer(self, answer: Outline | Relabelled | PatchSegError) -> None:
+        if self._worker is not None and not self._worker.abort_requested:
+            self.answered.emit(answer)
 
     def _on_finished(self) -> None:
         self._worker = None
@@ -161,35 +119,26 @@ class Relabeller:
             self._begin_soon()
 
 
-def _key(confidence: ConfidenceMap) -> tuple[int, int, bool]:
-    return confidence.step, confidence.nucleus.index, confidence.nucleus.inverted
-
-
-def _relabel(
-    job: Job, diameters: dict[tuple[int, int, bool], float]
-) -> Generator[object, None, Relabelled | PatchSegError]:
+def _relabel(job: Job) -> Generator[object, None, Relabelled | PatchSegError]:
     """Do a job, step by step; what it raises it returns, since superqt swallows some of that."""
     from napari_patchseg.objects import keep_numbers, labelling, outline
 
+    run, pixel_size = job.run, job.run.source.pixel_size
     try:
-        made = as_chosen(job.confidence, job.pixels, job.settings, job.objects)
-        display = display_map(made, job.canvas)
+        assert run.pixels is not None
+        chosen = as_chosen(job.confidence, run.pixels, run.settings, job.objects)
+        shown = display_map(chosen, run.canvas)
         if not job.labels:
-            return Relabelled(job, made, display)
-        key = _key(made)
-        objects = job.objects
-        if objects.nucleus_diameter is None and key in diameters:
-            known = {"nucleus_diameter": diameters[key], "diameter_unit": "px"}
-            objects = objects.model_copy(update=known)
+            return Relabelled(chosen, shown)
+        objects = run.with_diameter(chosen, job.objects)
         if job.before is not None:
-            diameter = objects.diameter_in_pixels(job.pixel_size) or DEFAULT_DIAMETER
-            yield Outline(*outline(made, job.pixels, objects, diameter))
-        labels, found = yield from labelling(made, job.pixels, objects, pixel_size=job.pixel_size)
-        if found.diameter is not None and job.objects.nucleus_diameter is None:
-            diameters[key] = found.diameter
+            diameter = objects.diameter_in_pixels(pixel_size) or DEFAULT_DIAMETER
+            yield Outline(*outline(chosen, run.pixels, objects, diameter))
+        labels, found = yield from labelling(chosen, run.pixels, objects, pixel_size=pixel_size)
+        run.note_diameter(chosen, job.objects, found)
         if job.before is not None:
             labels = keep_numbers(labels, job.before)
-        return Relabelled(job, made, display, labels, found, job.differs())
+        return Relabelled(chosen, shown, labels, found)
     except PatchSegError as error:
         return error
     except Exception as error:

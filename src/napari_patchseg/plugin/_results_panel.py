@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari.layers import Labels
 from napari.utils.history import get_save_history, update_save_history
@@ -21,7 +21,7 @@ from napari_patchseg.words import pluralize
 
 from ._controls import button
 from ._layers import image_of
-from .layer_source import METADATA_KEY, is_preview, unwrap
+from .layer_source import role_of, unwrap
 from .writer import write_ome_tiff, write_png
 
 if TYPE_CHECKING:
@@ -105,9 +105,9 @@ class LabelsPanel(QWidget):
 
     def _to_save(self) -> Labels | None:
         active = unwrap(self._viewer.layers.selection.active)
-        ours = [layer for layer in map(unwrap, self._viewer.layers) if _are_nuclei(layer)]
+        ours = [layer for layer in map(unwrap, self._viewer.layers) if role_of(layer) == "nuclei"]
         made = [layer for layer in (self._session.labels, *reversed(ours)) if layer is not None]
-        chosen = isinstance(active, Labels) and not is_preview(active)
+        chosen = isinstance(active, Labels) and role_of(active) != "outline"
         for layer in [active, *made] if chosen else made:
             if layer.visible:  # hidden ones are not what the user sees
                 return layer
@@ -278,10 +278,6 @@ def _grid(panel: QWidget) -> QGridLayout:
     grid.setContentsMargins(0, 0, 0, 0)
     grid.setSpacing(3)
     return grid
-
-
-def _are_nuclei(layer: Any) -> bool:
-    return bool(layer.metadata.get(METADATA_KEY, {}).get("role") == "nuclei")
 
 
 def _read(path: str) -> tuple[Model, str]:

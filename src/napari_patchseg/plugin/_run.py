@@ -1,4 +1,4 @@
-"""A run: what it is asked for, the thread that follows the pipeline, and what has come of it."""
+"""A run: where it is, the ways to its worker and back, the worker, and what has come of it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import contextlib
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
 from napari_patchseg.errors import PatchSegError, TrainingError, reason_of
-from napari_patchseg.method.events import MapMade, Step, Trained
+from napari_patchseg.method.events import Control, MapMade, Step, Trained
 from napari_patchseg.method.maps import ConfidenceMap, SampledPatches
 from napari_patchseg.report import (
     Finished,
@@ -26,10 +29,9 @@ from napari_patchseg.report import (
     versions,
 )
 from napari_patchseg.settings import Objects, Resolved, Settings
+from napari_patchseg.words import pluralize, time_left
 
-from ._display import Canvas, DisplayMap, display_map
-from ._inbox import Inbox
-from ._run_state import Phase
+from ._display import Canvas, display_map
 from .layer_source import LayerSource
 from .preload import import_tables
 
@@ -40,6 +42,104 @@ if TYPE_CHECKING:
 
 
 LOG = logging.getLogger(__name__)
+
+
+class Phase(StrEnum):
+    """What a session is doing."""
+
+    IDLE = "idle"
+    STARTING = "starting"
+    TRAINING = "training"
+    PREDICTING = "predicting"
+    LABELLING = "labelling"
+    PAUSING = "pausing"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    CONVERGED = "converged"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+#: What a worker does, as the pipeline says.
+_WORK = frozenset({Phase.STARTING, Phase.TRAINING, Phase.PREDICTING, Phase.LABELLING})
+#: What the user has asked for meanwhile, and what is said then.
+_HOLDS = {
+    Phase.PAUSING: "pausing…",
+    Phase.PAUSED: "paused",
+    Phase.STOPPING: "stopping…",
+}
+
+
+@dataclass(frozen=True)
+class RunState:
+    """Where a run is, or how it ended.
+
+    Attributes
+    ----------
+    work : Phase
+        What the worker does, or what came of it.
+    message : str
+        The same in words.
+    hold : Phase or None
+        PAUSING, PAUSED or STOPPING, beside the work, as the worker's inbox has it.
+    step, max_steps : int
+        Training steps done, and the most there can be; 0 before the first.
+    done, total : int
+        Units of work outside of training; 0 in training.
+    remaining : float or None
+        Estimated seconds to the step limit.
+    may_end_sooner : bool
+        Whether `remaining` is an upper bound.
+    nuclei : int or None
+        How many the last labels have.
+    """
+
+    work: Phase = Phase.IDLE
+    message: str = "ready"
+    hold: Phase | None = None
+    step: int = 0
+    max_steps: int = 0
+    done: int = 0
+    total: int = 0
+    remaining: float | None = None
+    may_end_sooner: bool = True
+    nuclei: int | None = None
+
+    @property
+    def phase(self) -> Phase:
+        """The one to show."""
+        return self.hold or self.work
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a run is under way."""
+        return self.work in _WORK
+
+    @property
+    def waits(self) -> bool:
+        """Whether the user has asked for a pause."""
+        return self.hold in (Phase.PAUSING, Phase.PAUSED)
+
+    @property
+    def can_pause(self) -> bool:
+        """Whether a pause makes sense."""
+        return self.phase in (Phase.TRAINING, Phase.PREDICTING)
+
+    @property
+    def text(self) -> str:
+        """For the user: the phase, and how many nuclei there are."""
+        words = _HOLDS[self.hold] if self.hold else self.message
+        if self.nuclei is None or self.work is Phase.FAILED:
+            return words
+        return f"{words} · {pluralize(self.nuclei, 'nucleus', 'nuclei')}"
+
+    @property
+    def time_left(self) -> str:
+        """How long training will take yet, in words; empty where nobody knows."""
+        if self.phase is not Phase.TRAINING or self.remaining is None:
+            return ""
+        return time_left(self.remaining, may_end_sooner=self.may_end_sooner)
 
 
 # -- events: the pipeline's, its maps as `Mapped`, and these
@@ -54,13 +154,14 @@ class Opened:
 
 @dataclass(frozen=True)
 class Mapped:
-    """A confidence map, and how the canvas shows it.
+    """A confidence map, the same with the class that the user has chosen, and what is to be shown.
 
     `is_full`: it covers the whole region as the settings say, as labels need it.
     """
 
     confidence: ConfidenceMap
-    display: DisplayMap
+    chosen: ConfidenceMap
+    shown: NDArray[np.float32]
     is_full: bool
 
 
@@ -78,6 +179,85 @@ class Failed:
 
 if TYPE_CHECKING:
     Event = PipelineEvent | Opened | Mapped | Paused | Failed
+
+
+#: Most seconds that a worker waits for the window to show a map.
+_PATIENCE = 0.25
+
+
+class Inbox(Control):
+    """What the window asks of a run's worker: the newest value of each wish.
+
+    Parameters
+    ----------
+    objects : Objects
+        What counts as a nucleus when the worker begins.
+    previews : bool
+        Whether maps are wanted during training.
+    on_pause : callable
+        Called by the worker when it begins to wait.
+    """
+
+    def __init__(self, objects: Objects, *, previews: bool, on_pause: Callable[[], object]) -> None:
+        super().__init__(previews=previews)
+        #: What counts as a nucleus now: frozen, and replaced as a whole.
+        self.objects = objects
+        self._on_pause = on_pause
+        self._pause: Phase | None = None
+        self._changed = threading.Condition()
+        self._shown = threading.Event()
+
+    @property
+    def hold(self) -> Phase | None:
+        """PAUSING, PAUSED or STOPPING, whichever was asked for or has come of it."""
+        return Phase.STOPPING if self.cancelled else self._pause
+
+    def pause(self) -> None:
+        """Ask the worker to wait, within the step under way."""
+        self._pause = Phase.PAUSING
+
+    def resume(self) -> None:
+        """Let the worker go on."""
+        with self._changed:
+            self._pause = None
+            self._changed.notify()
+
+    def cancel(self) -> None:
+        """Ask for the end, of a paused worker too."""
+        super().cancel()
+        self._wake()
+
+    def request_map(self) -> None:
+        """Ask for a map of the whole image; a paused worker goes on until it is made."""
+        super().request_map()
+        self._wake()
+
+    def map_shown(self) -> None:
+        """A map has been drawn."""
+        self._shown.set()
+
+    def wait_until_shown(self) -> None:
+        """Called by the worker after a map: what it takes to draw counts as a preview's time.
+
+        Drawing and training at once take each other's processor, and both the longer.
+        """
+        self._shown.clear()
+        self._shown.wait(_PATIENCE)
+
+    def wait_while_paused(self) -> None:
+        """Called by the worker between two pieces of work."""
+        with self._changed:
+            if self._waits():
+                self._pause = Phase.PAUSED
+                self._on_pause()
+                self._changed.wait_for(lambda: not self._waits())
+
+    def _waits(self) -> bool:
+        return self._pause is not None and not self.map_wanted and not self.cancelled
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify()
 
 
 class Outbox(QObject):
@@ -127,7 +307,9 @@ class Run:
     model : Model or None
         Weights to use instead of training.
     make_labels : bool
-        Whether it ends with labels.
+        Whether the worker ends with labels, unless it is stopped.
+    continues : bool
+        Whether it was stopped while it learnt, and labels of the weights reached are to follow.
     inbox, outbox : Inbox, Outbox
         The ways to the worker and back; the inbox is the present worker's.
     pixels : Pixels or None
@@ -146,8 +328,6 @@ class Run:
         What the pipeline ended with.
     error : PatchSegError or None
         What it failed with.
-    stopped_in : Phase or None
-        What it did when the user stopped it.
     because : str or None
         Why it was ended, where it was not the user who asked.
     outcome : tuple or None
@@ -159,6 +339,7 @@ class Run:
     settings: Settings
     model: Model | None = None
     make_labels: bool = False
+    continues: bool = False
     outbox: Outbox = field(default_factory=Outbox)
     inbox: Inbox = field(init=False)
     pixels: Pixels | None = None
@@ -170,17 +351,23 @@ class Run:
     trained: Model | None = None
     result: Segmentation | None = None
     error: PatchSegError | None = None
-    stopped_in: Phase | None = None
     because: str | None = None
     outcome: tuple[Phase, str] | None = None
 
     def __post_init__(self) -> None:
-        self.open_inbox(self.settings.objects, previews=False)
+        #: Estimated diameters in pixels, by a map's step and class.
+        self._diameters: dict[tuple[int, int, bool], float] = {}
+        self.inbox = self._new_inbox(self.settings.objects)
 
-    def open_inbox(self, objects: Objects, *, previews: bool) -> None:
-        """For a worker that is about to start: the earlier one's may be cancelled."""
+    def begin(self, *, previews: bool, make_labels: bool) -> None:
+        """Get ready for a worker: an earlier one's inbox may be cancelled."""
+        self.settings, self.make_labels = self.wished, make_labels
+        self.continues, self.error = False, None
+        self.inbox = self._new_inbox(self.objects, previews=previews)
+
+    def _new_inbox(self, objects: Objects, *, previews: bool = False) -> Inbox:
         put = self.outbox.put
-        self.inbox = Inbox(objects, previews=previews, on_pause=lambda: put(Paused()))
+        return Inbox(objects, previews=previews, on_pause=lambda: put(Paused()))
 
     @property
     def objects(self) -> Objects:
@@ -203,7 +390,7 @@ class Run:
             case Step():
                 self.history.append(HistoryRow.of(event))
                 self.patches = event.patches
-            case Mapped(confidence, _, is_full):
+            case Mapped(confidence, is_full=is_full):
                 self.preview = confidence
                 self.full = confidence if is_full else self.full
             case Trained(model):
@@ -211,8 +398,33 @@ class Run:
             case Finished(result):
                 self.result = result
                 self.trained = result.model or self.trained
+                if self.found_nothing:
+                    self.full = None
+                elif result.confidence is not None:
+                    self.note_diameter(
+                        result.confidence, self.settings.objects, result.report.objects
+                    )
             case Failed(error):
                 self.error = error
+
+    @property
+    def found_nothing(self) -> bool:
+        """Whether nothing separated: there are no nuclei then, whatever a map looks like."""
+        return self.result is not None and self.result.report.stop_reason == "nothing separated"
+
+    def note_diameter(
+        self, made: ConfidenceMap, wished: Objects, found: ObjectsReport | None
+    ) -> None:
+        """Keep what a map's diameter was estimated to be: that takes longer than its labels."""
+        if found is not None and found.diameter is not None and wished.nucleus_diameter is None:
+            self._diameters[_step_and_class(made)] = found.diameter
+
+    def with_diameter(self, made: ConfidenceMap, wished: Objects) -> Objects:
+        """What is wished, with a map's diameter where that was estimated before."""
+        known = self._diameters.get(_step_and_class(made))
+        if known is None or wished.nucleus_diameter is not None:
+            return wished
+        return wished.model_copy(update={"nucleus_diameter": known, "diameter_unit": "px"})
 
     @property
     def full_of_trained(self) -> ConfidenceMap | None:
@@ -237,7 +449,11 @@ class Run:
         )
 
 
-def work(run: Run, model: Model | None, make_labels: bool) -> None:
+def _step_and_class(made: ConfidenceMap) -> tuple[int, int, bool]:
+    return made.step, made.nucleus.index, made.nucleus.inverted
+
+
+def work(run: Run) -> None:
     """What a run's worker does: it follows the pipeline. Raises nothing: errors are events too.
 
     Everything that may take long or import torch happens here, never in the window's thread.
@@ -245,30 +461,23 @@ def work(run: Run, model: Model | None, make_labels: bool) -> None:
     Parameters
     ----------
     run : Run
-        Its inbox is asked, its outbox filled.
-    model : Model or None
-        Weights to use instead of training.
-    make_labels : bool
-        Whether to end with labels.
+        Its inbox is asked, its outbox filled. Weights that it has are used instead of training.
     """
     put = run.outbox.put
     try:
-        for event in _events(run, model, make_labels):
+        for event in _events(run):
             put(event)
     except PatchSegError as error:
         LOG.info("The run ended with an error.", exc_info=True)
         put(Failed(error))
     except MemoryError as error:
         put(Failed(in_words(error, "Not enough memory, segment a smaller region")))
-    except (ImportError, OSError) as error:
-        LOG.exception("The run could not start.")
-        put(Failed(in_words(error, "The run could not load what it needs")))
     except Exception as error:
         LOG.exception("The run failed.")
-        put(Failed(in_words(error, "Training failed")))
+        put(Failed(in_words(error, "The run failed")))
 
 
-def _events(run: Run, model: Model | None, make_labels: bool) -> Iterator[Event]:
+def _events(run: Run) -> Iterator[Event]:
     inbox, pixels = run.inbox, run.pixels
     if pixels is None:
         pixels = run.source.open(run.settings.image_kind)  # needs no torch, whose import goes on
@@ -280,15 +489,15 @@ def _events(run: Run, model: Model | None, make_labels: bool) -> Iterator[Event]
         if is_full:
             inbox.map_made()
         chosen = as_chosen(made, pixels, run.settings, inbox.objects)
-        return Mapped(made, display_map(chosen, run.canvas), is_full)
+        return Mapped(made, chosen, display_map(chosen, run.canvas), is_full)
 
     last = None
     events = pipeline.run(
         pixels,
         run.settings,
         control=inbox,
-        model=model,
-        make_labels=make_labels,
+        model=run.trained or run.model,
+        make_labels=run.make_labels,
         pixel_size=run.source.pixel_size,
     )
     for event in events:
@@ -296,7 +505,6 @@ def _events(run: Run, model: Model | None, make_labels: bool) -> Iterator[Event]
             import_tables()
         if isinstance(event, MapMade):
             last = event.confidence
-            inbox.map_sent()
             yield mapped(last)
             inbox.wait_until_shown()
             continue

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 from napari_patchseg.report import LOSS_COLOUR, NEGATIVE_COLOUR, POSITIVE_COLOUR
 
 from ._controls import button
-from ._run_state import Phase, RunState
+from ._run import Phase, RunState
 from .session import TrainingSession
 
 if TYPE_CHECKING:

@@ -29,17 +29,16 @@ from napari_patchseg.settings import FIELDS, Settings
 from ._controls import NumberBox, WheelScrolls
 from ._editors import Editors
 from ._forms import ObjectsForm, SettingsForm
-from ._hover import watch_hover
 from ._image_panel import ImagePanel
 from ._results_panel import LabelsPanel, ModelPanel, folder_of, last_folder
+from ._run import RunState
 from ._run_panel import CurvesPlot, RunPanel
-from ._run_state import RunState
 from .layer_source import METADATA_KEY, unwrap
 from .preload import preload
 from .question import ask_to_close, ask_to_stop
 from .script import notice, script_of
 from .session import TrainingSession, running_session
-from .view_switch import ViewSwitch
+from .view_switch import ViewSwitch, watch_hover
 
 if TYPE_CHECKING:
     from napari.layers import Layer

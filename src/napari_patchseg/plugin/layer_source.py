@@ -1,15 +1,18 @@
-"""From an image layer to the pixels of one run, and back to the layer's coordinates."""
+"""From an image layer to the pixels of a plane, and from that to the layer's coordinates."""
 
 from __future__ import annotations
 
 import math
 import weakref
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Image, Layer, Shapes
+from numpy.typing import NDArray
 
 from napari_patchseg.errors import ImageError, PatchSegError
 from napari_patchseg.files.images import pixel_size_of_file, unconverted_colours
@@ -17,10 +20,7 @@ from napari_patchseg.files.pixel_size import micrometres, plausible
 from napari_patchseg.image.layout import CHANNEL_NAMES, MOST_CHANNELS, layout_of
 from napari_patchseg.words import pluralize
 
-from ._plane import Plane, displayed_axes
-
 if TYPE_CHECKING:
-    from napari.layers import Image, Layer, Shapes
     from napari.viewer import Viewer
 
     from napari_patchseg.geometry import Box
@@ -48,21 +48,18 @@ def unwrap(thing: Any) -> Any:
     return getattr(thing, "__wrapped__", thing)
 
 
+def role_of(layer: Layer) -> str:
+    """What the layer shows of a run, such as "nuclei"; empty where this plugin did not make it."""
+    return str(layer.metadata.get(METADATA_KEY, {}).get("role", ""))
+
+
 def is_ours(layer: Layer) -> bool:
     """Whether this plugin made the layer to show a run."""
-    return "role" in layer.metadata.get(METADATA_KEY, ())
-
-
-def is_preview(layer: Layer) -> bool:
-    """Whether the layer is an outline, shown until labels are drawn."""
-    role = layer.metadata.get(METADATA_KEY, {}).get("role")
-    return bool(role == "outline")
+    return bool(role_of(layer))
 
 
 def is_image(layer: Layer) -> bool:
     """Whether the layer is an image that can be offered for segmentation."""
-    from napari.layers import Image
-
     return isinstance(unwrap(layer), Image) and not is_ours(layer)
 
 
@@ -88,8 +85,6 @@ def image_layer_of(viewer: Viewer) -> Image:
 
 def checked_image(layer: Layer | None) -> Image:
     """The layer if it can be segmented; raises `PatchSegError` with a sentence otherwise."""
-    from napari.layers import Image
-
     layer = unwrap(layer)
     if layer is None:
         raise PatchSegError("There is no image layer; open an image first.")
@@ -102,6 +97,130 @@ def checked_image(layer: Layer | None) -> Image:
             f"'{layer.name}' is a confidence map of PatchSeg; select the image itself."
         )
     return layer
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Rows and columns of a layer, at one place along its other axes.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Length of each of the layer's axes; that of colours is none of them.
+    rows, columns : int
+        The axes of the plane; rows come first.
+    position : tuple of int
+        Where the plane is along each axis; for rows, columns and channels it says nothing.
+    channels : int or None
+        An axis whose channels are taken together.
+    """
+
+    shape: tuple[int, ...]
+    rows: int
+    columns: int
+    position: tuple[int, ...]
+    channels: int | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.shape[self.rows], self.shape[self.columns]
+
+    @property
+    def index(self) -> tuple[int | slice, ...]:
+        """What to index in the layer's data for the plane."""
+        return self._index(slice(None), slice(None))
+
+    def region(self, box: Box) -> tuple[int | slice, ...]:
+        """What to index in the layer's data for a part of the plane."""
+        row0, column0, row1, column1 = box
+        return self._index(slice(row0, row1), slice(column0, column1))
+
+    @property
+    def channel_axis(self) -> int | None:
+        """The axis of channels in the plane's own array."""
+        if self.channels is None:
+            return None
+        return sorted((self.rows, self.columns, self.channels)).index(self.channels)
+
+    @property
+    def axes(self) -> range:
+        """The axes that a layer derived from the plane has.
+
+        napari counts them from the last one. Channels that come first need none: what has no such
+        axis is shown with every channel.
+        """
+        first = 1 if self.channels == 0 else 0
+        return range(first, len(self.shape))
+
+    def expand(self, array: NDArray[Any]) -> NDArray[Any]:
+        """An array (h, w) of the plane with the axes of a derived layer."""
+        others = [n for n, axis in enumerate(self.axes) if axis not in (self.rows, self.columns)]
+        return np.expand_dims(array, tuple(others))
+
+    def vertices(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Points (..., 2) of the plane as coordinates (..., n) of a layer with its `transform`."""
+        full = np.zeros((*points.shape[:-1], len(self.axes)))
+        full[..., self.axes.index(self.rows)] = points[..., 0]
+        full[..., self.axes.index(self.columns)] = points[..., 1]
+        return full
+
+    def transform(
+        self, layer: Layer, origin: tuple[float, float] = (0, 0), reduction: int = 1
+    ) -> dict[str, Any]:
+        """Transform, units and axis labels for a layer derived from the plane.
+
+        Parameters
+        ----------
+        layer : Layer
+            The image.
+        origin : tuple of float
+            Row and column in the plane of the derived layer's first pixel.
+        reduction : int
+            Pixels of the plane per pixel of the derived layer.
+
+        Returns
+        -------
+        dict
+            scale, translate, rotate, shear, affine, units and axis_labels.
+        """
+        from napari.utils.transforms import Affine
+
+        count, axes = len(self.axes), self.axes
+        scale = np.asarray(layer.scale, float)[-count:]
+        translate = np.asarray(layer.translate, float)[-count:]
+        rotate = np.asarray(layer.rotate, float)[-count:, -count:]
+        shear = _last(np.asarray(layer.shear, float), layer.ndim, count)
+        # Of the derived layer's first pixel, in the image's pixels, and how many of them it covers.
+        offset, factor = np.zeros(count), np.ones(count)
+        for place, axis in enumerate(axes):
+            if axis == self.rows or axis == self.columns:
+                # A pixel's coordinate is its centre, hence the half pixel of a coarser grid.
+                offset[place] = origin[axis == self.columns] + (reduction - 1) / 2
+                factor[place] = reduction
+            elif axis == self.channels:  # one pixel over all of them
+                offset[place], factor[place] = (self.shape[axis] - 1) / 2, self.shape[axis]
+            else:
+                offset[place] = self.position[axis]
+        if offset.any():
+            linear = Affine(scale=scale, rotate=rotate, shear=shear, ndim=count).linear_matrix
+            translate = translate + linear @ offset
+        return {
+            "scale": scale * factor,
+            "translate": translate,
+            "rotate": rotate,
+            "shear": shear,
+            "affine": np.asarray(layer.affine.affine_matrix, float)[-count - 1 :, -count - 1 :],
+            "units": tuple(layer.units)[-count:],
+            "axis_labels": tuple(layer.axis_labels)[-count:],
+        }
+
+    def _index(self, rows: slice, columns: slice) -> tuple[int | slice, ...]:
+        index: list[int | slice] = list(self.position)
+        index[self.rows], index[self.columns] = rows, columns
+        if self.channels is not None:
+            index[self.channels] = slice(None)
+        return tuple(index)
 
 
 @dataclass(frozen=True)
@@ -185,6 +304,16 @@ class LayerSource:
                     "save it as RGB, or segment the file on the command line."
                 )
         return pixels
+
+    def note_pixel_size(self, metadata: dict[str, Any]) -> dict[str, Any]:
+        """Metadata of labels, with µm per pixel where the layer's own units don't say them."""
+        kept = {key: value for key, value in metadata.items() if key != "pixel_size"}
+        layer = self.layer
+        if layer is None or self.pixel_size is None:
+            return kept
+        if self.pixel_size != pixel_size_of(layer, (self.plane.rows, self.plane.columns)):
+            kept["pixel_size"] = self.pixel_size
+        return kept
 
     @property
     def is_intact(self) -> bool:
@@ -334,7 +463,7 @@ def _plane_of(viewer: Viewer, layer: Image, shape: tuple[int, ...], together: bo
     taken = None
     if channels is not None and (channels.likely if together is None else together):
         taken = channels.axis
-    rows, columns = displayed_axes(viewer.dims.order, layer.ndim)
+    rows, columns = _displayed_axes(viewer.dims.order, layer.ndim)
     if taken == 0 and taken in (rows, columns) and viewer.dims.ndisplay == 2:
         raise ImageError(
             f"'{layer.name}' is shown with its channels along an edge; roll the dimensions (the "
@@ -352,6 +481,25 @@ def _plane_of(viewer: Viewer, layer: Image, shape: tuple[int, ...], together: bo
     place = np.clip(np.round(layer.world_to_data(viewer.dims.point)), 0, np.array(shape) - 1)
     position = tuple(int(number) for number in place)
     return Plane(shape, rows, columns, position, taken)
+
+
+def _displayed_axes(order: Sequence[int], ndim: int) -> tuple[int, int]:
+    """The axes of a layer of `ndim` dimensions that a viewer with this order shows as a plane.
+
+    napari counts a layer's dimensions from the viewer's last one.
+    """
+    offset = len(order) - ndim
+    own = [*range(-offset), *(axis - offset for axis in order if axis >= offset)]
+    return own[-2], own[-1]
+
+
+def _last(shear: NDArray[np.float64], ndim: int, count: int) -> NDArray[np.float64]:
+    """The last dimensions' shear, of a matrix or of the upper triangle's values."""
+    if shear.ndim == 2:
+        return shear[-count:, -count:]
+    full = np.eye(ndim)
+    full[np.triu_indices(ndim, 1)] = shear
+    return np.asarray(full[-count:, -count:][np.triu_indices(count, 1)])
 
 
 def _box(viewer: Viewer, layer: Image, region: Region, plane: Plane) -> Box:
@@ -394,7 +542,7 @@ def _rectangle_in(viewer: Viewer, layer: Image, plane: Plane) -> np.ndarray:
     """Vertices (n, 2) of the selected shape, in pixels of the plane."""
     shapes, number = _selected_shape(viewer)
     # napari draws a layer of fewer dimensions over the image, axis by axis on the canvas
-    axes = list(displayed_axes(viewer.dims.order, shapes.ndim))
+    axes = list(_displayed_axes(viewer.dims.order, shapes.ndim))
     world = [np.asarray(shapes.data_to_world(vertex))[axes] for vertex in shapes.data[number]]
     return _in_plane(viewer, layer, plane, np.array(world, float))
 
@@ -404,14 +552,12 @@ def _in_plane(viewer: Viewer, layer: Image, plane: Plane, world: np.ndarray) -> 
     place = np.asarray(layer.data_to_world(plane.position), float)
     corners = []
     for point in world:
-        place[list(displayed_axes(viewer.dims.order, layer.ndim))] = point
+        place[list(_displayed_axes(viewer.dims.order, layer.ndim))] = point
         corners.append(np.asarray(layer.world_to_data(place))[[plane.rows, plane.columns]])
     return np.array(corners, float)
 
 
 def _selected_shape(viewer: Viewer) -> tuple[Shapes, int]:
-    from napari.layers import Shapes
-
     layers = [
         layer
         for layer in map(unwrap, viewer.layers)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QMessageBox, QWidget
 
-from ._run_state import RunState
+from ._run import RunState
 from .session import TrainingSession
 
 
@@ -92,14 +91,11 @@ def _ask(
     box.setIcon(QMessageBox.Icon.Question)
     box.setWindowTitle("PatchSeg")
     box.setText(sentence)
-    accept = box.addButton(yes, QMessageBox.ButtonRole.AcceptRole)
-    reject = box.addButton(no, QMessageBox.ButtonRole.RejectRole)
-    box.setDefaultButton(accept if default == yes else reject)
+    roles = QMessageBox.ButtonRole
+    for text, role in ((yes, roles.AcceptRole), (no, roles.RejectRole)):
+        button = box.addButton(text, role)
+        if text == default:
+            box.setDefaultButton(button)
     box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-
-    def answered(_: Any) -> None:
-        if box.clickedButton() is accept:
-            then()
-
-    box.finished.connect(answered)
+    box.accepted.connect(then)
     box.open()

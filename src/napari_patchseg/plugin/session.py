@@ -5,6 +5,7 @@ The session knows the viewer's layers, but no widget.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import weakref
 from collections.abc import Callable
@@ -12,25 +13,23 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 from superqt.utils import QSignalThrottler, qdebounced, qthrottled
 
 from napari_patchseg.errors import PatchSegError, reason_of
 from napari_patchseg.method.events import Step
-from napari_patchseg.report import Finished, ObjectsReport, Progress, Report, Started
+from napari_patchseg.report import Finished, Progress, Report, Started
 from napari_patchseg.settings import Objects, Settings
 from napari_patchseg.words import pluralize
 
-from ._activity import Activity
-from ._display import Canvas, DisplayMap, display_patches
+from ._display import Canvas, display_patches
 from ._layers import RunLayers, View
 from ._relabel import Job, Outline, Relabelled, Relabeller
-from ._run import Failed, Mapped, Paused, Run, work
-from ._run_state import Phase, RunState
-from ._source_watch import SourceWatch
-from .layer_source import METADATA_KEY, LayerSource, pixel_size_of, unwrap
-from .napari_workarounds import start_task
+from ._run import Failed, Mapped, Paused, Phase, Run, RunState, work
+from .layer_source import METADATA_KEY, LayerSource, unwrap
+from .napari_workarounds import StoppableProgress, activity_dock_is_open, start_task
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -93,17 +92,15 @@ class TrainingSession:
         self._shown: NucleusClass | None = None  # the class in the map's layer
         self._is_excused = False  # it was said that the viewer did not show everything
         self._told_of: weakref.WeakSet[Labels] = weakref.WeakSet()  # edited labels that stay
-        self._watch: SourceWatch | None = None
-        self._activity: Activity | None = None
+        self._activity = _Activity(self.stop)
         self._throttler = QSignalThrottler()
         self._throttler.setTimeout(_MOVED_MS)
         self._throttler.triggered.connect(self._drain)
         self._show_patches_soon = qthrottled(self._show_patches, timeout=_PATCHES_MS)
         self._remove_outline_later = qdebounced(self._remove_outline, timeout=_TIDY_MS)
         self._relabeller = Relabeller()
-        self._relabeller.outlined.connect(self._on_outlined)
-        self._relabeller.done.connect(self._on_relabelled)
-        self._relabeller.failed.connect(self._on_relabel_failed)
+        self._relabeller.answered.connect(self._on_answer)
+        self._viewer.layers.events.removed.connect(self._on_removed)
         _SESSIONS.add(self)
 
     # -- what there is to see
@@ -147,7 +144,7 @@ class TrainingSession:
     def can_label(self) -> bool:
         """Whether labels can be made: at once, or after the step under way."""
         run = self.run
-        if run is None or not self.has_image or self._state.hold is Phase.STOPPING:
+        if run is None or not self.has_image or self.state is Phase.STOPPING:
             return False
         return self.is_busy or (run.result is not None and run.because is None)
 
@@ -185,7 +182,7 @@ class TrainingSession:
         if image is None:
             raise PatchSegError("The image layer is gone; choose another one.")
         self._forget()
-        run = Run(source, Canvas.of(source.shape, source.box), settings, model, make_labels)
+        run = Run(source, Canvas.of(source.shape, source.box), settings, model)
         run.outbox.arrived.connect(self._drain)
         run.outbox.moved.connect(self._throttler.throttle)
         self.run, self._shown = run, None
@@ -194,25 +191,28 @@ class TrainingSession:
         part = model is not None and not source.is_whole
         self._guard(lambda: self.layers.begin(image, run.canvas, source.plane, keeps_around=part))
         self._guard(lambda: self.layers.show(View.LIVE if model is None else None))
-        self._launch(run, model, make_labels=make_labels)
+        # A refresh after a change in place says no more than "set_data".
+        for event in (image.events.data, image.events.set_data):
+            event.connect(self._check_source)
+        self._launch(run, make_labels=make_labels)
 
     def pause(self) -> None:
         """Let the worker wait, within the step under way."""
         if self.run is not None and self._state.can_pause:
             self.run.inbox.pause()
-            self._set(hold=Phase.PAUSING)
+            self._set()
 
     def resume(self) -> None:
         """Let a paused worker go on."""
         if self.run is not None and self._state.waits:
             self.run.inbox.resume()
-            self._set(hold=None)
+            self._set()
 
     def stop(self, because: str | None = None, *, labels: bool = True) -> None:
         """Give up the step under way; the weights before it and the last map are kept.
 
         A run that was to end with labels still does, with those of the weights reached; stopped
-        once more, or when it no longer learns, it ends without.
+        once more, or when it does not learn yet or no longer, it ends without.
 
         Parameters
         ----------
@@ -222,13 +222,15 @@ class TrainingSession:
             Whether such labels are wanted.
         """
         run = self.run
-        if run is None or not self.is_busy or run.inbox.cancelled:
+        if run is None or not self.is_busy or (run.inbox.cancelled and because is None):
             return
-        run.because = because
-        run.stopped_in = self._state.work
-        run.make_labels = run.make_labels and labels and because is None
+        run.because = run.because or because
+        due = run.make_labels and labels and because is None
+        run.continues = due and self._state.work is Phase.TRAINING
+        if due and not run.continues:
+            self.told.emit("Stopped before there were labels; Make labels makes them.", False)
         run.inbox.cancel()
-        self._set(hold=Phase.STOPPING)
+        self._set()
 
     @property
     def streaming(self) -> bool:
@@ -263,12 +265,12 @@ class TrainingSession:
         self._labels_wanted, self._is_labelled_from_full = True, False
         if self.is_busy:
             run.inbox.request_map()
+        elif run.found_nothing:
+            self._write_nothing(run)
         elif run.full_of_trained is not None:
             self._relabel(run, run.full_of_trained)
-        elif run.trained is not None:
-            self._launch(run, run.trained, make_labels=True)
         else:
-            self._write_nothing(run)
+            self._launch(run, make_labels=True)
 
     def set_objects(self, objects: Objects) -> None:
         """Take over what the user says about nuclei, and make the last labels of this run anew.
@@ -279,20 +281,22 @@ class TrainingSession:
             If the run cannot fulfil it.
         """
         run = self.run
-        if run is None or not self._take_objects(run, objects):
+        if run is None or not self._take_objects(run, objects) or run.because is not None:
             return
-        layers = self.layers
-        if run.full is not None and (self._labels_wanted or layers.unedited_labels is not None):
+        if run.full is not None and (
+            self._labels_wanted or self.layers.unedited_labels is not None
+        ):
             self._relabel(run, run.full)
             return
-        self._tell_of_edits(run)
+        if run.full is not None:
+            self._tell_of_edits()
         if run.preview is not None:
             self._relabel(run, run.preview, labels=False)
 
-    def _tell_of_edits(self, run: Run) -> None:
+    def _tell_of_edits(self) -> None:
         """Say, once for a layer, why it does not follow the controls."""
-        edited = self.layers.last_labels
-        if run.full is not None and run.because is None and edited not in (None, *self._told_of):
+        edited = self.labels
+        if edited is not None and edited not in self._told_of:
             self._told_of.add(edited)
             self.told.emit("Edited labels stay; Make labels adds a new layer.", False)
 
@@ -300,9 +304,9 @@ class TrainingSession:
         """Take over µm per pixel of the run's image, for what is made and saved from now on."""
         if self.run is None:
             return
-        self.run.source = replace(self.run.source, pixel_size=pixel_size)
+        self.run.source = source = replace(self.run.source, pixel_size=pixel_size)
         if (labels := self.labels) is not None:
-            labels.metadata[METADATA_KEY] = self._with_size(labels.metadata[METADATA_KEY])
+            labels.metadata[METADATA_KEY] = source.note_pixel_size(labels.metadata[METADATA_KEY])
 
     def choose_view(self, view: View) -> None:
         """Show the nuclei or the live layers, since the user wants to see just these."""
@@ -316,41 +320,34 @@ class TrainingSession:
         # to be told to nobody: the widgets may have gone
         self._state = self._announced = replace(self._state, work=Phase.STOPPED, hold=None)
         self._forget()
-        self._let_go()
+        self._guard(self._activity.close)
         self.layers.close()
         _SESSIONS.discard(self)
 
     # -- the run
 
-    def _launch(self, run: Run, model: Model | None, *, make_labels: bool) -> None:
-        run.settings = run.wished
-        run.open_inbox(run.objects, previews=self._streaming and model is None)
-        run.make_labels, run.stopped_in = make_labels, None
+    def _launch(self, run: Run, *, make_labels: bool) -> None:
+        weights = run.trained or run.model
+        run.begin(previews=self._streaming and weights is None, make_labels=make_labels)
         nuclei = self._state.nuclei if run.outcome else None
         self._set(RunState(Phase.STARTING, "reading the image", nuclei=nuclei))
-        name = run.source.name
-        self._watch = SourceWatch(self._viewer, run.source, self.stop)
-        self._guard(lambda: self._open_activity(name))
-        start_task(
-            f"PatchSeg: segment nuclei in {name}",
-            work,
-            *(run, model, make_labels),
-            cancel=run.inbox.cancel,
-        )
+        name = f"PatchSeg: segment nuclei in {run.source.name}"
+        start_task(name, work, run, cancel=run.inbox.cancel)
 
-    def _open_activity(self, name: str) -> None:
-        self._activity = Activity(name, self.stop)
+    def _check_source(self, _event: object = None) -> None:
+        """Look at the image's data now; changes in place may come without any event."""
+        run = self.run
+        if run is not None and self.is_busy and self.has_image and run.source.has_changed():
+            self.stop(f"The data of '{run.source.name}' changed, so the run was ended.")
 
-    def _let_go(self) -> None:
-        watch, self._watch = self._watch, None
-        activity, self._activity = self._activity, None
-        for thing in (watch, activity):
-            if thing is not None:
-                self._guard(thing.close)
+    def _on_removed(self, event: Any) -> None:
+        run = self.run
+        if run is not None and event.value is run.source.layer:
+            self.stop(f"'{run.source.name}' was removed, so the run was ended.")
 
     def _forget(self) -> None:
         """What is still to be shown of a run shall not be."""
-        self._relabeller.forget()
+        self._relabeller.ask(None)
         self._show_patches_soon.cancel()
         self._remove_outline()
 
@@ -387,89 +384,76 @@ class TrainingSession:
             case Started() if run.model is None and run.outcome is None:
                 self._set(work=Phase.TRAINING, message="learning")
             case Mapped():
-                if run.because is None and self._streaming:
-                    self._show_map(event.display)
+                if run.because is None:
+                    self._show_map(event.chosen, event.shown)
                 QTimer.singleShot(0, run.inbox.map_shown)  # when Qt has drawn what was written
                 if event.is_full and self._labels_wanted and not self._is_labelled_from_full:
                     self._is_labelled_from_full = True  # the next map would only begin it anew
                     self._relabel(run, event.confidence)
-            case Paused() if self._state.hold is Phase.PAUSING:
-                self._set(hold=Phase.PAUSED)
+            case Paused():
+                self._set()
                 self._show_patches_soon.flush()
             case Failed() | Finished():
                 self._end(run)
 
     def _end(self, run: Run) -> None:
         """Whatever one of these meets in the viewer, the next ones follow: a run always ends."""
-        if self._watch is not None and run.because is None and run.error is None:
-            self._guard(self._watch.check)
-        self._let_go()
+        if run.because is None and run.error is None:
+            self._guard(self._check_source)
+        self._guard(self._activity.close)
         self._throttler.cancel()
-        self._set(hold=None, remaining=None, done=0, total=0)
         if run.error is not None or run.because is not None:
             self._labels_wanted = False  # there will be none
         if run.error is not None:
             # The notification goes away after a while: why stays to be read.
-            self._set(work=Phase.FAILED, message=f"failed. {run.error}")
+            self._set_ended(Phase.FAILED, f"failed. {run.error}")
             self.told.emit(str(run.error), True)
-        elif run.because is not None or run.result is None:
-            self._set(work=Phase.STOPPED, message="stopped")
-            if run.because is not None:
-                self.told.emit(run.because, False)
+        elif run.because is not None:
+            self._set_ended(Phase.STOPPED, "stopped")
+            self.told.emit(run.because, False)
         else:
-            self._finish(run, run.result.report)
+            self._finish(run)
         self._show_patches_soon.cancel()
 
-    def _finish(self, run: Run, report: Report) -> None:
+    def _finish(self, run: Run) -> None:
         """State, sentences and labels that a run ends with."""
         assert run.result is not None
-        wanted, continues = self._labels_wanted, run.outcome is not None
-        if not continues:
+        report, labels, wanted = run.result.report, run.result.labels, self._labels_wanted
+        if run.outcome is None:
             run.outcome = _outcome(report, trained=run.model is None)
             for warning in report.warnings:
                 self.told.emit(warning, False)
-        assert run.outcome is not None
-        self._set(work=run.outcome[0], message=run.outcome[1])
-        labels = run.result.labels
+        self._set_ended(*run.outcome)
         if labels is not None:
             self._guard(self.layers.show)  # before: what is hidden need not be drawn
-        if self._streaming:
-            self._guard(self._show_patches)
-        if run.full_of_trained is not None and run.settings.objects.nucleus_diameter is None:
-            diameter = None if report.objects is None else report.objects.diameter
-            if diameter is not None:
-                self._relabeller.know(run.full_of_trained, diameter)
-        if report.stop_reason == "nothing separated" and (wanted or labels is not None):
-            self._relabeller.drop()
-            self._write_nothing(run)
-        elif labels is not None and (run.objects == run.settings.objects or run.full is None):
-            self._relabeller.drop()  # what is under way comes too late
-            self.layers.find_edit()
+        self._show_patches()
+        if run.found_nothing:
+            if wanted or labels is not None:
+                self._write_nothing(run)
+        elif labels is not None and run.objects == run.settings.objects:
+            self._relabeller.ask(None)  # what is under way comes too late
             self._write(run, labels, report)
         elif run.full is not None and (labels is not None or (wanted and run.full_of_trained)):
             self._labels_wanted = True
             self._relabel(run, run.full)
-        elif wanted and run.trained is None:
-            self._write_nothing(run)
-        elif (
-            run.trained is not None
-            and run.trained.steps
-            and (wanted or (run.make_labels and not continues and run.stopped_in is Phase.TRAINING))
-        ):
-            self._launch(run, run.trained, make_labels=True)
-        elif run.make_labels:
-            self.told.emit("Stopped before there were labels; Make labels makes them.", False)
+        elif wanted or run.continues:
+            self._launch(run, make_labels=True)
+
+    def _set_ended(self, work: Phase, message: str) -> None:
+        self._set(work=work, message=message, remaining=None, done=0, total=0)
 
     def _set(self, state: RunState | None = None, **changes: Any) -> None:
-        self._state = replace(state or self._state, **changes)
+        state = replace(state or self._state, **changes)
+        hold = self.run.inbox.hold if self.run is not None and state.is_busy else None
+        self._state = replace(state, hold=hold)
         if not self._is_draining:
             self._announce()
 
     def _announce(self) -> None:
         if self._state != self._announced:
             self._announced = self._state
-            if self._activity is not None:
-                self._activity.show(self._state)
+            if self.run is not None and self.is_busy:
+                self._activity.show(self.run.source.name, self._state)
             self.state_changed.emit(self._state)
 
     # -- in the viewer
@@ -491,9 +475,10 @@ class TrainingSession:
                     f"Not everything of the run could be shown ({reason}); it goes on.", False
                 )
 
-    def _show_map(self, shown: DisplayMap) -> None:
-        self._shown = shown.nucleus
-        self._guard(lambda: self.layers.write_map(shown))
+    def _show_map(self, chosen: ConfidenceMap, shown: NDArray[np.float32]) -> None:
+        if self._streaming:
+            self._shown = chosen.nucleus
+            self._guard(lambda: self.layers.write_map(chosen, shown))
 
     def _show_patches(self) -> None:
         run, nucleus = self.run, self._shown
@@ -514,89 +499,98 @@ class TrainingSession:
         return is_new
 
     def _relabel(self, run: Run, confidence: ConfidenceMap, *, labels: bool = True) -> None:
-        if run.pixels is None:
-            return
-        self._relabeller.ask(
-            Job(
-                confidence,
-                run.pixels,
-                run.settings,
-                run.objects,
-                run.source.pixel_size,
-                run.canvas,
-                labels=labels,
-                before=self.layers.region_labels if labels else None,
-                differs=self.layers.differs(),
-            )
-        )
+        before = self.layers.region_labels if labels else None
+        self._relabeller.ask(Job(run, confidence, run.objects, labels, before))
 
-    def _on_outlined(self, outline: Outline) -> None:
-        self._remove_outline_later.cancel()
-        self._guard(lambda: self.layers.write_outline(outline.border, outline.reduction))
-
-    def _remove_outline(self) -> None:
-        self._guard(self.layers.remove_outline)
-
-    def _on_relabel_failed(self, error: PatchSegError) -> None:
-        self._guard(self.layers.hide_outline)
+    def _on_answer(self, answer: Outline | Relabelled | PatchSegError) -> None:
         run = self.run
-        if run is None or not (self.is_busy and run.inbox.map_wanted):
-            self._labels_wanted = False
-        self.told.emit(str(error), True)
-
-    def _on_relabelled(self, answer: Relabelled) -> None:
-        run, job = self.run, answer.job
-        if run is None or job.pixels is not run.pixels:  # of an earlier run
+        if run is None:
             return
-        is_newest = run.preview is None or job.confidence.step >= run.preview.step
-        nucleus = answer.confidence.nucleus
-        if is_newest and self._streaming and not (self._shown and nucleus.is_like(self._shown)):
-            self._show_map(answer.display)
-            self._show_patches()
-        if answer.labels is None or answer.objects is None:
+        if isinstance(answer, Outline):
+            self._remove_outline_later.cancel()
+            self._guard(lambda: self.layers.write_outline(answer.border, answer.reduction))
             return
         self._guard(self.layers.hide_outline)
         self._remove_outline_later()
         waits_for_map = self.is_busy and run.inbox.map_wanted
-        report = run.report(answer.confidence, answer.objects)
-        if answer.is_edited:
-            self.layers.note_edit()
-        new = self._labels_wanted and not waits_for_map
-        if not new and self.layers.unedited_labels is None:
-            self._tell_of_edits(run)
-        self._write(run, answer.labels, report, new=new)
+        if isinstance(answer, PatchSegError):
+            self._labels_wanted &= waits_for_map
+            self.told.emit(str(answer), True)
+            return
+        chosen = answer.chosen
+        is_newest = run.preview is None or chosen.step >= run.preview.step
+        if is_newest and not (self._shown and chosen.nucleus.is_like(self._shown)):
+            self._show_map(chosen, answer.shown)
+            self._show_patches()
+        if answer.labels is not None and answer.objects is not None:
+            new = self._labels_wanted and not waits_for_map
+            self._write(run, answer.labels, run.report(chosen, answer.objects), new=new)
+
+    def _remove_outline(self) -> None:
+        self._guard(self.layers.remove_outline)
 
     def _write(self, run: Run, labels: LabelArray, report: Report, *, new: bool = True) -> None:
         """Renew the labels; where there are none to be renewed add some, if `new`."""
-        is_there = new or self.layers.unedited_labels is not None
-        metadata = self._with_size(report.to_dict())
-        self._guard(lambda: self.layers.write_labels(labels, metadata, new=new))
+        self._guard(self.layers.find_edit)
+        if not new and self.layers.unedited_labels is None:
+            self._tell_of_edits()
+            return
+        metadata = run.source.note_pixel_size(report.to_dict())
+        self._guard(lambda: self.layers.write_labels(labels, metadata))
         if new:
             self._labels_wanted = False
             if not self.is_busy:
                 self._guard(self.layers.show)
-        if is_there and self.labels is not None and report.objects is not None:
+        if self.labels is not None and report.objects is not None:
             self._set(nuclei=report.objects.count)
             self.labelled.emit(report)
 
     def _write_nothing(self, run: Run) -> None:
         """Add labels without any object."""
         assert run.result is not None
+        self._relabeller.ask(None)
         row0, column0, row1, column1 = run.source.box
-        report = run.result.report.replace(objects=ObjectsReport(count=0))
-        self.layers.find_edit()
-        self._write(run, np.zeros((row1 - row0, column1 - column0), np.uint16), report)
+        self._write(run, np.zeros((row1 - row0, column1 - column0), np.uint16), run.result.report)
 
-    def _with_size(self, metadata: dict[str, Any]) -> dict[str, Any]:
-        """Where labels come from, with the pixel size where the layer's units don't say it."""
-        metadata = {key: value for key, value in metadata.items() if key != "pixel_size"}
-        source = None if self.run is None else self.run.source
-        layer = None if source is None else source.layer
-        if source is None or layer is None or source.pixel_size is None:
-            return metadata
-        if source.pixel_size != pixel_size_of(layer, (source.plane.rows, source.plane.columns)):
-            metadata["pixel_size"] = source.pixel_size
-        return metadata
+
+class _Activity:
+    """A run's line in napari's activity dock, for whoever has opened that.
+
+    Parameters
+    ----------
+    stop : callable
+        Called when the user stops the run there.
+    """
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self._stop = stop
+        self._progress: StoppableProgress | None = None
+        self._is_drawing = False
+        #: Shows an image's name and a state soon, in a turn of its own.
+        self.show = qthrottled(self._show, timeout=_MOVED_MS, leading=False)
+
+    def _show(self, name: str, state: RunState) -> None:
+        if self._is_drawing or (self._progress is None and not activity_dock_is_open()):
+            return
+        done, total = (state.done, state.total) if state.total else (state.step, state.max_steps)
+        self._is_drawing = True  # napari processes events with each of these
+        try:
+            if self._progress is None:
+                self._progress = StoppableProgress(total=0, desc=name, cancel_callback=self._stop)
+            progress = self._progress
+            progress.total = total
+            progress.set_description(f"{name}: {state.text}")
+            progress.update(done - progress.n)
+        finally:
+            self._is_drawing = False
+
+    def close(self) -> None:
+        """Take the line away."""
+        self.show.cancel()
+        progress, self._progress = self._progress, None
+        if progress is not None:
+            with contextlib.suppress(RuntimeError):  # the window has gone before
+                progress.close()
 
 
 def _outcome(report: Report, *, trained: bool) -> tuple[Phase, str]:

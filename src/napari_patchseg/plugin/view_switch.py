@@ -1,14 +1,20 @@
-"""The switch between contours, filled nuclei and the live layers."""
+"""What one looks at: contours, filled nuclei or the live layers, and the patch under the mouse."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QLabel, QPushButton, QWidget
+from qtpy.QtGui import QCursor
+from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QLabel, QPushButton, QToolTip, QWidget
 
 from ._layers import View
+from .layer_source import role_of, unwrap
 
 if TYPE_CHECKING:
+    from napari.layers import Shapes
+    from napari.viewer import Viewer
+
     from .session import TrainingSession
 
 _TOOLTIPS = {
@@ -59,3 +65,42 @@ class ViewSwitch(QWidget):
         self.buttons[self._session.layers.view].setChecked(True)
         for button in self.buttons.values():
             button.setEnabled(self._session.run is not None)
+
+
+def watch_hover(viewer: Viewer) -> Callable[[], None]:
+    """Show a tooltip over windows; returns what ends that.
+
+    napari's own tooltips are off by default and know no features of shapes.
+    """
+    callbacks = unwrap(viewer).mouse_move_callbacks
+
+    def on_move(model: Any, event: Any) -> None:
+        if event.is_dragging:
+            return
+        for layer in reversed(model.layers):
+            if role_of(layer).endswith("patches") and layer.visible:
+                text = text_at(layer, event)
+                if text:
+                    QToolTip.showText(QCursor.pos(), text)
+                    return
+
+    callbacks.append(on_move)
+    return lambda: callbacks.remove(on_move) if on_move in callbacks else None
+
+
+def text_at(layer: Shapes, event: Any) -> str:
+    """What the window under a mouse event of napari is; empty where there is none."""
+    number = layer.get_value(
+        event.position,
+        view_direction=event.view_direction,
+        dims_displayed=event.dims_displayed,
+        world=True,
+    )[0]
+    if number is None or not 0 <= number < layer.nshapes:
+        return ""
+    features = layer.features.iloc[number]
+    return (
+        f"{role_of(layer).removesuffix('es')}, step {features['step']:.0f}, "
+        f"class {features['class']:.0f}\nmean confidence {features['mean confidence']:.2f}, "
+        f"mean entropy {features['mean entropy']:.2f} bits"
+    )
