@@ -32,12 +32,12 @@ def test_strips_follow_on_each_other(height, width):
     assert all(one.stop == other.start for one, other in itertools.pairwise(rows))
 
 
-@given(sides, sides, sides, st.integers(1, 30))
-def test_crops_cover_a_map_or_are_as_many_as_asked(height, width, side, most):
-    assert (times_covered((height, width), crop_boxes((height, width), side)) >= 1).all()
-    sample = crop_boxes((height, width), side, most)
-    assert times_covered((height, width), sample).any()
-    assert 1 <= len(sample) <= most
+@given(sides, sides, sides)
+def test_crops_cover_a_map_or_are_as_many_as_can_be(height, width, side):
+    boxes = crop_boxes((height, width), side)
+    covered = times_covered((height, width), boxes)
+    assert (covered >= 1).all() if max(height, width) <= 3 * side else covered.any()
+    assert 1 <= len(boxes) <= 9
 
 
 @given(sides, sides, st.data(), st.integers(0, 50))
@@ -49,7 +49,7 @@ def test_a_box_is_found_within_one_grown(height, width, data, by):
 
 
 @given(st.integers(1, 50_000), st.integers(1, 50_000))
-def test_a_grid_of_about_four_million_pixels_stands_for_more(height, width):
+def test_a_grid_of_about_a_million_pixels_stands_for_more(height, width):
     step = grid_step((height, width))
-    assert step == 1 or height * width / step**2 <= 4_000_000
-    assert height * width > 4_000_000 or step == 1
+    assert step == 1 or height * width / step**2 <= 1_000_000
+    assert height * width > 1_000_000 or step == 1

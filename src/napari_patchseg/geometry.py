@@ -13,10 +13,9 @@ Window = tuple[slice, slice]
 
 #: Side of a tile. Large beside what is read around it, small beside what the map itself takes.
 TILE = 1024
-#: Pixels of a strip of whole rows.
-_STRIP_PIXELS = 1_000_000
-#: More pixels than this are represented by an even grid of them, or by crops.
-ENOUGH = 4_000_000
+#: Pixels that are worked on at a time. More than these are represented by an even grid of them, or
+#: by crops.
+ENOUGH = 1_000_000
 
 
 def tiles(shape: tuple[int, int], side: int = TILE) -> list[Box]:
@@ -31,24 +30,21 @@ def tiles(shape: tuple[int, int], side: int = TILE) -> list[Box]:
 
 def strips(shape: tuple[int, int]) -> Iterator[slice]:
     """Rows of a map (H, W), about a million pixels at a time."""
-    rows = max(1, _STRIP_PIXELS // max(1, shape[1]))
+    rows = max(1, ENOUGH // max(1, shape[1]))
     for row in range(0, shape[0], rows):
         yield slice(row, min(row + rows, shape[0]))
 
 
-def crop_boxes(shape: tuple[int, int], side: int, most: int | None = None) -> list[Box]:
-    """Evenly spaced boxes of at most ``side`` px a side: all of a map (H, W), or ``most`` of it."""
+def crop_boxes(shape: tuple[int, int], side: int, most: int = 3) -> list[Box]:
+    """Evenly spaced boxes of at most ``side`` px a side in a map (H, W), ``most`` along an axis."""
     (rows, tall), (columns, wide) = (_cuts(length, side, most) for length in shape)
     return [(row, column, row + tall, column + wide) for row in rows for column in columns]
 
 
-def _cuts(length: int, side: int, most: int | None) -> tuple[list[int], int]:
+def _cuts(length: int, side: int, most: int) -> tuple[list[int], int]:
     """Where such boxes begin along one axis, and their length."""
     size = min(side, length)
-    number = -(-length // size)
-    if most is not None:
-        number = min(number, math.isqrt(most))
-    return [int(cut) for cut in np.linspace(0, length - size, number, dtype=int)], size
+    return np.linspace(0, length - size, min(-(-length // size), most), dtype=int).tolist(), size
 
 
 def window(box: Box, within: Box | None = None) -> Window:

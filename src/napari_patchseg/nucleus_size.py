@@ -19,21 +19,13 @@ from napari_patchseg.method.scale import NetworkInput, crops
 from napari_patchseg.objects import typical_diameter
 from napari_patchseg.settings import Rescale, ResolvedMachine
 
-#: Diameter in pixels of the nuclei that the pretrained weights were taught, and the share of it
-#: that a nucleus's interior has.
-_TYPICAL, _INTERIOR_SHARE = 29.4, 0.5
-#: What the network sees of an image for this: crops of so many pixels a side, so many of them.
-_SIDE, _CROPS = 200, 9
+#: Diameter in pixels of the nuclei that the pretrained weights were taught; half of it is interior.
+_TYPICAL = 29.4
 #: Interiors that are seen 1.5 times larger must grow by this factor at least.
 _GROWN = 1.1
 #: Interiors above this diameter in pixels at half the size ask for that. Crowded nuclei may have
 #: large ones, but at half the size those of nuclei too large are larger.
 _LARGE = 16.0
-#: An interior is surer than this, and has so many pixels.
-_SURE, _LEAST_AREA = 0.6, 12
-#: What comes so near to a crop's edge in pixels reaches over it: maps fade there. If it has more
-#: than so many pixels, 20 px as a disk, it may be a pen's stroke.
-_EDGE, _LARGE_AREA = 5, 314
 
 
 def rescale_for(diameter: float) -> Rescale:
@@ -71,7 +63,7 @@ def choose_rescale(
     def interior_at(factor: Rescale) -> float:
         between()
         rescale = Fraction(factor)
-        sample = np.stack(crops(image.source, round(_SIDE / rescale), _CROPS))
+        sample = np.stack(crops(image.source, round(200 / rescale)))
         seen = rescaled(image.scale(to_batch(sample, machine)), rescale)
         with evaluating(network, machine):
             maps = network(seen)[:, channels.index(INTERIOR)]
@@ -80,7 +72,7 @@ def choose_rescale(
     interior = interior_at("1")
     if interior == 0:
         return "1"
-    factor = rescale_for(interior / _INTERIOR_SHARE)
+    factor = rescale_for(2 * interior)
     if Fraction(factor) < 1 and interior_at("1/2") > _LARGE:
         return "1/4" if interior_at("1/4") > _LARGE else "1/2"
     if interior_at("3/2") < _GROWN * interior:  # large, pale nuclei: their interiors fall to pieces
@@ -91,17 +83,12 @@ def choose_rescale(
 def interior_diameter(interiors: NDArray[np.float32]) -> float:
     """Diameter in pixels of the nuclei's inner parts, from crops (N, h, w) of confidence in them.
 
-    Their area-weighted median; 0 where there are none. Nuclei that touch, and then read as one,
-    have inner parts that do not. A large one that reaches over its crop's edge is left out: it
-    may be a pen's stroke.
+    Their area-weighted median, specks left out; 0 where there are none. Nuclei that touch, and then
+    read as one, have inner parts that do not.
     """
     within_crop = np.zeros((3, 3, 3), bool)
     within_crop[1] = ndi.generate_binary_structure(2, 1)
-    parts, count = ndi.label(ndi.gaussian_filter(interiors, (0, 1, 1)) > _SURE, within_crop)
-    areas = np.bincount(parts.ravel(), minlength=count + 1)
-    near = np.ones(interiors.shape[1:], bool)
-    near[_EDGE:-_EDGE, _EDGE:-_EDGE] = False
-    cut = np.unique(parts[:, near])
-    areas[cut[areas[cut] > _LARGE_AREA]] = 0
-    areas = areas[1:][areas[1:] >= _LEAST_AREA]
+    parts, _count = ndi.label(ndi.gaussian_filter(interiors, (0, 1, 1)) > 0.6, within_crop)
+    areas = np.bincount(parts.flat)[1:]
+    areas = areas[areas >= 12]
     return typical_diameter(areas) if len(areas) else 0.0

@@ -30,9 +30,9 @@ def test_an_even_channel_is_not_blown_up(source_of):
 
 
 @pytest.mark.parametrize(
-    ("shape", "count"), [((64, 90), 1), ((256, 256), 1), ((300, 900), 8), ((4000, 4000), 16)]
+    ("shape", "count"), [((64, 90), 1), ((256, 256), 1), ((300, 700), 6), ((4000, 4000), 9)]
 )
-def test_crops_cover_evenly_and_no_more_than_asked(source_of, shape, count):
-    found = crops(source_of(np.zeros((1, *shape), np.float32)), 256, 16)
+def test_crops_cover_evenly_and_are_few(source_of, shape, count):
+    found = crops(source_of(np.zeros((1, *shape), np.float32)), 256)
     assert len(found) == count
     assert all(c.shape[1] == min(256, shape[0]) for c in found)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from napari_patchseg.errors import ImageError
-from napari_patchseg.geometry import ENOUGH, Box, crop_boxes, strips
+from napari_patchseg.geometry import Box, crop_boxes, grid_step, strips
 from napari_patchseg.modality import MODALITIES, STAINED, ImageKind, Modality
 from napari_patchseg.words import pluralize
 
@@ -20,12 +20,8 @@ from .stain import best_channel, counterstain, haematoxylin, is_stained, without
 #: Scaled values are whole numbers of such steps: integers and floats of the same pixels, which are
 #: rounded otherwise, come to the same.
 _LEVELS = 4096
-#: Pixels looked at to learn the value range and the kind of image.
-_STATISTICS_PIXELS = 1_000_000
 #: Percentiles taken for no light and for full light.
 _DARK, _LIGHT = 0.1, 99.9
-#: Strength of `even_tones`, and the least range that it spreads: an even image stays even.
-_TONES, _LEAST_LIGHT = 20.0, 0.02
 #: Structure of a few pixels must stand this far above pixel noise. White noise has 0.16, noise
 #: blurred by one pixel 1.0, real sections 2.4 and more.
 STRUCTURE_TO_NOISE = 1.3
@@ -79,7 +75,7 @@ class Pixels:
         self.frame = source.frame
         self.valid, self.warnings = valid_pixels(self._colours, opacity)
         # Every so many-th row and column say what an image is like.
-        self._every = max(1, int(np.sqrt(height * width / _STATISTICS_PIXELS)))
+        self._every = grid_step((height, width))
         grid = single(self._colours.read(*[slice(None, None, self._every)] * 2))
         sample = self._valid_of(grid)
         self._check_constant(sample)
@@ -314,8 +310,8 @@ def even_tones(light: NDArray[np.float32], low: float, high: float) -> NDArray[n
     low, high : float
         Become 0 and 1; what is beyond is clipped.
     """
-    share = ((light - low) / max(high - low, _LEAST_LIGHT)).clip(0, 1)
-    return np.asarray(np.log1p(_TONES * share) / np.log1p(_TONES), np.float32)
+    share = ((light - low) / max(high - low, 0.02)).clip(0, 1)  # an even image stays even
+    return np.asarray(np.log1p(20 * share) / np.log1p(20), np.float32)
 
 
 class RGBPixels:
@@ -352,11 +348,9 @@ def has_structure(pixels: Pixels) -> bool:
     noise, empty glass and evenly coloured fields have none of the former. Crop by crop: a
     few nuclei in one of them are enough, however empty the others.
     """
-    contrast = pixels.modality.least_contrast
-    _, height, width = pixels.shape
-    most = 9 if height * width > ENOUGH else None
     return any(
-        _structured(pixels.prior(box), contrast) for box in crop_boxes((height, width), 512, most)
+        _structured(pixels.prior(box), pixels.modality.least_contrast)
+        for box in crop_boxes(pixels.shape[1:], 512, 8)
     )
 
 

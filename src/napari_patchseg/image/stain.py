@@ -198,7 +198,7 @@ def with_prior(
     """Confidence moved by the prior: sigmoid(l + weight sd(l) z(prior)).
 
     l is the confidence's logit; z subtracts the mean and divides by the standard deviation sd of
-    the valid pixels, for which an even grid of them stands above 4 Mpx.
+    the valid pixels, for which an even grid of them stands above 1 Mpx.
 
     Parameters
     ----------

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-#: Floor of a window's weight, so that no window is ever impossible.
-WEIGHT_FLOOR = 1e-3
-
 
 def binary_entropy(confidence: Tensor) -> Tensor:
     """Entropy in bits, in [0, 1], of confidences in [0, 1]; any shape."""
@@ -101,7 +98,7 @@ class PatchSampler:
             columns = means.shape[-1]
             means = means.reshape(crops * classes, -1).cpu()
             entropies = entropies.reshape(crops * classes, -1).cpu()
-            weight = (1 - entropies).clamp_min(WEIGHT_FLOOR)
+            weight = (1 - entropies).clamp_min(1e-3)  # no window is ever impossible
             drawn = torch.multinomial(weight, self.patches, replacement=True, generator=generator)
             mean = means.gather(1, drawn).flatten()
             entropy = entropies.gather(1, drawn).flatten()

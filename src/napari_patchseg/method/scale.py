@@ -16,10 +16,6 @@ from napari_patchseg.settings import Weights
 
 #: Rescaling of pixels (paper section 4): keeps black from silencing a patch.
 OFFSET = 0.05
-#: Percentiles that the pretrained weights take for the darkest and the brightest of a channel.
-_LOW, _HIGH = 0.5, 99.5
-#: The least range between them: an even channel is not blown up to noise.
-_LEAST_RANGE = 0.02
 
 
 class PixelSource(Protocol):
@@ -70,12 +66,12 @@ class InputScale:
         Estimated once, on evenly spaced crops, so that tiles and the whole agree.
         """
         values = np.concatenate(
-            [_seen(source, box) for box in crop_boxes(source.shape[1:], 512, 9)], axis=1
+            [_seen(source, box) for box in crop_boxes(source.shape[1:], 512)], axis=1
         )
         if not values.size:  # the valid pixels lie between
-            values = np.concatenate([c.reshape(len(c), -1) for c in crops(source, 512, 9)], axis=1)
-        low, high = np.percentile(values, [_LOW, _HIGH], axis=1)
-        gain = 4 / np.maximum(high - low, _LEAST_RANGE)
+            values = np.concatenate([c.reshape(len(c), -1) for c in crops(source, 512)], axis=1)
+        low, high = np.percentile(values, [0.5, 99.5], axis=1)
+        gain = 4 / np.maximum(high - low, 0.02)  # no noise is blown up
         return cls(tuple(gain.tolist()), tuple((-gain * low - 2).tolist()))
 
     def __call__(self, pixels: Tensor) -> Tensor:
@@ -109,9 +105,9 @@ class NetworkInput:
         return InputScale.of_image(self.source)
 
 
-def crops(source: PixelSource, size: int, most: int) -> list[NDArray[np.float32]]:
-    """Evenly spaced crops of at most ``size`` px a side, no more than ``most`` of them."""
-    return [source.read(box) for box in crop_boxes(source.shape[1:], size, most)]
+def crops(source: PixelSource, size: int) -> list[NDArray[np.float32]]:
+    """A few evenly spaced crops of at most ``size`` px a side."""
+    return [source.read(box) for box in crop_boxes(source.shape[1:], size)]
 
 
 def _seen(source: PixelSource, box: Box) -> NDArray[np.float32]:

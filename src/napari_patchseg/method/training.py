@@ -28,12 +28,8 @@ from .previews import Previews
 from .sampling import Windows
 from .scale import NetworkInput, PixelSource
 
-#: Steps after which the time left is told, from the median of all but the first, which warms up.
-TIMED_STEPS = 5
 #: Collapses after which training gives up.
 MAX_RECOVERIES = 4
-#: How often a crop is drawn anew where most of it is left out of the image.
-_DRAWS = 20
 
 
 def train(
@@ -153,8 +149,11 @@ def train(
 
 
 def _remaining(durations: Sequence[float], max_steps: int) -> float | None:
-    """Seconds to the step limit; a pause or a preview now and then does not move the median."""
-    if len(durations) < TIMED_STEPS:
+    """Seconds to the step limit, by the median of all steps but the first, which warms up.
+
+    A pause or a preview now and then does not move it.
+    """
+    if len(durations) < 5:
         return None
     return statistics.median(durations[1:]) * (max_steps - len(durations))
 
@@ -291,7 +290,7 @@ class Trainer:
             owner = int(self.random.integers(len(self.images)))
             source = self.images[owner].source
             _, height, width = source.shape
-            for _ in range(_DRAWS):
+            for _ in range(20):  # drawn anew where most of it is left out
                 row = int(self.random.integers(height - self.crop + 1))
                 column = int(self.random.integers(width - self.crop + 1))
                 box = (row, column, row + self.crop, column + self.crop)

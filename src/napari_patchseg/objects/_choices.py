@@ -29,16 +29,14 @@ from ._labelling import (
     smallest_area,
 )
 
-#: Pixels of an outline; larger images are outlined at reduced size.
-OUTLINE_PIXELS = 2**20
-#: Within these, in pixels, a diameter is estimated.
-SMALLEST_DIAMETER, LARGEST_DIAMETER = 8, 80
+#: The largest diameter in pixels that is estimated.
+LARGEST_DIAMETER = 80.0
 
 
 class ClassChooser:
     """Chooses the nucleus class of a map by the image's prior, unless the user did.
 
-    Above 4 Mpx an even grid of pixels stands for map and prior.
+    Above 1 Mpx an even grid of pixels stands for map and prior.
     """
 
     def __init__(self, pixels: Pixels, objects: Objects) -> None:
@@ -162,7 +160,7 @@ def outline(
     threshold = objects.threshold
     if threshold is None:
         threshold = _default_threshold(confidence, shown, pixels)
-    step = math.ceil(math.sqrt(shown.size / OUTLINE_PIXELS))
+    step = grid_step(shown.shape)
     mask = ndi.gaussian_filter(shown[::step, ::step], SMOOTHING * diameter / step) > threshold
     if pixels.valid is not None:
         mask &= pixels.valid[::step, ::step]
@@ -214,35 +212,21 @@ def labelling(
 def expected_diameter(nuclei: NDArray[np.float32]) -> float:
     """Nucleus diameter in pixels estimated from a map (H, W), larger where nuclei are.
 
-    The median over its crops where the map is large.
+    Objects of the map, or of crops of a large one, at Otsu's threshold, split as nuclei are; the
+    median of their equivalent diameters, each object weighing as its area, up to 80; 24 where there
+    are none. What is larger than that is left out beside others: a pen's stroke would weigh more
+    than all nuclei.
     """
     shape = (nuclei.shape[0], nuclei.shape[1])
-    if nuclei.size <= ENOUGH:
-        return estimate_diameter(nuclei)
-    crops = [nuclei[window(box)] for box in crop_boxes(shape, 512, 9)]
-    return float(np.median([estimate_diameter(crop) for crop in crops]))
-
-
-def estimate_diameter(nuclei: NDArray[np.float32]) -> float:
-    """Expected nucleus diameter in pixels, from a map that is larger where nuclei are.
-
-    Objects of the map at Otsu's threshold, split as nuclei are; the median of their equivalent
-    diameters, each object weighing as its area, within [8, 80]; 24 where there are none. What is
-    larger than that is left out beside others: a pen's stroke would weigh more than all nuclei.
-
-    Parameters
-    ----------
-    nuclei : ndarray
-        (h, w) float32: confidence, or the prior.
-    """
-    smooth = ndi.gaussian_filter(nuclei, 1)
+    boxes = [(0, 0, *shape)] if nuclei.size <= ENOUGH else crop_boxes(shape, 512)
+    crops = np.stack([nuclei[window(box)] for box in boxes])
+    smooth = ndi.gaussian_filter(crops, (0, 1, 1))
     chosen = ResolvedObjects(otsu(smooth), diameter=16, min_area=30, split=True, split_depth=0.09)
-    areas = np.bincount(label_nuclei(smooth, chosen).ravel())[1:]
+    areas = np.concatenate([np.bincount(label_nuclei(crop, chosen).flat)[1:] for crop in smooth])
     if len(areas) == 0:
         return DEFAULT_DIAMETER
     small = areas[areas <= math.pi / 4 * LARGEST_DIAMETER**2]
-    diameter = typical_diameter(small if len(small) else areas)
-    return float(np.clip(diameter, SMALLEST_DIAMETER, LARGEST_DIAMETER))
+    return min(LARGEST_DIAMETER, typical_diameter(small if len(small) else areas))
 
 
 def typical_diameter(areas: NDArray[Any]) -> float:

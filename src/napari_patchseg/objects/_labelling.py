@@ -24,15 +24,10 @@ _T = TypeVar("_T")
 OPENING, SMOOTHING = 3 / 24, 1 / 24
 #: Smallest object, and largest hole that is filled, as a share of a disk of the expected diameter.
 SMALLEST = 0.2
-#: What the map's border cuts shows half of itself on average: a smallest object's share there.
-CUT = 0.5
-#: Nuclear pixels are above the former in the smoothed map, certain ones above the latter; and how
-#: much surer a nucleus's interior must be where fewer of them are certain, up to the last.
-_NUCLEAR, _CERTAIN, _CAUTION, _SUREST = 0.5, 0.8, 5, 0.98
-#: Pixels farther from the border, in expected radii, count as that far.
-_DEEPEST = 2
+#: Nuclear pixels are above the former in the smoothed map, certain ones above the latter.
+_NUCLEAR, _CERTAIN = 0.5, 0.8
 #: How far around a pixel its height depends on the map, in expected diameters: twice the smoothing,
-#: the opening, the depth, and the width of a hole.
+#: the opening, the width of a hole, and the distance to the border, of which half as much counts.
 _REACH = 2
 
 
@@ -69,7 +64,7 @@ class ResolvedObjects:
 def otsu(confidence: NDArray[np.float32], valid: NDArray[np.bool_] | None = None) -> float:
     """Otsu's threshold of a confidence map (H, W); 0.5 where the map is constant.
 
-    Above 4 Mpx an even grid of pixels stands for the map.
+    Above 1 Mpx an even grid of pixels stands for the map.
     """
     step = grid_step(confidence.shape)
     values = confidence[::step, ::step]
@@ -88,7 +83,7 @@ def smallest_area(diameter: float) -> float:
 def marker_threshold(threshold: float, certainty: float) -> float:
     """Confidence in interiors, in (0, 1), that a nucleus reaches somewhere.
 
-    Its odds are those of the threshold, over the fifth power of the certainty; 0.98 at most. So
+    Its odds are those of the threshold, over the fifth power of the certainty. So
     more is asked where the network sees much that is doubtful, as on faint or nearly empty slides.
 
     Parameters
@@ -98,7 +93,7 @@ def marker_threshold(threshold: float, certainty: float) -> float:
     certainty : float
         Share of the nuclear pixels that are certain: 0.7 to 0.8 in most sections.
     """
-    return min(_SUREST, 1 / (1 + (1 - threshold) / threshold * certainty**_CAUTION))
+    return 1 / (1 + (1 - threshold) / threshold * certainty**5)
 
 
 def label_nuclei(
@@ -184,7 +179,7 @@ def label_steps(
     regions = join(facts.top, saddles, chosen.split_depth if chosen.split else math.inf)
     least = None
     if interior is not None:
-        least = marker_threshold(chosen.threshold, float(sure[1] / max(sure[0], 1)))
+        least = marker_threshold(chosen.threshold, float((sure[1] + 1) / (sure[0] + 1)))
     number = _numbers(regions, facts, whole, chosen, least or 0)
     labels: Labels = np.empty((height, width), number.dtype)
     for box in boxes:
@@ -265,11 +260,11 @@ def _heights(
         mask = opening(mask, disk(radius, decomposition="sequence"), mode="reflect")
     mask = _filled(mask, smallest_area(chosen.diameter)) & known
     if mask.all():  # no border to be distant from
-        depth = np.full(mask.shape, _DEEPEST, np.float32)
+        depth = np.full(mask.shape, _REACH, np.float32)
     else:
         depth = ndi.distance_transform_edt(mask).astype(np.float32)
         depth *= 2 / chosen.diameter
-        np.minimum(depth, _DEEPEST, out=depth)
+        np.minimum(depth, _REACH, out=depth)  # in radii
     height = ndi.gaussian_filter(depth, sigma)
     sureness = np.zeros_like(height)
     if interior is not None:
@@ -295,7 +290,9 @@ def _numbers(
     np.minimum.at(first, regions, facts.first)
     smallest = np.full(count, chosen.min_area)
     for edge in (pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]):
-        smallest[regions[edge]] = CUT * chosen.min_area
+        smallest[regions[edge]] = (
+            chosen.min_area / 2
+        )  # cut, they show half of themselves on average
     keep = (area >= smallest) & (surest >= least)
     if chosen.max_area is not None:
         keep &= area <= chosen.max_area

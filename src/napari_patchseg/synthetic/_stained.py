@@ -27,7 +27,6 @@ _DENSITIES = np.array(
         [0.08, 0.70, 0.52],  # haemoglobin with eosin
     ]
 )
-_LAMP = (243.0, 241.0, 246.0)
 
 
 @dataclass
@@ -300,6 +299,6 @@ def _camera(rng: np.random.Generator, stains: _Stains, pixel_size: float) -> NDA
     light *= 1 + 0.012 * smooth_noise(rng, light.shape[:2], max(light.shape[:2]) / 2)[..., None]
     blur = 0.15 / pixel_size  # 0.15 µm: the width of a 0.75 NA objective's point spread
     light = ndi.gaussian_filter(light, (blur, blur, 0), truncate=3)
-    values = light * np.array(_LAMP, dtype=np.float32)
+    values = light * np.array((243, 241, 246), dtype=np.float32)  # the lamp
     values += rng.standard_normal(values.shape, dtype=np.float32) * np.sqrt(0.6 + 0.012 * values)
     return np.asarray(values.round().clip(0, 255), dtype=np.uint8)
