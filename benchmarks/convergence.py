@@ -31,7 +31,8 @@ from metrics import agreement
 from napari_patchseg import Pixels, Settings
 from napari_patchseg.files.images import read_image
 from napari_patchseg.method.events import Control, MapMade, Step
-from napari_patchseg.objects import make_labels
+from napari_patchseg.objects import labelling
+from napari_patchseg.objects._labelling import finished
 from napari_patchseg.pipeline import run
 
 #: Steps at which labels are scored, as far as the run goes.
@@ -49,7 +50,7 @@ def curve(pixels: Pixels, truth: Labels, settings: Settings, steps: int) -> dict
             if event.step + 1 in SCORED:
                 control.request_map()
         elif isinstance(event, MapMade) and event.confidence.step in SCORED:
-            found, _ = make_labels(event.confidence, pixels, settings.objects)
+            found, _ = finished(labelling(event.confidence, pixels, settings.objects))
             dice.append((event.confidence.step, agreement(truth, found).dice))
     return {"dice": dice, "separations": separations}
 

@@ -36,7 +36,7 @@ def trainer():
         "paper", crop_size=120, batch_size=4, device="cpu", precision="float32", threads=1
     )
     machine = resolve_machine(settings.machine)
-    resolved = Resolved(settings, STAINED, machine, Fraction(1), 1, None)
+    resolved = Resolved(settings, STAINED, machine, Fraction(1), 1)
     return Trainer([NetworkInput(Blobs(), "random")], resolved, Contrastive(resolved))
 
 

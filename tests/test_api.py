@@ -31,8 +31,8 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     [
         ({"preset": "paper", "settings": Settings.create()}, "a preset or settings, not both"),
         ({"preset": "default", "settings": Settings.create()}, "a preset or settings, not both"),
-        ({"preset": "best"}, "no preset 'best'"),
-        ({"preset": ["paper"]}, "no preset \\['paper'\\]"),
+        ({"preset": "best"}, "not 'best'"),
+        ({"preset": ["paper"]}, "not \\['paper'\\]"),
         ({"settings": {"seed": 3}}, "settings should be Settings, not dict"),
         ({"sed": 3}, "Setting sed: there is no such setting; did you mean seed?"),
     ],

@@ -79,7 +79,7 @@ def test_an_interior_is_the_inner_part_of_each_nucleus(script):
 
 def test_teaching_brings_the_loss_down_and_averages(script, capsys):
     torch.manual_seed(0)
-    network = script.to_channels_last(ConfidenceNetwork(3, 2))
+    network = ConfidenceNetwork(3, 2).to(memory_format=torch.channels_last)
     fields = [script.fluorescent_field(index, 208) for index in range(2)]
     random = np.random.default_rng(0)
 
@@ -95,7 +95,7 @@ def test_teaching_brings_the_loss_down_and_averages(script, capsys):
 
 def test_weights_that_were_averaged_get_statistics_of_their_own(script):
     torch.manual_seed(0)
-    network = script.to_channels_last(ConfidenceNetwork(3, 2))
+    network = ConfidenceNetwork(3, 2).to(memory_format=torch.channels_last)
     random = np.random.default_rng(0)
     fields = [script.fluorescent_field(0, 208)]
     batches = [script.batch(fields, random) for _ in range(2)]

@@ -59,7 +59,7 @@ def test_micrometres_however_they_are_typed(unit):
 
 
 CASES = [
-    ({"preset": "fastest"}, "no preset 'fastest'"),
+    ({"preset": "fastest"}, "should be 'default' or 'paper', not 'fastest'"),
     ({"clases": 4}, "Setting clases: there is no such setting"),
     ({"patch_size": 400}, "patch_size"),
     ({"crop_size": 64, "patch_size": 100}, "must not be smaller"),

@@ -33,7 +33,6 @@ from skimage.segmentation import find_boundaries
 
 from napari_patchseg import __version__
 from napari_patchseg.image.pixels import even_tones
-from napari_patchseg.method.inference import to_channels_last
 from napari_patchseg.method.network import ConfidenceNetwork
 from napari_patchseg.synthetic import Culture, Tissue, culture, expose, synthetic_field
 
@@ -286,7 +285,7 @@ def main() -> None:
     torch.set_num_threads(2)
     torch.manual_seed(options.seed)
     random = np.random.default_rng(options.seed)
-    network = to_channels_last(ConfidenceNetwork(3, 2))
+    network = ConfidenceNetwork(3, 2).to(memory_format=torch.channels_last)
     for phase in RECIPES[options.kind]:
         if phase.seed is not None:
             random = np.random.default_rng(phase.seed)

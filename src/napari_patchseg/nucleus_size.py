@@ -54,10 +54,8 @@ def choose_rescale(
     between : callable
         Called before each look at the image; may raise, to give up.
     """
-    channels = channel_names("pretrained", 2)
-    network = ConfidenceNetwork(image.source.shape[0], len(channels))
-    network.load_state_dict(dict(weights))
-    network = prepare(network, machine)
+    network = prepare(ConfidenceNetwork.of(weights), machine)
+    channel = channel_names("pretrained", network.classes).index(INTERIOR)
 
     @cache
     def interior_at(factor: Rescale) -> float:
@@ -66,7 +64,7 @@ def choose_rescale(
         sample = np.stack(crops(image.source, round(200 / rescale)))
         seen = rescaled(image.scale(to_batch(sample, machine)), rescale)
         with evaluating(network, machine):
-            maps = network(seen)[:, channels.index(INTERIOR)]
+            maps = network(seen)[:, channel]
         return interior_diameter(maps.float().cpu().numpy())
 
     interior = interior_at("1")

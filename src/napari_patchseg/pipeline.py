@@ -112,7 +112,7 @@ def resolve(
     filled = settings.model_copy(
         update={"training": training.model_copy(update=update), "image_kind": image.kind}
     ).replace(**vars(machine))
-    return Resolved(filled, image.modality, machine, Fraction(factor), views, diameter)
+    return Resolved(filled, image.modality, machine, Fraction(factor), views)
 
 
 def run(
@@ -289,27 +289,20 @@ class _Run:
 
     def _first_map(self, machine: ResolvedMachine) -> Iterator[Event]:
         """A map of the pretrained weights as they are, on the image as it is."""
-        network = ConfidenceNetwork(3, self.settings.training.classes)
-        network.load_state_dict(dict(pretrained_weights(self.first.modality)))
+        network = ConfidenceNetwork.of(pretrained_weights(self.first.modality))
         made = self.previews.first(prepare(network, machine))
         if made is not None:
             self.nucleus = made.nucleus
             yield MapMade(made)
 
-    def _objective(self) -> Objective:
-        if self.random:
-            return Contrastive(self.resolved)
-        return Anchored(self.resolved, pretrained_weights(self.first.modality))
-
     def _train(self) -> Generator[Event, None, int]:
         start = time.perf_counter()
         steps = 0
+        objective: Objective = Contrastive(self.resolved)
+        if not self.random:
+            objective = Anchored(self.resolved, pretrained_weights(self.first.modality))
         for event in train(
-            self.inputs,
-            self.resolved,
-            self._objective(),
-            previews=self.previews,
-            control=self.control,
+            self.inputs, self.resolved, objective, previews=self.previews, control=self.control
         ):
             if isinstance(event, Step):
                 self.history.append(HistoryRow.of(event))

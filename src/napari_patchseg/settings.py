@@ -24,6 +24,7 @@ Device = Literal["cpu", "cuda", "mps"]
 Precision = Literal["float32", "bfloat16"]
 MemoryFormat = Literal["contiguous", "channels_last"]
 Polarity = Literal["direct", "inverted"]
+Preset = Literal["default", "paper"]
 Weights = Literal["pretrained", "random"]
 Rescale = Literal["1/4", "1/2", "2/3", "1", "3/2", "2"]
 Split = Literal["distance", "none"]
@@ -357,7 +358,7 @@ class Settings(_Group):
     {'seed': 3, 'nucleus_diameter': 30.0, 'threshold': 0.4}
     """
 
-    preset: str = Field(
+    preset: Preset = Field(
         "default",
         description="Settings to start from: default, the fastest that is good, or paper, as "
         "published.",
@@ -409,19 +410,8 @@ class Settings(_Group):
         **changes
             Any of `FIELDS`, by its name alone.
         """
-        known = isinstance(preset, str) and preset in PRESETS
-        base = PRESETS[preset if known else "default"]
-        sentences: tuple[str, ...] = ()
-        if not known:
-            names = ", ".join(map(repr, PRESETS))
-            sentences = (f"There is no preset {preset!r}; choose one of {names}.",)
-        try:
-            settings = cls.from_dict({**base, "preset": str(preset), **changes})
-        except SettingsError as error:
-            raise SettingsError(*sentences, *error.sentences, wrong=error.wrong) from error
-        if sentences:
-            raise SettingsError(*sentences)
-        return settings
+        base = next((PRESETS[name] for name in PRESETS if name == preset), {})
+        return cls.from_dict({**base, "preset": preset, **changes})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:
@@ -445,7 +435,7 @@ class Settings(_Group):
 
     def changes(self) -> dict[str, Any]:
         """Fields that differ from their preset's: what a user types."""
-        base = Settings.create(self.preset if self.preset in PRESETS else "default").flat()
+        base = Settings.create(self.preset).flat()
         return {name: value for name, value in self.flat().items() if value != base[name]}
 
 
@@ -513,7 +503,7 @@ class SettingField(NamedTuple):
     @property
     def choices(self) -> tuple[str, ...]:
         """All words that it may be; empty where it is a number, or yes or no."""
-        return tuple(PRESETS) if self.name == "preset" else _words(self.info.annotation)
+        return _words(self.info.annotation)
 
     @property
     def limits(self) -> tuple[float | None, float | None, bool]:
@@ -559,7 +549,7 @@ FIELDS: Mapping[str, SettingField] = {
 
 #: Named starting points. "paper": section 4 of the paper. "default": see docs/method.md for what
 #: differs and why.
-PRESETS: Mapping[str, Mapping[str, Any]] = {
+PRESETS: Mapping[Preset, Mapping[str, Any]] = {
     "default": {},
     "paper": {
         "weights": "random",
@@ -601,8 +591,6 @@ class Resolved:
         How much larger than the image the network sees it.
     test_time_augmentation : int
         Views averaged for labels.
-    diameter : float or None
-        Expected nucleus diameter in pixels; None: estimated from the map.
     """
 
     settings: Settings
@@ -610,7 +598,6 @@ class Resolved:
     machine: ResolvedMachine
     rescale: Fraction
     test_time_augmentation: int
-    diameter: float | None
 
     @property
     def training(self) -> Training:

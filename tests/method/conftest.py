@@ -66,7 +66,7 @@ def resolve():
         settings = Settings.create(preset, **changes)
         training, machine = settings.training, resolve_machine(settings.machine)
         rescale, views = Fraction(training.rescale), training.test_time_augmentation
-        return Resolved(settings, STAINED, machine, rescale, views, None)
+        return Resolved(settings, STAINED, machine, rescale, views)
 
     return made
 

@@ -70,10 +70,6 @@ def is_stained(light: NDArray[np.float32]) -> bool:
     pixels are of a single colour. Tissue takes light of all colours, where fluorescences are each
     somewhere else.
 
-    The rule: the brightest colour of three quarters of the pixels is above 0.17 of the range, the
-    faintest of half of them more than 0.15 of their brightest, and, where there is any contrast,
-    the mean correlation of two colours above 0.4.
-
     Parameters
     ----------
     light : ndarray

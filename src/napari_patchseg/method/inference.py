@@ -103,24 +103,20 @@ def evaluating(network: ConfidenceNetwork, machine: ResolvedMachine) -> Iterator
 
 def prepare(network: ConfidenceNetwork, machine: ResolvedMachine) -> ConfidenceNetwork:
     """Move a network to the machine's device and memory format."""
-    network = network.to(machine.device)
-    if machine.memory_format == "channels_last":
-        network = to_channels_last(network)
-    return network
-
-
-def to_channels_last(network: ConfidenceNetwork) -> ConfidenceNetwork:
-    """Lay the weights out with the channels last."""
-    moved: ConfidenceNetwork = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    layout = _layout(machine)
+    moved: ConfidenceNetwork = network.to(machine.device, memory_format=layout)  # type: ignore[call-overload]
     return moved
 
 
 def to_batch(pixels: NDArray[np.float32], machine: ResolvedMachine) -> torch.Tensor:
     """(N, C, H, W) float32 in [0, 1] → tensor on the machine's device and layout."""
-    batch = torch.from_numpy(np.ascontiguousarray(pixels)).to(machine.device)
-    if machine.memory_format == "channels_last":
-        batch = batch.contiguous(memory_format=torch.channels_last)
-    return batch
+    batch = torch.from_numpy(np.ascontiguousarray(pixels))
+    return batch.to(machine.device, memory_format=_layout(machine))
+
+
+def _layout(machine: ResolvedMachine) -> torch.memory_format:
+    last = machine.memory_format == "channels_last"
+    return torch.channels_last if last else torch.contiguous_format
 
 
 def autocast(machine: ResolvedMachine) -> torch.autocast:

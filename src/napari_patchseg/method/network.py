@@ -99,6 +99,13 @@ class ConfidenceNetwork(nn.Module):
         self.residuals = nn.Sequential(*(_Residual(WIDTH, d) for d in DILATIONS))
         self.head = nn.Conv2d(WIDTH, classes, 1)
 
+    @classmethod
+    def of(cls, weights: Mapping[str, Tensor]) -> ConfidenceNetwork:
+        """With the weights of one that was trained."""
+        network = cls(weights["stem.0.weight"].shape[1], weights["head.weight"].shape[0])
+        network.load_state_dict(dict(weights))
+        return network
+
     def logits(
         self,
         image: Tensor,
@@ -155,9 +162,7 @@ class Model:
 
     def network(self) -> ConfidenceNetwork:
         """The network with these weights, in evaluation mode, on the CPU."""
-        network = ConfidenceNetwork(self.channels, self.settings.training.classes)
-        network.load_state_dict(dict(self.weights))
-        return network.eval()
+        return ConfidenceNetwork.of(self.weights).eval()
 
 
 def weights_of(network: nn.Module) -> dict[str, Tensor]:

@@ -5,7 +5,6 @@ from ._choices import (
     choose_nucleus,
     expected_diameter,
     labelling,
-    make_labels,
     outline,
     typical_diameter,
 )
@@ -21,7 +20,6 @@ __all__ = [
     "label_nuclei",
     "label_steps",
     "labelling",
-    "make_labels",
     "outline",
     "smallest_area",
     "typical_diameter",

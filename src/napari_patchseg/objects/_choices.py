@@ -22,7 +22,6 @@ from napari_patchseg.settings import DEFAULT_DIAMETER, SPLIT_DEPTH_WITHOUT_INTER
 from ._labelling import (
     SMOOTHING,
     ResolvedObjects,
-    finished,
     label_nuclei,
     label_steps,
     otsu,
@@ -101,8 +100,10 @@ def resolve_objects(
     if threshold is None:
         threshold = _default_threshold(confidence, shown, pixels)
     depth = objects.split_depth
-    if depth is None:
-        depth = _default_split_depth(confidence, pixels)
+    if depth is None and confidence.interiors is None:
+        depth = SPLIT_DEPTH_WITHOUT_INTERIORS
+    elif depth is None:
+        depth = pixels.modality.split_depth
     return ResolvedObjects(
         threshold=threshold,
         diameter=diameter,
@@ -121,12 +122,6 @@ def _default_threshold(
     return otsu(shown, pixels.valid)
 
 
-def _default_split_depth(confidence: ConfidenceMap, pixels: Pixels) -> float:
-    if confidence.interiors is None:
-        return SPLIT_DEPTH_WITHOUT_INTERIORS
-    return pixels.modality.split_depth
-
-
 def evidence(confidence: ConfidenceMap, pixels: Pixels, objects: Objects) -> NDArray[np.float32]:
     """What is thresholded: confidence in nuclei (H, W), moved by the prior if so set."""
     if objects.prior_weight == 0:
@@ -140,12 +135,12 @@ def outline(
     objects: Objects,
     diameter: float,
 ) -> tuple[NDArray[np.bool_], int]:
-    """Roughly the borders of what `make_labels` would label, much sooner: nothing is split.
+    """Roughly the borders of what `labelling` would label, much sooner: nothing is split.
 
     Parameters
     ----------
     confidence, pixels, objects
-        See `make_labels`.
+        See `labelling`.
     diameter : float
         The expected diameter in pixels.
 
@@ -167,25 +162,6 @@ def outline(
     area = smallest_area(diameter) if objects.min_area is None else objects.min_area
     mask = remove_small_objects(mask, max_size=int(area / step**2))
     return mask & ~ndi.binary_erosion(mask, border_value=1), step
-
-
-def make_labels(
-    confidence: ConfidenceMap,
-    pixels: Pixels,
-    objects: Objects,
-    *,
-    pixel_size: float | None = None,
-) -> tuple[Labels, ObjectsReport]:
-    """`labelling` run to its end.
-
-    Returns
-    -------
-    labels : ndarray
-        (H, W) uint16 or uint32.
-    report : ObjectsReport
-        What they came from.
-    """
-    return finished(labelling(confidence, pixels, objects, pixel_size=pixel_size))
 
 
 def labelling(
