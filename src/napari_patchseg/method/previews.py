@@ -85,9 +85,9 @@ class Previews:
         if self.control.map_wanted:
             whole = (0, 0, *self.image.source.shape[1:])
             views = resolved.test_time_augmentation
-            made = self._map(step, network, whole, resolved.rescale, views, is_exact=True)
+            data = self._predicted(network, whole, resolved.rescale, views)
             self.control.map_made()
-            return made
+            return self._map(step, data, whole, 1, is_exact=True)
         if not self.control.previews or self.clock() < self._due:
             return None
         return self._preview(
@@ -105,24 +105,20 @@ class Previews:
         box = self.control.preview_box or (0, 0, *self.image.source.shape[1:])
         pixels = (box[2] - box[0]) * (box[3] - box[1])
         if pixels * rescale**2 <= PREVIEW_PIXELS:
-            made = self._map(step, network, box, rescale, 1, is_exact=is_exact)
+            data = self._predicted(network, box, rescale, 1)
+            made = self._map(step, data, box, 1, is_exact=is_exact)
         else:  # not enlarged: that would take more pixels again
-            made = self._small(step, network, box, _reduction(pixels))
+            reduction = _reduction(pixels)
+            data = self._reduced_map(network, box, reduction)
+            made = self._map(step, data, box, reduction, is_exact=False)
         took = self.clock() - start
         self._due = start + max(took / PREVIEW_SHARE, took + PREVIEW_INTERVAL)
         return made
 
-    def _map(
-        self,
-        step: int,
-        network: ConfidenceNetwork,
-        box: Box,
-        rescale: Fraction,
-        views: int,
-        *,
-        is_exact: bool,
-    ) -> ConfidenceMap:
-        data = predict(
+    def _predicted(
+        self, network: ConfidenceNetwork, box: Box, rescale: Fraction, views: int
+    ) -> NDArray[np.float32]:
+        return predict(
             network,
             self.image,
             self.machine,
@@ -131,11 +127,10 @@ class Previews:
             box=box,
             control=self.control,
         )
-        return self._made(step, data, box, 1, is_exact=is_exact)
 
-    def _small(
-        self, step: int, network: ConfidenceNetwork, box: Box, reduction: int
-    ) -> ConfidenceMap:
+    def _reduced_map(
+        self, network: ConfidenceNetwork, box: Box, reduction: int
+    ) -> NDArray[np.float32]:
         if self._key != (box, reduction):  # previews show the same box again and again
             self._reduced = reduced(self.image.source, box, reduction, self.machine)
             self._key = (box, reduction)
@@ -143,10 +138,9 @@ class Previews:
         seen = min(AS_IT_IS, Fraction(int(16 * math.sqrt(PREVIEW_SEEN / pixels)), 16))
         with evaluating(network, self.machine):
             logits = network.logits(self.image.scale(self._reduced), rescale=seen)
-            data = logits.float().sigmoid()[0].cpu().numpy()
-        return self._made(step, data, box, reduction, is_exact=False)
+            return logits.float().sigmoid()[0].cpu().numpy()
 
-    def _made(
+    def _map(
         self, step: int, data: NDArray[np.float32], box: Box, reduction: int, *, is_exact: bool
     ) -> ConfidenceMap:
         channels = channel_names(self.image.weights, len(data))
