@@ -200,7 +200,7 @@ def test_an_option_of_its_own_goes_before_set():
         (["--device", "tpu"], "--device: it should be 'cpu', 'cuda' or 'mps', or 'auto', not"),
         (["--set", "depth"], "--set: 'depth' is not NAME=VALUE"),
         (["--set", " = 3"], "--set: ' = 3' is not NAME=VALUE"),
-        (["--preset", "best"], "There is no preset 'best'"),
+        (["--preset", "best"], "--preset: it should be 'default' or 'paper'"),
         (["--classes", "3"], "Setting combination: the pretrained weights have 2 classes"),
     ],
 )

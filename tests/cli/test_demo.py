@@ -263,7 +263,7 @@ def test_ending_the_window_ends_the_run(watched, tmp_path, end, code):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--preset", "best"], "There is no preset 'best'"),
+        (["--preset", "best"], "--preset: it should be 'default' or 'paper'"),
         (["--size", "1"], "--size: it should be a number"),
         (["--seed", "x"], "--seed: "),
     ],
