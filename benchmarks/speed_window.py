@@ -301,7 +301,7 @@ def lateness(window: Window) -> dict[str, Any]:
     panel = window.open_panel()
     states = {"idle": watch(window)}
     panel.show_settings(Settings.create(stop_at_convergence=False, max_steps=1000))
-    window.button("F5").click()
+    panel.train()
     window.until(lambda: window.layer_of("negative patches"))
     window.wait(1)
     states["training and streaming"] = watch(window)

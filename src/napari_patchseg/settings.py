@@ -128,7 +128,6 @@ class Training(_Group):
         le=100_000,
         title="steps at most",
         description="Training ends here at the latest.",
-        json_schema_extra=_IN_VIEW,
     )
     stop_at_convergence: bool = Field(True, description="End when the separations say converged.")
     seed: int = Field(
@@ -136,7 +135,7 @@ class Training(_Group):
         ge=0,
         lt=2**31,
         description="Seed of every random draw.",
-        json_schema_extra={"in_view": True, "of_preset": False},
+        json_schema_extra={"of_preset": False},
     )
 
     # -- how the network sees the image
@@ -180,12 +179,12 @@ class Objects(_Group):
         ge=0,
         le=15,
         description="Confidence map that is nuclei; auto chooses it by the stain.",
-        json_schema_extra={"in_view": True, "of_one_image": True},
+        json_schema_extra={"of_one_image": True},
     )
     nucleus_polarity: Polarity | None = Field(
         None,
         description='Whether high ("direct") or low ("inverted") confidence is nuclei.',
-        json_schema_extra={"in_view": True, "of_one_image": True},
+        json_schema_extra={"of_one_image": True},
     )
     nucleus_diameter: float | None = Field(
         None,
@@ -368,7 +367,7 @@ class Settings(_Group):
         None,
         description="How the image is understood. stained: a section in colour; grey: dark nuclei "
         "on light; fluorescence: bright nuclei on dark; auto: by what the image holds.",
-        json_schema_extra={"in_view": True, "of_one_image": True, "of_preset": False},
+        json_schema_extra={"of_one_image": True, "of_preset": False},
     )
     training: Training = Training()
     objects: Objects = Objects()

@@ -214,7 +214,8 @@ def small(viewer: Any, image: Any, qtbot: Any) -> Any:
     viewer.add_image(image, rgb=True)
     panel = PatchSegWidget(viewer)
     qtbot.addWidget(panel)
-    panel.form.folded.expand(animate=False)
+    for fold in panel.folds.buttons.values():
+        fold.click()
     panel.curves.show_history([(1, 1.0, 0.1, 0.2), (2, 0.5, 0.1, 0.3)])
     panel.resize(400, 300)
     with qtbot.waitExposed(panel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,10 +14,19 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QFileDialog, QLabel, QMessageBox, QPushButton, QWidget
+from qtpy.QtWidgets import (
+    QApplication,
+    QFileDialog,
+    QLabel,
+    QMessageBox,
+    QPushButton,
+    QScrollArea,
+    QWidget,
+)
 
 from napari_patchseg.files import preferences
 from napari_patchseg.objects import keep_numbers
+from napari_patchseg.plugin._controls import NumberBox
 from napari_patchseg.plugin._layers import View
 from napari_patchseg.plugin._run import Phase
 from napari_patchseg.plugin.dock_widget import PatchSegWidget
@@ -75,6 +85,8 @@ def test_train_pause_resume_stop_label(
     assert f"at most {long.training.max_steps}" in run.state_label.text()
     assert "128 x 128" in run.image_label.text()
     assert run.image_label.isEnabled()  # else too grey to be read
+    assert not panel.curves.curves  # nothing is drawn that nobody sees
+    click(panel.folds.buttons["Training"])
     wait(lambda: panel.curves.curves and len(panel.curves.curves[0].getData()[0]) > 1)
     steps, loss = panel.curves.curves[0].getData()
     np.testing.assert_array_equal(steps, np.arange(1, len(steps) + 1))
@@ -97,6 +109,7 @@ def test_train_pause_resume_stop_label(
 
 
 def test_curves_follow_the_theme(viewer: Any, panel: PatchSegWidget, wait: Wait) -> None:
+    click(panel.folds.buttons["Training"])
     panel.curves.show_history([(1, 1.0, 0.1, 0.2), (2, 0.5, 0.1, 0.3)])
     viewer.window._qt_window.show()
 
@@ -114,12 +127,62 @@ def test_keys_do_what_the_buttons_do(
     for button in panel.findChildren(QPushButton):
         assert button.toolTip()
     keys = {b.text(): b.shortcut().toString() for b in panel.findChildren(QPushButton)}
-    assert keys["Train"] == "F5"
+    assert keys["Segment nuclei"] == "F5"
     assert keys["Make labels"] == "F8"
     train_without_end(panel, long, wait)  # Qt takes shortcuts away with a button's old text
-    click(panel.run.pause_button)
-    assert panel.run.pause_button.shortcut().toString() == "F6"
     assert panel.run.stop_button.shortcut().toString() == "F7"
+    window = viewer.window._qt_window
+    window.show()
+    window.activateWindow()
+    assert QTest.qWaitForWindowActive(window)
+    for phase in (Phase.PAUSED, Phase.TRAINING):  # its button is folded away
+        QTest.keyClick(window, Qt.Key.Key_F6)
+        wait(lambda phase=phase: panel.session.state is phase)
+
+
+def test_what_matters_fits_a_small_window_in_the_order_of_work(
+    viewer: Any, panel: PatchSegWidget, layer: Any, wait: Wait
+) -> None:
+    window = viewer.window._qt_window
+    window.resize(1024, 700)
+    window.show()
+    panel.segment(layer)
+    wait(lambda: not panel.session.is_busy and panel.objects.histogram.handles)
+    area = panel.findChild(QScrollArea)
+    wait(lambda: area.verticalScrollBar().maximum() == 0)
+    for button in panel.findChildren(QPushButton):
+        if button.isVisible():
+            assert button.width() >= button.fontMetrics().horizontalAdvance(button.text()) + 4
+    for box in panel.findChildren(NumberBox):
+        line = box.lineEdit()
+        if line.isVisible():
+            assert line.width() >= line.fontMetrics().horizontalAdvance(line.text()) + 4, (
+                line.text()
+            )
+    heights = []
+    control: QWidget = panel.nextInFocusChain()
+    while control is not panel:
+        tabbed = control.focusPolicy() & Qt.FocusPolicy.TabFocus
+        if tabbed and panel.isAncestorOf(control) and control.isVisible() and control is not area:
+            heights.append((control.mapTo(panel, control.rect().center()).y(), control))
+        control = control.nextInFocusChain()
+    assert len(heights) > 15
+    assert not [two for two in pairwise(heights) if two[1][0] < two[0][0] - 3]
+
+
+def test_what_is_folded_is_seen_when_asked_for(viewer: Any, panel: PatchSegWidget) -> None:
+    viewer.window._qt_window.resize(1024, 700)
+    viewer.window._qt_window.show()
+    parts = {"Training": panel.curves, "Settings": panel.form, "Model": panel.models}
+    assert set(parts) == set(panel.folds.buttons)
+    for name, part in parts.items():
+        assert not part.isVisible()
+        click(panel.folds.buttons[name])
+        assert part.isVisible()
+        QTest.qWait(100)
+        assert not part.visibleRegion().isEmpty()  # the panel has scrolled to it
+        click(panel.folds.buttons[name])
+        assert not part.isVisible()
 
 
 def test_every_control_explains_itself(panel: PatchSegWidget) -> None:
@@ -301,13 +364,11 @@ def test_estimates_have_units_and_the_bar_is_full(
     wait(lambda: not panel.session.is_busy)
     assert panel.run.bar.value() == panel.run.bar.maximum() == 1
     objects = panel.session.labels.metadata[METADATA_KEY]["objects"]
-    for text, pixels, measure, square in (
-        (panel.diameter.text(), objects["diameter"], "px", ""),
-        (panel.objects.min_area.text(), objects["min_area"], "px²", "²"),
-    ):
-        assert f"auto ({pixels:.0f} {measure}" in text
-        in_um = pixels * (0.25 if square else 0.5)
-        assert (f", {in_um:.3g} µm{square})" in text) == (units is not None)
+    in_px, in_um = f"auto ({objects['diameter']:.0f} px)", f"{objects['diameter'] * 0.5:.3g} µm"
+    assert panel.diameter.text() == in_px
+    panel.image.unit.setCurrentText("µm")
+    assert panel.diameter.text() == (in_px if units is None else f"auto ({in_um})")
+    assert panel.objects.min_area.text() == f"auto ({objects['min_area']:.0f} px²)"
     assert panel.settings().objects.nucleus_diameter is None
 
 
@@ -431,7 +492,7 @@ def test_copy_after_a_run_that_failed_says_that_there_is_nothing(
     assert clipboard is not None
     clipboard.setText("mine")
     told.clear()
-    click(panel.models.copy_button)
+    click(panel.labels.copy_button)
     wait(lambda: told)
     assert "'white'" in told[0]
     assert clipboard.text() == "mine"
@@ -817,7 +878,7 @@ def test_copy_as_python_makes_the_same_labels(
     assert made["rescale"] is not None
     assert made["test_time_augmentation"] is not None
     told.clear()
-    click(panel.models.copy_button)
+    click(panel.labels.copy_button)
     wait(lambda: told)
     assert "napari's console" in told[0]  # the image is in no file
     clipboard = QApplication.clipboard()

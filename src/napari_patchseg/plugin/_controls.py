@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from psygnal import Signal
 from qtpy.QtCore import QEvent, QLocale, QObject, Qt
 from qtpy.QtGui import QValidator
 from qtpy.QtWidgets import (
@@ -24,6 +25,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QPushButton,
     QScrollBar,
+    QVBoxLayout,
     QWidget,
 )
 
@@ -141,6 +143,45 @@ def button(
     return made
 
 
+class Folds(QWidget):
+    """Parts that are seen when they are asked for: a row of buttons, the parts below it."""
+
+    #: A part is seen, or seen no more.
+    turned = Signal(QWidget, bool)
+
+    def __init__(self) -> None:
+        super().__init__()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self._row = QHBoxLayout()
+        self._row.setSpacing(3)
+        layout.addLayout(self._row)
+        #: By the names of their parts.
+        self.buttons: dict[str, QPushButton] = {}
+
+    def add(self, name: str, tooltip: str, *widgets: QWidget) -> None:
+        """Add a part that is folded away at first."""
+        part = QWidget()
+        layout = QVBoxLayout(part)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for widget in widgets:
+            layout.addWidget(widget)
+        self.buttons[name] = fold = button(name, tooltip)
+        fold.setCheckable(True)
+        self._row.addWidget(fold)
+        own = self.layout()
+        assert own is not None
+        own.addWidget(part)
+
+        def turn(open_: bool) -> None:
+            fold.setText(f"{name} {'▾' if open_ else '▸'}")
+            part.setVisible(open_)
+            self.turned.emit(part, open_)
+
+        fold.toggled.connect(turn)
+        turn(False)
+
+
 def narrow(box: QComboBox, signs: int) -> None:
     """Keep long words from widening the panel."""
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
@@ -156,7 +197,7 @@ def form(panel: QWidget, *rows: tuple[Any, ...]) -> QFormLayout:
         line = QHBoxLayout()
         line.setSpacing(3)
         for widget in widgets:
-            line.addWidget(widget, 1)
+            line.addWidget(widget, 0 if isinstance(widget, QLabel) else 1)
         layout.addRow(label, line)
     return layout
 

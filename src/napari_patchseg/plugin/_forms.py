@@ -2,70 +2,49 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import (
-    QFormLayout,
-    QGridLayout,
-    QHBoxLayout,
-    QSizePolicy,
-    QVBoxLayout,
-    QWidget,
-)
-from superqt import QCollapsible
+from qtpy.QtWidgets import QAbstractSpinBox, QLabel, QSizePolicy, QWidget
 
 from napari_patchseg.report import Report
 from napari_patchseg.settings import FIELDS
 
-from ._controls import button, caption, form, narrow
+from ._controls import button, caption, form
 from ._editors import Editors
+from ._plots import AreaHistogram
+
+#: Those that people ask for, before those of the method.
+_FIRST = ("max_steps", "seed", "image_kind", "nucleus_class", "nucleus_polarity")
 
 
 class SettingsForm(QWidget):
-    """Preset and training; the few settings that matter in view, the rest folded away.
+    """Preset, and all settings that stand nowhere else.
 
     Parameters
     ----------
     editors : Editors
         Those of all settings.
+    understood : QLabel
+        How the image was understood, to stand beside its kind.
     """
 
-    def __init__(self, editors: Editors) -> None:
+    def __init__(self, editors: Editors, understood: QLabel) -> None:
         super().__init__()
         self.preset = editors["preset"].widget
         self.preset.activated.connect(editors.reset)  # also the same once more
         self.reset_button = button(
             "Reset", "Back to the preset; the seed and the machine stay.", editors.reset
         )
-
-        grid = QGridLayout()
-        chosen = QHBoxLayout()
-        chosen.addWidget(self.preset, 1)
-        chosen.addWidget(self.reset_button)
-        grid.addWidget(editors["preset"].caption(), 0, 0)
-        grid.addLayout(chosen, 0, 1, 1, 3)
-        content = QWidget()
-        folded = QFormLayout(content)
-        folded.setContentsMargins(8, 0, 0, 0)
-        folded.setVerticalSpacing(2)
-        column = 0
-        for name, field in FIELDS.items():
-            editor = editors[name]
-            if not field.in_view:
-                folded.addRow(editor.caption(), editor.widget)
-            elif field.group == "training":
-                grid.addWidget(editor.caption(), 1, column)
-                grid.addWidget(editor.widget, 1, column + 1)
-                grid.setColumnStretch(column + 1, 1)
-                column += 2
-        self.folded = QCollapsible("More settings")
-        self.folded.setDuration(0)
-        self.folded.setContent(content)
-        self.folded.collapse(animate=False)
-        self.folded.toggleButton().setToolTip("Network, patches, optimisation and machine")
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        layout.addLayout(grid)
-        layout.addWidget(self.folded)
+        self.reset_button.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        names = [*_FIRST, *(name for name in FIELDS if name not in _FIRST)]
+        layout = form(
+            self,
+            (editors["preset"].caption(), self.preset, self.reset_button),
+            *(
+                (editors[name].caption(), editors[name].widget)
+                for name in names
+                if not FIELDS[name].in_view
+            ),
+        )
+        layout.insertRow(1 + _FIRST.index("image_kind") + 1, understood)
 
     def show_changed(self, changed: bool) -> None:
         """Say whether any setting differs from the preset's."""
@@ -77,7 +56,7 @@ class SettingsForm(QWidget):
 
 
 class ObjectsForm(QWidget):
-    """From confidence to nuclei: class, threshold, size and split, redrawn at once.
+    """How many nuclei of which size; threshold, sizes and split, which redraw them at once.
 
     The diameter stands beside the image's pixel size.
 
@@ -91,23 +70,44 @@ class ObjectsForm(QWidget):
         super().__init__()
         self._editors = editors
         self.class_box = editors["nucleus_class"].widget
-        polarity = editors["nucleus_polarity"].widget
-        for box in (self.class_box, polarity):
-            narrow(box, 6)
+        self.histogram = AreaHistogram()
         self.threshold = editors["threshold"].box
         self.threshold_auto = editors["threshold"].automatic
         self.min_area = editors["min_area"].widget
+        self.max_area = editors["max_area"].widget
+        self.max_area.setSpecialValueText("no limit")
+        for box in (self.min_area, self.max_area):  # the handles do what these would
+            box.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
         self.split = editors["split"].widget
         self.split_depth = editors["split_depth"].widget
         self.split.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self.split.toggled.connect(self.split_depth.setEnabled)
-        form(
+        self._least = 0.0  # what an automatic smallest area came to
+        #: The diameter that the last labels were made with, in pixels, and µm per pixel.
+        self._diameter: tuple[float | None, float | None] = None, None
+        layout = form(
             self,
-            (caption("nuclei are", self.class_box), self.class_box, polarity),
             (editors["threshold"].caption(), editors["threshold"].widget),
-            (editors["min_area"].caption(), self.min_area),
+            (caption("area", self.min_area), self.min_area, QLabel("to"), self.max_area),
             ("", self.split, self.split_depth),
         )
+        layout.insertRow(0, self.histogram)
+        layout.insertRow(0, self.histogram.summary)
+        self.histogram.moved.connect(self._on_moved)
+        editors.changed.connect(self._show_sizes)
+
+    def _on_moved(self, name: str, value: float | None) -> None:
+        self._editors[name].set(value)
+        self._editors[name].changed.emit()
+
+    def _show_sizes(self) -> None:
+        diameter, pixel_size = self._diameter
+        text = "" if diameter is None else f"{diameter:.0f} px"
+        if self._editors["diameter_unit"].get() == "µm" and diameter and pixel_size:
+            text = f"{diameter * pixel_size:.3g} µm"
+        self._editors["nucleus_diameter"].show_automatic(text)
+        least, most = (self._editors[name].get() for name in ("min_area", "max_area"))
+        self.histogram.show_limits(self._least if least is None else least, most)
 
     def forget_class(self) -> None:
         """Class numbers mean nothing for another image."""
@@ -124,23 +124,20 @@ class ObjectsForm(QWidget):
         pixel_size : float or None
             µm per pixel, where it is known.
         """
-
-        def measure(value: float | None, power: int, unit: str) -> str:
-            if value is None:
-                return ""
-            also = "" if pixel_size is None else f", {value * pixel_size**power:.3g} µm{unit}"
-            return f"{value:.0f} px{unit}{also}"
-
         nucleus = None if report is None else report.nucleus_class
         objects = None if report is None else report.objects
         index = "" if nucleus is None else str(nucleus.index)
         polarity = "" if nucleus is None else "inverted" if nucleus.inverted else "direct"
-        diameter = None if objects is None else objects.diameter
         min_area = None if objects is None else objects.min_area
+        self._diameter = None if objects is None else objects.diameter, pixel_size
         editors = self._editors
         editors["nucleus_class"].show_automatic(index)
         editors["nucleus_polarity"].show_automatic(polarity)
-        editors["nucleus_diameter"].show_automatic(measure(diameter, 1, ""))
-        editors["min_area"].show_automatic(measure(min_area, 2, "²"))
+        editors["min_area"].show_automatic("" if min_area is None else f"{min_area:.0f} px²")
         if objects is not None and objects.threshold is not None:
             editors["threshold"].show_automatic(objects.threshold)
+        if report is None:
+            self.histogram.clear()
+        if min_area is not None and editors["min_area"].get() is None:
+            self._least = min_area
+        self._show_sizes()

@@ -52,7 +52,7 @@ class Said:
 
 
 class ImagePanel(QWidget):
-    """Image, channels, kind, region, pixel size and diameter.
+    """Image, channels, region, pixel size and diameter; the kind, which is laid out elsewhere.
 
     What is said of an image belongs to that image alone.
 
@@ -108,7 +108,6 @@ class ImagePanel(QWidget):
             self,
             ("image", self.combo.native),
             ("channels", self.channels),
-            (self._kind.caption(), self.kind),
             ("region", self.region),
             ("pixel size", self.pixel_size),
             # short: what it is estimated to be needs the room

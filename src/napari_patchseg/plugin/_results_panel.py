@@ -47,7 +47,7 @@ _MOST_BYTES = 180
 
 
 class LabelsPanel(QWidget):
-    """Make labels, Save labels, and which ones that would save.
+    """Make labels, save labels, and which ones that would save; the run as a script.
 
     Parameters
     ----------
@@ -70,12 +70,16 @@ class LabelsPanel(QWidget):
             key="F8",
         )
         self.save_button = button("Save labels…", "", self._on_save)
+        self.copy_button = button(
+            "Copy as Python", "Put a script on the clipboard that makes the same labels."
+        )
         self.saved_label = QElidingLabel()
         self.saved_label.setElideMode(Qt.TextElideMode.ElideMiddle)
         grid = _grid(self)
         grid.addWidget(self.make_button, 0, 0)
         grid.addWidget(self.save_button, 0, 1)
-        grid.addWidget(self.saved_label, 1, 0, 1, 2)
+        grid.addWidget(self.copy_button, 0, 2)
+        grid.addWidget(self.saved_label, 1, 0, 1, 3)
 
     def save(self, path: str) -> None:
         """Write the labels that the user sees to a file."""
@@ -125,7 +129,7 @@ class LabelsPanel(QWidget):
 
 
 class ModelPanel(QWidget):
-    """The model at hand, and what can be done with it; the run as a script.
+    """The model at hand, and what can be done with it.
 
     Parameters
     ----------
@@ -154,15 +158,11 @@ class ModelPanel(QWidget):
             "Segment with model",
             "Segment the chosen image with this model, without training on it.",
         )
-        self.copy_button = button(
-            "Copy as Python", "Put a script on the clipboard that makes the same labels."
-        )
         grid = _grid(self)
         grid.addWidget(self.name, 0, 0, 1, 2)
         grid.addWidget(self.load_button, 1, 0)
         grid.addWidget(self.save_button, 1, 1)
-        grid.addWidget(self.apply_button, 2, 0)
-        grid.addWidget(self.copy_button, 2, 1)
+        grid.addWidget(self.apply_button, 2, 0, 1, 2)
         self.take(None)
 
     def take(self, model: Model | None, path: str | None = None) -> None:

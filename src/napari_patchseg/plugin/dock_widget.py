@@ -8,8 +8,10 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, QPoint, QSize, Qt, QTimer
+from qtpy.QtGui import QShortcut
 from qtpy.QtWidgets import (
     QApplication,
     QDockWidget,
@@ -19,20 +21,22 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt.utils import create_worker, qdebounced
+from superqt.utils import create_worker, qdebounced, qthrottled
 
 from napari_patchseg.errors import PatchSegError
 from napari_patchseg.files import preferences
 from napari_patchseg.report import Report
 from napari_patchseg.settings import FIELDS, Settings
 
-from ._controls import NumberBox, WheelScrolls
+from ._controls import Folds, NumberBox, WheelScrolls
+from ._diameter_circle import DiameterCircle
 from ._editors import Editors
 from ._forms import ObjectsForm, SettingsForm
 from ._image_panel import ImagePanel
+from ._plots import CurvesPlot, areas_of
 from ._results_panel import LabelsPanel, ModelPanel, folder_of, last_folder
 from ._run import RunState
-from ._run_panel import CurvesPlot, RunPanel
+from ._run_panel import RunPanel
 from .layer_source import METADATA_KEY, unwrap
 from .preload import preload
 from .question import ask_to_close, ask_to_stop
@@ -41,7 +45,7 @@ from .session import TrainingSession, running_session
 from .view_switch import ViewSwitch, watch_hover
 
 if TYPE_CHECKING:
-    from napari.layers import Layer
+    from napari.layers import Labels, Layer
     from napari.viewer import Viewer
 
     from napari_patchseg.method.network import Model
@@ -69,13 +73,16 @@ class PatchSegWidget(QWidget):
         self.editors.show(Settings.create(**preferences.load_settings()))
         self.diameter = self.editors["nucleus_diameter"].widget
         self.image = ImagePanel(viewer, self.editors)
-        self.form = SettingsForm(self.editors)
+        self.circle = DiameterCircle(viewer)
         self.run = RunPanel(self.session)
+        self.form = SettingsForm(self.editors, self.run.image_label)
         self.curves = CurvesPlot()
         self.view_switch = ViewSwitch(self.session)
         self.objects = ObjectsForm(self.editors)
         self.labels = LabelsPanel(viewer, self.session)
         self.models = ModelPanel(lambda: folder_of(self.image.layer) or last_folder())
+        self.folds = Folds()
+        self._counted: Labels | None = None  # whose nuclei are counted
         self._lay_out()
         self._connect()
         self._end_hover = watch_hover(viewer)
@@ -104,9 +111,9 @@ class PatchSegWidget(QWidget):
         """Train on the chosen image and region."""
         self._begin(self.image.layer, make_labels=False)
 
-    def segment(self, layer: Layer) -> None:
-        """Train on the chosen region of a layer until convergence and add its labels."""
-        self._begin(layer, make_labels=True)
+    def segment(self, layer: Layer | None = None) -> None:
+        """Train on the chosen region of a layer, or of the image shown, and add its labels."""
+        self._begin(layer or self.image.layer, make_labels=True)
 
     def segment_with_model(self) -> None:
         """Segment the chosen image with the model at hand."""
@@ -138,14 +145,23 @@ class PatchSegWidget(QWidget):
         layout = QVBoxLayout(content)
         layout.setContentsMargins(6, 4, 6, 4)
         layout.setSpacing(5)
-        nuclei = (self.view_switch, self.objects, self.labels)
-        training = (self.image, self.form, self.run, self.curves)
-        for part in (*training, _line(), *nuclei, _line(), self.models):
-            layout.addWidget(part)
+        self.folds.add(
+            "Training", "Train, pause, live layers and curves", self.run.more, self.curves
+        )
+        self.folds.add("Settings", "Preset, network, optimisation and machine", self.form)
+        self.folds.add("Model", "Save what was learnt, and use it on other images", self.models)
+        nuclei = (self.objects, self.view_switch)
+        for section in ((self.image, self.run), nuclei, (self.labels, self.folds)):
+            for part in section:
+                layout.addWidget(part)
+            layout.addSpacing(4)
         layout.addStretch(1)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(_VerticalScroll(content))
+        scroll = _VerticalScroll(content)
+        outer.addWidget(scroll)
+        self.folds.turned.connect(scroll.show_part)
+        QShortcut("F6", self, self.run.pause_button.click)
         self._wheel = WheelScrolls(self)
 
     def _connect(self) -> None:
@@ -153,10 +169,14 @@ class PatchSegWidget(QWidget):
         self._viewer.layers.selection.events.active.connect(self._on_active)
         self.editors.changed.connect(self._on_settings)
         self.image.pixel_size_entered.connect(self._on_pixel_size)
+        self.editors["nucleus_diameter"].changed.connect(self._show_circle)
+        self.editors["diameter_unit"].changed.connect(self._show_circle)
+        self.run.segment_button.clicked.connect(lambda: self.segment())
         self.run.train_button.clicked.connect(self.train)
+        self.folds.turned.connect(lambda *_: self._on_state(self.session.run_state))
         self.labels.make_button.clicked.connect(self.make_labels)
         self.models.apply_button.clicked.connect(self.segment_with_model)
-        self.models.copy_button.clicked.connect(self._on_copy)
+        self.labels.copy_button.clicked.connect(self._on_copy)
         for part in (self.session, self.labels, self.models):
             part.told.connect(self._tell)
         self.session.state_changed.connect(self._on_state)
@@ -216,6 +236,51 @@ class PatchSegWidget(QWidget):
         run = self.session.run
         size = None if run is None else run.source.pixel_size
         self.objects.show_report(report, size)
+        self._follow_labels()
+
+    def _follow_labels(self) -> None:
+        """Count the nuclei of the last labels, now and whenever they change."""
+        labels = self.session.labels
+        if labels is not self._counted:
+            self._leave_labels()
+            if labels is None:
+                self.objects.histogram.clear()
+                return
+            self._counted = labels
+            for event in (labels.events.paint, labels.events.set_data):  # undo tells of the latter
+                event.connect(self._count_soon)
+        self._count()
+
+    def _leave_labels(self) -> None:
+        labels, self._counted = self._counted, None
+        if labels is not None:
+            for event in (labels.events.paint, labels.events.set_data):
+                event.disconnect(self._count_soon)
+
+    def _count_soon(self, _event: object = None) -> None:
+        self._count()
+
+    # Not at once: napari tells of an edit before it makes it. A millisecond or two a megapixel.
+    @qthrottled(timeout=200, leading=False)
+    def _count(self) -> None:
+        labels, run = self._counted, self.session.run
+        if labels is not None and run is not None:
+            areas = areas_of(np.asarray(labels.data))
+            self.objects.histogram.show_areas(areas, run.source.pixel_size)
+
+    def _show_circle(self) -> None:
+        """Show the diameter that was just typed, where the image says what it is in pixels."""
+        layer = self.image.layer
+        if layer is None:
+            return
+        diameter = None
+        with suppress(PatchSegError):  # is said when a run begins
+            size = self.image.pixel_size_of(layer)
+            diameter = self.editors.objects.diameter_in_pixels(size)
+        if diameter is None:
+            self.circle.remove()
+        else:
+            self.circle.show(layer, diameter)
 
     def _on_layers(self, event: Any) -> None:
         """Something of the layer list or of one of its layers has changed."""
@@ -223,6 +288,8 @@ class PatchSegWidget(QWidget):
             self.image.refresh()
         if event.type in ("inserted", "removed", "name", "visible"):
             self.labels.refresh()
+        if event.type == "removed" and self._counted is not self.session.labels:
+            self._follow_labels()
         elif event.type in ("scale", "units", "affine"):
             self.image.show_pixel_size()
 
@@ -238,12 +305,13 @@ class PatchSegWidget(QWidget):
     def _on_state(self, state: RunState) -> None:
         run = self.session.run
         self.image.hold(state.is_busy)
-        self.curves.show_history([] if run is None else run.history)
+        if self.curves.isVisibleTo(self):
+            self.curves.show_history([] if run is None else run.history)
         if run is not None and run.trained is not None and not state.is_busy:
             if run.model is None and run.trained is not self.models.model:
                 self.models.take(run.trained)
             self.editors.offer_classes(run.trained.settings.training.classes)
-        self.models.copy_button.setEnabled(run is not None)
+        self.labels.copy_button.setEnabled(run is not None)
         self.labels.refresh()
 
     def _on_copy(self) -> None:
@@ -308,6 +376,8 @@ class PatchSegWidget(QWidget):
         self._remember.flush(restart_timer=False)
         self.session.shutdown()
         self._end_hover()
+        self._leave_labels()
+        self.circle.close()
         self._viewer.layers.events.disconnect(self._on_layers)
         self._viewer.layers.selection.events.active.disconnect(self._on_active)
         self.deleteLater()
@@ -340,13 +410,6 @@ def _settle_in(dock: QDockWidget, may_close: Callable[[Callable[[], None]], None
         dock.destroyOnClose = lambda: may_close(close)  # type: ignore[attr-defined]
 
 
-def _line() -> QFrame:
-    line = QFrame()
-    line.setFrameShape(QFrame.Shape.HLine)
-    line.setFrameShadow(QFrame.Shadow.Sunken)
-    return line
-
-
 class _VerticalScroll(QScrollArea):
     """Scrolls up and down alone; as wide as its content needs, whatever the theme makes of that."""
 
@@ -361,6 +424,13 @@ class _VerticalScroll(QScrollArea):
     def sizeHint(self) -> QSize:
         """As high as its content, if there is room."""
         return QSize(self.minimumWidth(), self._content.sizeHint().height())
+
+    def show_part(self, part: QWidget, shown: bool) -> None:
+        """Scroll to a part that was just unfolded, once it has its place, and to its button."""
+        bar = self.verticalScrollBar()
+        if shown and bar is not None:
+            top = QPoint(0, -40)
+            QTimer.singleShot(0, lambda: bar.setValue(part.mapTo(self._content, top).y()))
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Follow the content's width."""

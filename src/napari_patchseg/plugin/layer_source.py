@@ -463,7 +463,7 @@ def _plane_of(viewer: Viewer, layer: Image, shape: tuple[int, ...], together: bo
     taken = None
     if channels is not None and (channels.likely if together is None else together):
         taken = channels.axis
-    rows, columns = _displayed_axes(viewer.dims.order, layer.ndim)
+    rows, columns = displayed_axes(viewer.dims.order, layer.ndim)
     if taken == 0 and taken in (rows, columns) and viewer.dims.ndisplay == 2:
         raise ImageError(
             f"'{layer.name}' is shown with its channels along an edge; roll the dimensions (the "
@@ -483,7 +483,7 @@ def _plane_of(viewer: Viewer, layer: Image, shape: tuple[int, ...], together: bo
     return Plane(shape, rows, columns, position, taken)
 
 
-def _displayed_axes(order: Sequence[int], ndim: int) -> tuple[int, int]:
+def displayed_axes(order: Sequence[int], ndim: int) -> tuple[int, int]:
     """The axes of a layer of `ndim` dimensions that a viewer with this order shows as a plane.
 
     napari counts a layer's dimensions from the viewer's last one.
@@ -542,7 +542,7 @@ def _rectangle_in(viewer: Viewer, layer: Image, plane: Plane) -> np.ndarray:
     """Vertices (n, 2) of the selected shape, in pixels of the plane."""
     shapes, number = _selected_shape(viewer)
     # napari draws a layer of fewer dimensions over the image, axis by axis on the canvas
-    axes = list(_displayed_axes(viewer.dims.order, shapes.ndim))
+    axes = list(displayed_axes(viewer.dims.order, shapes.ndim))
     world = [np.asarray(shapes.data_to_world(vertex))[axes] for vertex in shapes.data[number]]
     return _in_plane(viewer, layer, plane, np.array(world, float))
 
@@ -552,7 +552,7 @@ def _in_plane(viewer: Viewer, layer: Image, plane: Plane, world: np.ndarray) -> 
     place = np.asarray(layer.data_to_world(plane.position), float)
     corners = []
     for point in world:
-        place[list(_displayed_axes(viewer.dims.order, layer.ndim))] = point
+        place[list(displayed_axes(viewer.dims.order, layer.ndim))] = point
         corners.append(np.asarray(layer.world_to_data(place))[[plane.rows, plane.columns]])
     return np.array(corners, float)
 
