@@ -2,7 +2,10 @@
 
 from .api import segment as segment
 from .api import train_model as train_model
+from .corrections import Corrections as Corrections
 from .errors import PatchSegError as PatchSegError
+from .files.corrections import load_corrections as load_corrections
+from .files.corrections import save_corrections as save_corrections
 from .files.models import load_model as load_model
 from .files.models import save_model as save_model
 from .image.pixels import Pixels as Pixels

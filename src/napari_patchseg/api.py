@@ -9,6 +9,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from napari_patchseg.corrections import Corrections
 from napari_patchseg.errors import ImageError, ModelError, SettingsError
 from napari_patchseg.geometry import Box
 from napari_patchseg.image.pixels import Pixels
@@ -28,6 +29,8 @@ def segment(
     channel_axis: int | None = None,
     box: Box | None = None,
     model: Model | None = None,
+    hints: Any = None,
+    corrections: Corrections | None = None,
     **changes: Unpack[Changes],
 ) -> Labels:
     """Label the nuclei of an image, in one call and without any labels to learn from.
@@ -46,6 +49,12 @@ def segment(
         See `Pixels.from_array`.
     model : Model, optional
         Trained weights to use instead of training.
+    hints : array, optional
+        (H, W) of the image's height and width, integer: 0 nothing, 1 nucleus, 2 not nucleus. What
+        is painted is so, and teaches its like.
+    corrections : Corrections, optional
+        Corrections of objects, and hints where `hints` gives none: `load_corrections` reads those
+        that the panel saved. Of the box, where there is one.
     **changes
         Settings to change, such as ``seed=3`` or ``nucleus_diameter=30``.
 
@@ -79,7 +88,8 @@ def segment(
     pixels = Pixels.from_array(
         image, rgb=rgb, channel_axis=channel_axis, box=box, image_kind=chosen.image_kind
     )
-    *_, last = run(pixels, chosen, model=model, pixel_size=pixel_size)
+    corrected = _corrections(hints, corrections, pixels, box)
+    *_, last = run(pixels, chosen, model=model, pixel_size=pixel_size, corrections=corrected)
     assert isinstance(last, Finished)
     labels = last.result.labels
     assert labels is not None
@@ -97,12 +107,14 @@ def train_model(
     settings: Settings | None = None,
     rgb: bool | None = None,
     channel_axis: int | None = None,
+    hints: Any = None,
     **changes: Unpack[Changes],
 ) -> Model:
     """Train one confidence network on several images (the paper's data-set mode).
 
-    Parameters are those of `segment`. Raises `PatchSegError`, also where nothing could be
-    separated.
+    Parameters are those of `segment`, but that `hints` is a list with an array or None for each
+    image, or one array if there is one image. What hints teach is kept in the model. Raises
+    `PatchSegError`, also where nothing could be separated.
 
     Examples
     --------
@@ -118,7 +130,17 @@ def train_model(
         Pixels.from_array(image, rgb=rgb, channel_axis=channel_axis, image_kind=chosen.image_kind)
         for image in images
     ]
-    *_, last = run(pixels, chosen, make_labels=False)
+    if hints is None:
+        hints = [None] * len(pixels)
+    elif _is_one_image(hints):
+        hints = [hints]
+    if not isinstance(hints, Sequence) or len(hints) != len(pixels):
+        raise ImageError("hints should be a list with an array or None for each image.")
+    corrected = [
+        _corrections(painted, None, image, None)
+        for painted, image in zip(hints, pixels, strict=True)
+    ]
+    *_, last = run(pixels, chosen, make_labels=False, corrections=corrected)
     assert isinstance(last, Finished)
     if last.result.model is None:
         raise ImageError(NOTHING_SEPARATED)
@@ -130,6 +152,23 @@ def _is_one_image(images: Any) -> bool:
     if shape is None:
         return isinstance(images, str | PurePath | Mapping)
     return len(shape) < 3 or (len(shape) == 3 and shape[-1] in (3, 4))
+
+
+def _corrections(
+    hints: Any, corrections: Corrections | None, pixels: Pixels, box: Box | None
+) -> Corrections | None:
+    """Hints and corrections of objects as one, of the box."""
+    if corrections is not None and not isinstance(corrections, Corrections):
+        raise SettingsError(
+            f"corrections should be Corrections, not {type(corrections).__name__}; "
+            "load_corrections reads them from their file."
+        )
+    if hints is None:
+        return corrections
+    painted = np.asarray(hints)
+    if box is not None and painted.shape == pixels.frame:
+        painted = painted[box[0] : box[2], box[1] : box[3]]
+    return Corrections.of_hints(painted, () if corrections is None else corrections.edits)
 
 
 def _is_size(value: object) -> bool:

@@ -13,9 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_patchseg.corrections import Corrections
 from napari_patchseg.errors import DeviceError, ImageError, ModelError, TrainingError, reason_of
 from napari_patchseg.files.models import pretrained_weights
 from napari_patchseg.geometry import Box
+from napari_patchseg.hinting import Ground, network_input
 from napari_patchseg.image.pixels import Pixels, has_structure
 from napari_patchseg.method.events import Cancelled, Control, MapMade, Step, Trained
 from napari_patchseg.method.hardware import resolve_machine
@@ -123,6 +125,7 @@ def run(
     model: Model | None = None,
     make_labels: bool = True,
     pixel_size: float | None = None,
+    corrections: Corrections | Sequence[Corrections | None] | None = None,
 ) -> Iterator[Event]:
     """Train on an image, predict its confidence and label its nuclei.
 
@@ -140,6 +143,8 @@ def run(
         Whether to end with labels.
     pixel_size : float or None
         µm per pixel; needed where the expected diameter is given in µm.
+    corrections : Corrections, sequence of Corrections or None, or None
+        What the user corrected by hand, on the image or on each of several.
 
     Yields
     ------
@@ -174,7 +179,8 @@ def run(
     """
     threads = torch.get_num_threads()  # the process's, which may be napari's
     try:
-        yield from _Run(pixels, settings, control, model, pixel_size).events(make_labels)
+        run = _Run(pixels, settings, control, model, pixel_size, corrections)
+        yield from run.events(make_labels)
     except torch.OutOfMemoryError as error:
         raise DeviceError(
             "The graphics card ran out of memory; choose device 'cpu' or smaller crops."
@@ -195,6 +201,7 @@ class _Run:
         control: Control | None,
         model: Model | None,
         pixel_size: float | None,
+        corrections: Corrections | Sequence[Corrections | None] | None,
     ) -> None:
         images = [pixels] if isinstance(pixels, Pixels) else list(pixels)
         self.images = [image.understood_as(settings.image_kind) for image in images]
@@ -208,12 +215,13 @@ class _Run:
             raise ImageError(
                 "Some of the images are fluorescence and some are not; train on like images."
             )
-        self.inputs = [
-            NetworkInput(image, "random")
-            if self.random
-            else NetworkInput(image.as_rgb(), "pretrained")
-            for image in self.images
-        ]
+        weights: Weights = "random" if self.random else "pretrained"
+        self.inputs = [network_input(image, weights) for image in self.images]
+        given = [corrections] if isinstance(corrections, Corrections) else (corrections or [])
+        self.corrections = [*given, *[None] * (len(self.images) - len(given))]
+        for image, corrected in zip(self.images, self.corrections, strict=True):
+            if corrected is not None:
+                corrected.check_shape((image.shape[1], image.shape[2]))
         if model is not None:
             channels = self.inputs[0].source.shape[0]
             if model.channels != channels:
@@ -272,20 +280,23 @@ class _Run:
         reason = self.model.stop_reason
         confidence = None
         if not (self.history and self.control.cancelled):
-            confidence = yield from self._predict(self.model)
+            confidence = yield from self._predict(self.model, 0)
         if reason == "nothing separated" or (
             confidence is not None and abs(confidence.nucleus.correlation) < LEAST_CORRELATION
         ):
             yield self._nothing(confidence, steps, labelled)
             return
+        hinted: ConfidenceMap | None = None
+        if confidence is not None:
+            hinted = yield from self._learn_from_hints(confidence)
         labels: Labels | None = None
         objects: ObjectsReport | None = None
         if labelled and confidence is not None and not self.control.cancelled:
-            made = yield from self._label(confidence)
+            made = yield from self._label(confidence, hinted)
             if made is not None:
                 yield made
                 labels, objects = made.labels, made.objects
-        yield self._finished(labels, confidence, steps, reason, objects)
+        yield self._finished(labels, hinted or confidence, steps, reason, objects)
 
     def _first_map(self, machine: ResolvedMachine) -> Iterator[Event]:
         """A map of the pretrained weights as they are, on the image as it is."""
@@ -316,15 +327,17 @@ class _Run:
         self.seconds["training"] = time.perf_counter() - start
         return steps
 
-    def _predict(self, model: Model) -> Generator[Event, None, ConfidenceMap | None]:
+    def _predict(self, model: Model, index: int) -> Generator[Event, None, ConfidenceMap | None]:
+        """The full map of one of the images."""
         start = time.perf_counter()
         yield Progress("predicting", 0, 1, "predicting confidence")
         network = prepare(model.network(), self.resolved.machine)
-        data = np.empty((network.classes, *self.first.shape[1:]), np.float32)
+        image, shape = self.inputs[index], self.images[index].shape[1:]
+        data = np.empty((network.classes, *shape), np.float32)
         try:
             for done, total in predict_tiles(
                 network,
-                self.inputs[0],
+                image,
                 self.resolved.machine,
                 data,
                 rescale=self.resolved.rescale,
@@ -334,17 +347,72 @@ class _Run:
                 yield Progress("predicting", done, total, "predicting confidence")
         except Cancelled:
             return None
-        channels = channel_names(self.inputs[0].weights, network.classes)
-        box: Box = (0, 0, *self.first.shape[1:])
-        nucleus = self._nucleus_of(model, data, channels, box)
-        self.model = replace(model, nucleus=nucleus)
-        self.seconds["predicting"] = time.perf_counter() - start
-        return ConfidenceMap(model.steps, data, channels, box, 1, nucleus)
+        channels = channel_names(image.weights, network.classes)
+        box: Box = (0, 0, *shape)
+        if index == 0:
+            self.nucleus = self._nucleus_of(model, data, channels, box)
+            self.model = replace(model, nucleus=self.nucleus)
+            self.seconds["predicting"] = time.perf_counter() - start
+        assert self.nucleus is not None
+        return ConfidenceMap(model.steps, data, channels, box, 1, self.nucleus)
 
-    def _label(self, confidence: ConfidenceMap) -> Generator[Event, None, Labelled | None]:
+    def _learn_from_hints(
+        self, confidence: ConfidenceMap
+    ) -> Generator[Event, None, ConfidenceMap | None]:
+        """The first image's map with all hints; None without any."""
+        hinted: ConfidenceMap | None = None
+        objects, seed = self.settings.objects, self.settings.training.seed
+        for index, corrected in enumerate(self.corrections):
+            assert self.model is not None
+            hints = None if corrected is None else corrected.hints
+            has_hints = hints is not None and bool(hints.any())
+            if not has_hints and (index > 0 or not self.model.forests):
+                continue
+            start = time.perf_counter()
+            yield Progress("predicting", 0, 1, "learning from hints")
+            try:
+                if index > 0:
+                    another = yield from self._predict(self.model, index)
+                    if another is None:
+                        raise Cancelled
+                    confidence = another
+                ground = Ground.of(
+                    self.images[index],
+                    self.model,
+                    self.resolved,
+                    confidence,
+                    diameter=objects.diameter_in_pixels(self.pixel_size),
+                    control=self.control,
+                )
+            except Cancelled:
+                return hinted
+            found = ground.confidence
+            if hints is not None:
+                found, forest = ground.hinted(hints, learns=objects.learn_from_hints, seed=seed)
+                if forest is not None:
+                    self.model = replace(self.model, forests=(*self.model.forests, forest))
+            if index == 0:
+                hinted = found
+            self.seconds["hints"] = time.perf_counter() - start + self.seconds.get("hints", 0)
+        assert self.model is not None
+        if self.corrections[0]:
+            self.model = replace(self.model, corrections=self.corrections[0])
+        return hinted
+
+    def _label(
+        self, confidence: ConfidenceMap, hinted: ConfidenceMap | None
+    ) -> Generator[Event, None, Labelled | None]:
         yield Progress("labelling", 0, 1, "labelling nuclei")
         start = time.perf_counter()
-        steps = labelling(confidence, self.first, self.settings.objects, pixel_size=self.pixel_size)
+        corrected = self.corrections[0]
+        steps = labelling(
+            confidence,
+            self.first,
+            self.settings.objects,
+            pixel_size=self.pixel_size,
+            hinted=hinted,
+            edits=() if corrected is None else corrected.edits,
+        )
         try:
             while not self.control.cancelled:
                 yield Progress("labelling", *next(steps), "labelling nuclei")
@@ -398,5 +466,6 @@ class _Run:
             nucleus_class=None if confidence is None else NucleusReport.of(confidence.nucleus),
             objects=objects,
             warnings=tuple(self.warnings),
+            corrections=self.corrections[0] or None,
         ).took(**self.seconds)
         return Finished(Segmentation(labels, confidence, self.model, report, tuple(self.history)))

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, computed_field, model_validator
 
+from napari_patchseg.corrections import Corrections
 from napari_patchseg.settings import Resolved, Settings
 
 if TYPE_CHECKING:  # the report is read where torch is not loaded
@@ -137,6 +138,8 @@ class Report(_Frozen):
         Sentences for the user.
     model_file : str or None
         Name of the model's file, where one was used or written.
+    corrections : Corrections or None
+        What the user corrected by hand.
     """
 
     settings: Settings
@@ -153,6 +156,7 @@ class Report(_Frozen):
     seconds: Mapping[str, float] = {}
     warnings: tuple[str, ...] = ()
     model_file: str | None = None
+    corrections: Corrections | None = None
 
     @model_validator(mode="before")
     @classmethod

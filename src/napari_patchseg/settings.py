@@ -245,6 +245,12 @@ class Objects(_Group):
         f"{SPLIT_DEPTH_WITHOUT_INTERIORS} from random weights.",
         json_schema_extra={"unit": "radii", "in_view": True},
     )
+    learn_from_hints: bool = Field(
+        True,
+        description="Whether hints teach their like all over the image; else they count at their "
+        "own place alone.",
+        json_schema_extra=_IN_VIEW,
+    )
 
     @field_validator("diameter_unit", mode="before")
     @classmethod

@@ -121,6 +121,17 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         "--model", metavar="M", help="use this model (see train) instead of training"
     )
     segment.add_argument(
+        "--hints",
+        metavar="H.png",
+        help="what you painted on the one image, PNG or TIFF of its size: 1 nucleus, 2 not "
+        "nucleus, 0 nothing",
+    )
+    segment.add_argument(
+        "--corrections",
+        metavar="C.json",
+        help="corrections of the one image's objects, and hints, as the panel saves them",
+    )
+    segment.add_argument(
         "--diameter",
         metavar="D",
         help="expected nucleus diameter: 8um, 24px, or a bare number, which is µm where the file "

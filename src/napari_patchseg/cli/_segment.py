@@ -7,7 +7,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from napari_patchseg.errors import PatchSegError
+from napari_patchseg.corrections import Corrections
+from napari_patchseg.errors import ImageError, PatchSegError
+from napari_patchseg.files.corrections import load_corrections
+from napari_patchseg.files.images import read_image
 from napari_patchseg.files.labels import write_labels
 from napari_patchseg.files.models import load_model
 from napari_patchseg.method.network import Model
@@ -43,7 +46,13 @@ def segment(args: argparse.Namespace, console: Console) -> int:
     model_file = file_of(args.model, "--model", console)
     model = None if model_file is None else console.attempt(load_model, model_file)
     report_file = file_of(args.report, "--report", console)
-    inputs = images if model_file is None else [*images, model_file]
+    hints_file = file_of(args.hints, "--hints", console)
+    corrections_file = file_of(args.corrections, "--corrections", console)
+    corrections = console.attempt(_corrections, hints_file, corrections_file)
+    if len(images) > 1 and (hints_file or corrections_file):
+        console.mistake("Hints and corrections are of one image; give that image alone.")
+    read_too = (model_file, hints_file, corrections_file)
+    inputs = [*images, *(file for file in read_too if file is not None)]
     several = len(args.images) > 1 or len(images) > 1
     entries: list[dict[str, Any]] = []
     with Outputs(console, inputs=inputs, overwrite=args.overwrite) as outputs:
@@ -62,7 +71,16 @@ def segment(args: argparse.Namespace, console: Console) -> int:
             place = f" ({number} of {len(images)})" if len(images) > 1 else ""
             try:
                 entries.append(
-                    _one(path, target, f"{path.name}{place}", settings, model, args, console)
+                    _one(
+                        path,
+                        target,
+                        f"{path.name}{place}",
+                        settings,
+                        model,
+                        corrections,
+                        args,
+                        console,
+                    )
                 )
             except PatchSegError as error:
                 console.check()
@@ -75,12 +93,25 @@ def segment(args: argparse.Namespace, console: Console) -> int:
     return 2 if any("error" in entry for entry in entries) else 0
 
 
+def _corrections(hints: Path | None, corrections: Path | None) -> Corrections | None:
+    """What two files hold, as one; what is painted in the first counts."""
+    made = None if corrections is None else load_corrections(corrections)
+    if hints is None:
+        return made
+    painted = read_image(hints).array
+    try:
+        return Corrections.of_hints(painted, () if made is None else made.edits)
+    except ImageError as error:
+        raise ImageError(f"{hints}: {error}") from error
+
+
 def _one(
     path: Path,
     target: Path,
     name: str,
     settings: Settings,
     model: Model | None,
+    corrections: Corrections | None,
     args: argparse.Namespace,
     console: Console,
 ) -> dict[str, Any]:
@@ -93,7 +124,7 @@ def _one(
         settings = settings.replace(diameter_unit=unit)
         number = settings.objects.nucleus_diameter
         console.note(f"{path}: diameter {number:g} taken as {unit}; {scale_of(file)}")
-    events = run(pixels, settings, model=model, pixel_size=file.pixel_size)
+    events = run(pixels, settings, model=model, pixel_size=file.pixel_size, corrections=corrections)
     done = follow(events, name, console)
     assert done.labels is not None
     assert done.report.image is not None

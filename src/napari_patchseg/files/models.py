@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_patchseg import __version__
+from napari_patchseg.corrections import Corrections
 from napari_patchseg.errors import FileError, ModelError, SettingsError
 from napari_patchseg.method.maps import NucleusClass
 from napari_patchseg.modality import ImageKind, Modality
@@ -25,6 +26,7 @@ from .atomic import atomic_write
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from napari_patchseg.method.hints import HintForest
     from napari_patchseg.method.network import Model
 
 FORMAT = "napari-patchseg model"
@@ -43,6 +45,8 @@ class _Header(BaseModel):
     settings: dict[str, Any]
     nucleus: NucleusClass | None
     image_kind: ImageKind | None
+    forests: Annotated[int, Field(ge=0, le=1000)] = 0
+    corrections: Corrections | None = None
     package_version: str
 
 
@@ -54,7 +58,8 @@ def save_model(path: str | os.PathLike[str], model: Model, *, overwrite: bool = 
     path : path-like
         The file; should end in ``.safetensors``.
     model : Model
-        Weights, settings, steps, stop reason and nucleus class are kept.
+        Weights, settings, steps, stop reason and nucleus class are kept, hints and what they
+        taught.
     overwrite : bool
         Whether an existing file may be replaced.
 
@@ -71,11 +76,19 @@ def save_model(path: str | os.PathLike[str], model: Model, *, overwrite: bool = 
     from safetensors.torch import save
 
     header = _Header.model_validate(
-        {**vars(model), "settings": model.settings.to_dict(), "package_version": __version__}
+        {
+            **vars(model),
+            "settings": model.settings.to_dict(),
+            "forests": len(model.forests),
+            "package_version": __version__,
+        }
     )
+    tensors = dict(model.weights)
+    for number, forest in enumerate(model.forests):
+        tensors |= {f"hints.{number}.{name}": held for name, held in forest.state_dict().items()}
     content = save(
         # A GPU's or channels_last's layout is not the file's business.
-        {name: tensor.detach().cpu().contiguous() for name, tensor in model.weights.items()},
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
         {"format": FORMAT, "format_version": FORMAT_VERSION, "model": header.model_dump_json()},
     )
     with atomic_write(path, overwrite=overwrite) as temporary:
@@ -116,6 +129,8 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         ) from error
     if header.nucleus and not 0 <= header.nucleus.index < settings.training.classes:
         raise ModelError(f"{path} is damaged: its nucleus class does not exist.")
+    classes = settings.training.classes
+    forests = tuple(_forest(path, weights, one, classes) for one in range(header.forests))
     _check_weights(path, weights, header.channels, settings.training.classes)
     return Model(
         weights=weights,
@@ -125,6 +140,8 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         stop_reason=header.stop_reason,
         nucleus=header.nucleus,
         image_kind=header.image_kind,
+        forests=forests,
+        corrections=header.corrections,
     )
 
 
@@ -168,6 +185,27 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     except (SafetensorError, OSError, ValueError, RuntimeError, AttributeError, KeyError) as error:
         raise ModelError(f"{path} is damaged or truncated; get it anew.") from error
     raise ModelError(f"{path} is not a PatchSeg model.")
+
+
+def _forest(path: Path, weights: dict[str, Tensor], number: int, classes: int) -> HintForest:
+    """What hints taught, taken out of the weights."""
+    import torch
+
+    from napari_patchseg.method.hints import HintForest, features_of
+
+    start = f"hints.{number}."
+    state = {name: weights.pop(name) for name in list(weights) if name.startswith(start)}
+    state = {name.removeprefix(start): tensor for name, tensor in state.items()}
+    forest = HintForest()
+    try:
+        forest.load_state_dict(state)
+    except RuntimeError as error:
+        raise ModelError(f"{path} holds hints of another version; train anew.") from error
+    asked = forest.feature
+    is_sound = asked.min() >= 0 and asked.max() < features_of(classes)
+    if not is_sound or not all(torch.isfinite(held).all() for held in state.values()):
+        raise ModelError(f"{path} is damaged: what hints taught makes no sense; train anew.")
+    return forest
 
 
 def _check_weights(path: Path, weights: dict[str, Tensor], channels: int, classes: int) -> None:

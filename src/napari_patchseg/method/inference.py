@@ -170,13 +170,14 @@ def predict_tiles(
     network: ConfidenceNetwork,
     image: NetworkInput,
     machine: ResolvedMachine,
-    out: NDArray[np.float32],
+    out: NDArray[np.float32] | NDArray[np.float16],
     *,
     rescale: Fraction = AS_IT_IS,
     views: int = 1,
     box: Box | None = None,
     control: Control | None = None,
     tile: int = TILE,
+    activation: Callable[[torch.Tensor], torch.Tensor] = torch.sigmoid,
 ) -> Iterator[tuple[int, int]]:
     """Fill ``out`` with confidences, one window at a time.
 
@@ -192,7 +193,7 @@ def predict_tiles(
     machine : ResolvedMachine
         Where and how to compute.
     out : ndarray
-        (K, h, w) float32, written in place.
+        (K, h, w), written in place.
     rescale : Fraction
         How much larger than the image the network sees it.
     views : int
@@ -204,6 +205,8 @@ def predict_tiles(
     tile : int
         Side of a window without its halo at most, in pixels of the image or, where it is enlarged,
         as the network sees them.
+    activation : callable
+        From what the network's last layer gives to what is written.
 
     Yields
     ------
@@ -230,9 +233,9 @@ def predict_tiles(
         pixels = image.source.read((row.start, column.start, row.stop, column.stop))
         with evaluating(network, machine):
             inputs = image.scale(to_batch(pixels[None], machine))
-            confidence = average_logits(
-                network, inputs, rescale, views, control.checkpoint
-            ).sigmoid()
+            confidence = activation(
+                average_logits(network, inputs, rescale, views, control.checkpoint)
+            )
         inner = confidence[0, :, _within(row, inner_row), _within(column, inner_column)]
         out[
             :, _within(slice(top, bottom), inner_row), _within(slice(left, right), inner_column)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,11 @@ from napari_patchseg.modality import ImageKind
 from napari_patchseg.settings import Settings
 
 from .maps import NucleusClass
+
+if TYPE_CHECKING:
+    from napari_patchseg.corrections import Corrections
+
+    from .hints import HintForest
 
 WIDTH = 8
 #: Rescale factor of an image that the network sees as it is.
@@ -150,6 +156,10 @@ class Model:
         Which class is nuclei on the image it was trained on.
     image_kind : str or None
         What that image was.
+    forests : tuple of HintForest
+        What hints taught it, image by image.
+    corrections : Corrections or None
+        The hints on the image it was trained on, and corrections of objects beside them.
     """
 
     weights: Mapping[str, Tensor]
@@ -159,6 +169,8 @@ class Model:
     stop_reason: str
     nucleus: NucleusClass | None = None
     image_kind: ImageKind | None = None
+    forests: tuple[HintForest, ...] = ()
+    corrections: Corrections | None = None
 
     def network(self) -> ConfidenceNetwork:
         """The network with these weights, in evaluation mode, on the CPU."""

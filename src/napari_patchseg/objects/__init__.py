@@ -6,21 +6,29 @@ from ._choices import (
     expected_diameter,
     labelling,
     outline,
+    sketch,
     typical_diameter,
 )
+from ._editing import Change, apply_edits, change_of, grow, pixels_of
 from ._labelling import ResolvedObjects, label_nuclei, label_steps, smallest_area
 from ._numbering import keep_numbers
 
 __all__ = [
+    "Change",
     "ClassChooser",
     "ResolvedObjects",
+    "apply_edits",
+    "change_of",
     "choose_nucleus",
     "expected_diameter",
+    "grow",
     "keep_numbers",
     "label_nuclei",
     "label_steps",
     "labelling",
     "outline",
+    "pixels_of",
+    "sketch",
     "smallest_area",
     "typical_diameter",
 ]

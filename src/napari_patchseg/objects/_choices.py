@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 from skimage.morphology import remove_small_objects
 
+from napari_patchseg.corrections import Edits
 from napari_patchseg.errors import SettingsError
 from napari_patchseg.geometry import ENOUGH, Box, crop_boxes, grid_step, window
 from napari_patchseg.image.pixels import Pixels
@@ -19,11 +20,13 @@ from napari_patchseg.method.maps import NUCLEUS, ConfidenceMap, NucleusClass
 from napari_patchseg.report import Labels, ObjectsReport
 from napari_patchseg.settings import DEFAULT_DIAMETER, SPLIT_DEPTH_WITHOUT_INTERIORS, Objects
 
+from ._editing import apply_edits
 from ._labelling import (
     SMOOTHING,
     ResolvedObjects,
     label_nuclei,
     label_steps,
+    marker_threshold_of,
     otsu,
     smallest_area,
 )
@@ -119,7 +122,11 @@ def _default_threshold(
 ) -> float:
     if NUCLEUS in confidence.channels:
         return pixels.modality.threshold
-    return otsu(shown, pixels.valid)
+    return otsu(shown, _valid(pixels, confidence.reduction))
+
+
+def _valid(pixels: Pixels, reduction: int) -> NDArray[np.bool_] | None:
+    return None if pixels.valid is None else pixels.valid[::reduction, ::reduction]
 
 
 def evidence(confidence: ConfidenceMap, pixels: Pixels, objects: Objects) -> NDArray[np.float32]:
@@ -170,8 +177,20 @@ def labelling(
     objects: Objects,
     *,
     pixel_size: float | None = None,
+    hinted: ConfidenceMap | None = None,
+    edits: Edits = (),
 ) -> Generator[tuple[int, int], None, tuple[Labels, ObjectsReport]]:
     """Labels of a whole confidence map, and the object settings and count behind them.
+
+    Parameters
+    ----------
+    confidence, pixels, objects, pixel_size
+        See `run`.
+    hinted : ConfidenceMap or None
+        The map with the user's hints. Automatic choices are still those of the map without, so that
+        a stroke changes what it is about and no more.
+    edits : tuple of Edit
+        The user's corrections of objects.
 
     Yields
     ------
@@ -180,9 +199,56 @@ def labelling(
     """
     shown = evidence(confidence, pixels, objects)
     chosen = resolve_objects(confidence, shown, pixels, objects, pixel_size=pixel_size)
-    labels, least = yield from label_steps(shown, chosen, pixels.valid, confidence.interiors)
+    least = None
+    if hinted is not None:
+        if confidence.interiors is not None:
+            least = marker_threshold_of(shown, chosen, pixels.valid)
+        confidence, shown = hinted, evidence(hinted, pixels, objects)
+    labels, least = yield from label_steps(
+        shown, chosen, pixels.valid, confidence.interiors, least=least
+    )
     count = int(labels.max(initial=0))
+    if edits:
+        labels = apply_edits(labels, edits, chosen.min_area)
+        count = int(np.count_nonzero(np.bincount(labels.ravel())[1:]))
     return labels, ObjectsReport(count=count, **vars(chosen), marker_threshold=least)
+
+
+def sketch(
+    confidence: ConfidenceMap,
+    pixels: Pixels,
+    objects: Objects,
+    *,
+    pixel_size: float | None = None,
+) -> tuple[Labels, float]:
+    """Labels of a preview of the whole image, at the image's size, as coarse as the preview.
+
+    Parameters
+    ----------
+    confidence : ConfidenceMap
+        At whatever reduction.
+    pixels, objects, pixel_size
+        See `run`; the stain's weight counts for full maps alone.
+
+    Returns
+    -------
+    labels : ndarray
+        (H, W) uint16 or uint32.
+    diameter : float
+        The expected diameter in pixels of the image.
+    """
+    step = confidence.reduction
+    diameter = objects.diameter_in_pixels(pixel_size)
+    lengths = {"nucleus_diameter": (diameter, step), "min_area": (objects.min_area, step**2)}
+    lengths["max_area"] = (objects.max_area, step**2)
+    reduced = {name: of and of / by for name, (of, by) in lengths.items()}
+    small = objects.model_copy(update={**reduced, "diameter_unit": "px"})
+    chosen = resolve_objects(confidence, confidence.nuclei, pixels, small)
+    valid = _valid(pixels, step)
+    labels = label_nuclei(confidence.nuclei, chosen, valid, confidence.interiors)
+    height, width = pixels.shape[1:]
+    full: Labels = labels.repeat(step, 0).repeat(step, 1)[:height, :width]
+    return full, chosen.diameter * step
 
 
 def expected_diameter(nuclei: NDArray[np.float32]) -> float:

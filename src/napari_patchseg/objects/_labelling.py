@@ -13,7 +13,7 @@ from scipy import ndimage as ndi
 from skimage.filters import threshold_otsu
 from skimage.morphology import disk, opening
 
-from napari_patchseg.geometry import TILE, Box, grid_step, grown, tiles, window
+from napari_patchseg.geometry import TILE, Box, Window, grid_step, grown, tiles, window
 from napari_patchseg.report import Labels
 
 from ._splitting import join, pieces_of, saddles_of
@@ -96,14 +96,31 @@ def marker_threshold(threshold: float, certainty: float) -> float:
     return 1 / (1 + (1 - threshold) / threshold * certainty**5)
 
 
+def marker_threshold_of(
+    confidence: NDArray[np.float32],
+    chosen: ResolvedObjects,
+    valid: NDArray[np.bool_] | None = None,
+) -> float:
+    """The `marker_threshold` of a map (H, W), as `label_steps` takes it without any."""
+    shape = (confidence.shape[0], confidence.shape[1])
+    counts = [_smoothed(confidence, chosen, valid, box).sure for box in tiles(shape)]
+    return _marker_threshold_of(chosen, np.sum(counts, 0))
+
+
+def _marker_threshold_of(chosen: ResolvedObjects, sure: NDArray[np.int64]) -> float:
+    """Of numbers of nuclear and of certain pixels."""
+    return marker_threshold(chosen.threshold, float((sure[1] + 1) / (sure[0] + 1)))
+
+
 def label_nuclei(
     confidence: NDArray[np.float32],
     chosen: ResolvedObjects,
     valid: NDArray[np.bool_] | None = None,
     interior: NDArray[np.float32] | None = None,
+    least: float | None = None,
 ) -> Labels:
     """Label every nucleus of a confidence map: `label_steps` run to its end."""
-    return finished(label_steps(confidence, chosen, valid, interior))[0]
+    return finished(label_steps(confidence, chosen, valid, interior, least=least))[0]
 
 
 def finished(steps: Generator[Any, None, _T]) -> _T:
@@ -122,6 +139,7 @@ def label_steps(
     valid: NDArray[np.bool_] | None = None,
     interior: NDArray[np.float32] | None = None,
     *,
+    least: float | None = None,
     tile: int = TILE,
 ) -> Generator[tuple[int, int], None, tuple[Labels, float | None]]:
     """Label every nucleus of a confidence map, one tile at a time.
@@ -142,6 +160,8 @@ def label_steps(
     interior : ndarray, optional
         (H, W) float32 in [0, 1], confidence in the inner parts of nuclei. With it, objects that
         nowhere reach the marker threshold are dropped.
+    least : float, optional
+        The marker threshold; without it, it follows from the map's certainty.
     tile : int
         Side of a tile in pixels; the labels do not depend on it.
 
@@ -177,9 +197,10 @@ def label_steps(
         yield done, len(boxes) + 1  # and the joining
     facts = _Facts(*(np.concatenate(column) for column in zip(*of_tiles, strict=True)))
     regions = join(facts.top, saddles, chosen.split_depth if chosen.split else math.inf)
-    least = None
-    if interior is not None:
-        least = marker_threshold(chosen.threshold, float((sure[1] + 1) / (sure[0] + 1)))
+    if interior is None:
+        least = None
+    elif least is None:
+        least = _marker_threshold_of(chosen, sure)
     number = _numbers(regions, facts, whole, chosen, least or 0)
     labels: Labels = np.empty((height, width), number.dtype)
     for box in boxes:
@@ -228,6 +249,32 @@ def _tile(
     return pieces, height, facts, sure
 
 
+class _Smoothed(NamedTuple):
+    """A tile's surroundings in the map, the tile in these, and what is seen there."""
+
+    seen: Window
+    inner: Window
+    smooth: NDArray[np.float32]
+    known: NDArray[np.bool_] | np.bool_
+    #: Numbers of nuclear and of certain pixels in the tile.
+    sure: list[int]
+
+
+def _smoothed(
+    confidence: NDArray[np.float32],
+    chosen: ResolvedObjects,
+    valid: NDArray[np.bool_] | None,
+    box: Box,
+) -> _Smoothed:
+    shape = (confidence.shape[0], confidence.shape[1])
+    wide = grown(box, math.ceil(_REACH * chosen.diameter), shape)
+    seen, inner = window(wide), window(box, wide)
+    smooth = ndi.gaussian_filter(confidence[seen], SMOOTHING * chosen.diameter)
+    known = np.True_ if valid is None else valid[seen]
+    sure = [int(((smooth > least) & known)[inner].sum()) for least in (_NUCLEAR, _CERTAIN)]
+    return _Smoothed(seen, inner, smooth, known, sure)
+
+
 def _heights(
     confidence: NDArray[np.float32],
     chosen: ResolvedObjects,
@@ -246,13 +293,8 @@ def _heights(
     sure : list of int
         Numbers of nuclear and of certain pixels.
     """
-    shape = (confidence.shape[0], confidence.shape[1])
-    wide = grown(box, math.ceil(_REACH * chosen.diameter), shape)
-    seen, inner = window(wide), window(box, wide)
+    seen, inner, smooth, known, sure = _smoothed(confidence, chosen, valid, box)
     sigma = SMOOTHING * chosen.diameter
-    smooth = ndi.gaussian_filter(confidence[seen], sigma)
-    known = np.True_ if valid is None else valid[seen]
-    sure = [int(((smooth > least) & known)[inner].sum()) for least in (_NUCLEAR, _CERTAIN)]
     mask = (smooth > chosen.threshold) & known
     del smooth
     radius = min(round(OPENING * chosen.diameter), 250)  # the most that scikit-image's disk can do

@@ -14,6 +14,7 @@ from napari.layers import Image, Labels, Layer, Shapes
 from numpy.typing import NDArray
 from psygnal import Signal
 
+from napari_patchseg.corrections import NOT_NUCLEUS, NUCLEUS
 from napari_patchseg.report import NEGATIVE_COLOUR, POSITIVE_COLOUR
 from napari_patchseg.settings import DEFAULT_DIAMETER
 from napari_patchseg.words import layer_name
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
 
 #: Yellow of Okabe and Ito's palette: stands out from tissue and from the labels' colours.
 OUTLINE_COLOUR = "#f0e442"
+#: Green and purple, which are told apart by most, and from haematoxylin and eosin.
+HINT_COLOURS: dict[int | None, str] = {
+    None: "transparent",
+    0: "transparent",
+    NUCLEUS: "#2fd05b",
+    NOT_NUCLEUS: "#d02fc0",
+}
 #: What a run shows while it learns.
 _LIVE = ("confidence", "positive patches", "negative patches")
 #: Of nuclei over the tissue; contours hide little and are opaque.
@@ -137,6 +145,7 @@ class RunLayers:
         self._gone: set[str] = set()
         self._labels: list[Labels] = []  # of this run
         self._around: NDArray | None = None  # (H, W), what stays outside of the region
+        self.is_writing_hints = False
         viewer.layers.events.removing.connect(_on_removing)  # once: it is the same for every panel
         viewer.dims.events.ndisplay.connect(self._on_ndisplay)
 
@@ -188,9 +197,8 @@ class RunLayers:
                 _set_visible(layer, is_live, asked=asked)
         nuclei = self.last_labels
         if nuclei is not None:
-            if not is_live:
-                self._draw_as(nuclei, self.view)
-            _set_visible(nuclei, not is_live, asked=asked)
+            self._draw_as(nuclei, self.view)
+            _set_visible(nuclei, True, asked=asked)
         self.view_changed.emit(self.view)
 
     # -- while it runs
@@ -300,7 +308,7 @@ class RunLayers:
             metadata=metadata,
             **self._plane.transform(image, self._canvas.origin),
         )
-        self._draw_as(layer, self.result_view)
+        self._draw_as(layer, self.view)
         for earlier in self._labels_of(image):
             _set_visible(earlier, False)
         _OWN[layer] = _Own(layer, "nuclei", image, self._viewer)
@@ -319,6 +327,12 @@ class RunLayers:
         """The last labels of this run that may be renewed."""
         there = (layer for layer in reversed(self._labels) if self._is_there(layer))
         return next((layer for layer in there if not _OWN[layer].is_edited), None)
+
+    def remove_sketch(self) -> None:
+        """Take `unedited_labels` away that show what a preview showed."""
+        layer = self.unedited_labels
+        if layer is not None and layer.metadata[METADATA_KEY].get("sketch"):
+            self._viewer.layers.remove(layer)
 
     def find_edit(self) -> None:
         """Take `unedited_labels` for edited if their array was changed, without an event."""
@@ -363,6 +377,122 @@ class RunLayers:
         _find_edit(last)
         if not _OWN[last].is_edited:
             self._labels.append(last)
+
+    @property
+    def region_view(self) -> NDArray[np.integer] | None:
+        """What `last_labels` shows in the region, (h, w), whoever's they are."""
+        plane = self._in_plane(self.last_labels)
+        return None if plane is None else plane[self._canvas.inside]
+
+    @property
+    def inside(self) -> tuple[slice, slice]:
+        """The region in the layers' rows and columns."""
+        return self._canvas.inside
+
+    @property
+    def is_edited(self) -> bool:
+        """Whether `last_labels` are the user's: changed by other means than ours."""
+        labels = self.last_labels
+        if labels is None:
+            return False
+        _find_edit(labels)
+        return _OWN[labels].is_edited
+
+    def edit_labels(
+        self, rows: NDArray[np.intp], columns: NDArray[np.intp], values: NDArray[np.int64]
+    ) -> None:
+        """Change some pixels of the region in `last_labels`, in one step of their undo.
+
+        Parameters
+        ----------
+        rows, columns : ndarray
+            (n,) of the region.
+        values : ndarray
+            (n,) numbers; those above all of the region's stand for new objects.
+        """
+        layer, shown = self.last_labels, self.region_view
+        if layer is None or shown is None:
+            return
+        new = values > shown.max(initial=0)
+        values = values + new * (int(layer.data.max(initial=0)) - int(shown.max(initial=0)))
+        is_own = not self.is_edited
+        own = _OWN[layer]
+        with own.writing():
+            if values.max(initial=0) > np.iinfo(layer.data.dtype).max:
+                layer.data = layer.data.astype(np.uint32)
+            inside_rows, inside_columns = self.inside
+            at: list[Any] = [np.zeros(1, int)] * layer.ndim
+            axes = self._plane.axes
+            at[axes.index(self._plane.rows)] = rows + inside_rows.start
+            at[axes.index(self._plane.columns)] = columns + inside_columns.start
+            where = tuple(np.broadcast_arrays(*at))
+            layer.data_setitem(where, values)
+            if is_own and own.written is not None:
+                own.written = own.written.astype(layer.data.dtype)  # others hold it, too
+                own.written[where] = values
+
+    @property
+    def diameter(self) -> float:
+        """Expected nucleus diameter in pixels that `last_labels` were made with."""
+        labels = self.last_labels
+        return DEFAULT_DIAMETER if labels is None else _diameter(labels)
+
+    # -- hints
+
+    @property
+    def hints(self) -> Labels | None:
+        """The layer of the hints on this image, if it is there."""
+        image, place = self._image(), self._canvas.origin
+        if image is None:
+            return None
+        here = self._plane.transform(image, place)["translate"]
+        for layer, own in list(_OWN.items()):
+            if own.role == "hints" and own.image() is image and self._is_there(layer):
+                fits = self._in_plane(layer) is not None and _equal(layer.translate, here)
+                if fits:
+                    return layer
+        return None
+
+    @property
+    def painted(self) -> NDArray[np.integer] | None:
+        """The hints in the region, (h, w); None where there is no layer."""
+        plane = self._in_plane(self.hints)
+        return None if plane is None else plane[self._canvas.inside].copy()
+
+    def make_hints(self, painted: NDArray[np.uint8]) -> Labels | None:
+        """The layer "hints · <image>", made with these hints (h, w) if it is not there."""
+        image, layer = self._image(), self.hints
+        if layer is not None or image is None or not self._is_there(image):
+            return layer
+        layer = Labels(
+            self._plane.expand(self._canvas.place(painted)).copy(),
+            name=layer_name("hints", image.name),
+            opacity=0.7,
+            colormap=HINT_COLOURS,
+            metadata=_metadata("hints", image),
+            **self._plane.transform(image, self._canvas.origin),
+        )
+        _OWN[layer] = _Own(layer, "hints", image, self._viewer)
+        self._add(layer)
+        return layer
+
+    def write_hints(self, painted: NDArray[np.uint8]) -> None:
+        """Show other hints (h, w) of the region in their layer, if there is one."""
+        layer = self.hints
+        plane = self._in_plane(layer)
+        if layer is None or plane is None:
+            return
+        now = plane.copy()
+        now[self._canvas.inside] = painted
+        self.is_writing_hints = True
+        try:
+            layer.data = self._plane.expand(now)
+            mode = layer.mode
+            layer.editable = False  # napari would undo what is no longer there
+            layer.editable = True
+            layer.mode = mode
+        finally:
+            self.is_writing_hints = False
 
     # -- the outline
 
@@ -454,12 +584,12 @@ class RunLayers:
     def _on_ndisplay(self, _event: object) -> None:
         nuclei = self.last_labels
         if nuclei is not None:
-            self._draw_as(nuclei, self.result_view)
+            self._draw_as(nuclei, self.view)
 
     def _draw_as(self, layer: Labels, view: View) -> None:
         """Draw nuclei as contours or filled; a thickness or opacity of the user's own stays."""
         # in 3-D napari draws no contours, and warns
-        contours = view is View.CONTOURS and self._viewer.dims.ndisplay == 2
+        contours = view is not View.FILLED and self._viewer.dims.ndisplay == 2
         if (layer.contour > 0) != contours:
             layer.contour = _thickness(layer) if contours else 0
             layer.opacity = 1 if contours else _FILLED_OPACITY
@@ -513,10 +643,14 @@ def _metadata(role: str, image: Image) -> dict[str, Any]:
     return {METADATA_KEY: {"role": role, "image": image.name}}
 
 
+def _diameter(layer: Labels) -> float:
+    objects = layer.metadata[METADATA_KEY].get("objects") or {}
+    return float(objects.get("diameter") or DEFAULT_DIAMETER)
+
+
 def _thickness(layer: Labels) -> int:
     """Of a nucleus' contour, in pixels: a twelfth of the diameter, at least 1."""
-    objects = layer.metadata[METADATA_KEY].get("objects") or {}
-    return max(1, round(float(objects.get("diameter") or DEFAULT_DIAMETER) / 12))
+    return max(1, round(_diameter(layer) / 12))
 
 
 def _equal(a: Any, b: Any) -> bool:

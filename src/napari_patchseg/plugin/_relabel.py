@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from psygnal import Signal
 from superqt.utils import create_worker, qdebounced
 
+from napari_patchseg.corrections import Corrections
 from napari_patchseg.errors import PatchSegError
 from napari_patchseg.method.maps import ConfidenceMap
 from napari_patchseg.report import Labels, ObjectsReport
@@ -42,6 +43,8 @@ class Job:
         Whether labels are wanted.
     before : ndarray or None
         (h, w), the region's labels so far: nuclei that stay keep their numbers.
+    corrections : Corrections
+        The user's; edits of objects are not applied yet.
     """
 
     run: Run
@@ -49,6 +52,7 @@ class Job:
     objects: Objects
     labels: bool
     before: NDArray[np.integer] | None
+    corrections: Corrections
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class Relabelled:
     shown: NDArray[np.float32]
     labels: Labels | None = None
     objects: ObjectsReport | None = None
+    is_hinted: bool = False
 
 
 class Relabeller:
@@ -127,18 +132,21 @@ def _relabel(job: Job) -> Generator[object, None, Relabelled | PatchSegError]:
     try:
         assert run.pixels is not None
         chosen = as_chosen(job.confidence, run.pixels, run.settings, job.objects)
-        shown = display_map(chosen, run.canvas)
+        hinted = run.with_hints(chosen, job.corrections) if job.labels else None
+        shown = display_map(hinted or chosen, run.canvas)
         if not job.labels:
             return Relabelled(chosen, shown)
         objects = run.with_diameter(chosen, job.objects)
         if job.before is not None:
             diameter = objects.diameter_in_pixels(pixel_size) or DEFAULT_DIAMETER
-            yield Outline(*outline(chosen, run.pixels, objects, diameter))
-        labels, found = yield from labelling(chosen, run.pixels, objects, pixel_size=pixel_size)
+            yield Outline(*outline(hinted or chosen, run.pixels, objects, diameter))
+        labels, found = yield from labelling(
+            chosen, run.pixels, objects, pixel_size=pixel_size, hinted=hinted
+        )
         run.note_diameter(chosen, job.objects, found)
         if job.before is not None:
             labels = keep_numbers(labels, job.before)
-        return Relabelled(chosen, shown, labels, found)
+        return Relabelled(chosen, shown, labels, found, hinted is not None)
     except PatchSegError as error:
         return error
     except Exception as error:

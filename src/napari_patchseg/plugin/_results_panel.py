@@ -111,7 +111,7 @@ class LabelsPanel(QWidget):
         active = unwrap(self._viewer.layers.selection.active)
         ours = [layer for layer in map(unwrap, self._viewer.layers) if role_of(layer) == "nuclei"]
         made = [layer for layer in (self._session.labels, *reversed(ours)) if layer is not None]
-        chosen = isinstance(active, Labels) and role_of(active) != "outline"
+        chosen = isinstance(active, Labels) and role_of(active) in ("", "nuclei")
         for layer in [active, *made] if chosen else made:
             if layer.visible:  # hidden ones are not what the user sees
                 return layer

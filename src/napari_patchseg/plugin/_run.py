@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
+from napari_patchseg.corrections import Corrections
 from napari_patchseg.errors import PatchSegError, TrainingError, reason_of
 from napari_patchseg.method.events import Control, MapMade, Step, Trained
 from napari_patchseg.method.maps import ConfidenceMap, SampledPatches
 from napari_patchseg.report import (
     Finished,
     HistoryRow,
+    Labels,
     NucleusReport,
     ObjectsReport,
     Report,
@@ -36,6 +38,7 @@ from .layer_source import LayerSource
 from .preload import import_tables
 
 if TYPE_CHECKING:
+    from napari_patchseg.hinting import Ground
     from napari_patchseg.image.pixels import Pixels
     from napari_patchseg.method.network import Model
     from napari_patchseg.report import Event as PipelineEvent
@@ -156,13 +159,15 @@ class Opened:
 class Mapped:
     """A confidence map, the same with the class that the user has chosen, and what is to be shown.
 
-    `is_full`: it covers the whole region as the settings say, as labels need it.
+    `is_full`: it covers the whole region as the settings say, as labels need it. `labels` of a
+    preview are (h, w) of the region, as coarse as it is; None where none are to be seen.
     """
 
     confidence: ConfidenceMap
     chosen: ConfidenceMap
     shown: NDArray[np.float32]
     is_full: bool
+    labels: Labels | None = None
 
 
 @dataclass(frozen=True)
@@ -332,6 +337,18 @@ class Run:
         Why it was ended, where it was not the user who asked.
     outcome : tuple or None
         Phase and words that training, or the use of a model, ended with.
+    base : ndarray or None
+        (h, w), the region's labels before any edit of objects.
+    smallest : float
+        Square pixels of the smallest object in them.
+    report_of_labels : Report or None
+        Where they come from.
+    hinted : ConfidenceMap or None
+        The newest full map with hints.
+    taught : Model or None
+        The weights reached, with what hints taught.
+    is_sketched : bool
+        Whether labels of previews were shown.
     """
 
     source: LayerSource
@@ -353,10 +370,18 @@ class Run:
     error: PatchSegError | None = None
     because: str | None = None
     outcome: tuple[Phase, str] | None = None
+    base: Labels | None = None
+    smallest: float = 0.0
+    report_of_labels: Report | None = None
+    hinted: ConfidenceMap | None = None
+    taught: Model | None = None
+    is_sketched: bool = False
 
     def __post_init__(self) -> None:
         #: Estimated diameters in pixels, by a map's step and class.
         self._diameters: dict[tuple[int, int, bool], float] = {}
+        #: What hints are laid on, of one of these maps.
+        self._ground: tuple[tuple[int, int, bool], Ground] | None = None
         self.inbox = self._new_inbox(self.settings.objects)
 
     def begin(self, *, previews: bool, make_labels: bool) -> None:
@@ -427,13 +452,61 @@ class Run:
         return wished.model_copy(update={"nucleus_diameter": known, "diameter_unit": "px"})
 
     @property
+    def reached(self) -> Model | None:
+        """The weights reached, with what hints taught if they did."""
+        return self.taught or self.trained
+
+    @property
+    def shown_nuclei(self) -> NDArray[np.float32] | None:
+        """Confidence in nuclei of the newest full map, hints included: (h, w)."""
+        newest = self.hinted or self.full
+        return None if newest is None else newest.nuclei
+
+    def with_hints(self, chosen: ConfidenceMap, corrections: Corrections) -> ConfidenceMap | None:
+        """The full map of the weights reached with hints; None without any.
+
+        Nor before the end of training. The first hint takes a pass of the network: to be called in
+        a worker's thread.
+        """
+        from napari_patchseg.hinting import Ground
+
+        hints = corrections.hints
+        if self.trained is None or self.pixels is None or self.resolved is None:
+            return None
+        if not hints.any():
+            self.hinted, self.taught = None, None
+            return None
+        key = _step_and_class(chosen)
+        if self._ground is None or self._ground[0] != key:
+            # What the model knew from other images is in the map already.
+            model = replace(self.trained, forests=())
+            objects = self.with_diameter(chosen, self.objects)
+            diameter = objects.diameter_in_pixels(self.source.pixel_size)
+            self._ground = (
+                key,
+                Ground.of(self.pixels, model, self.resolved, chosen, diameter=diameter),
+            )
+        settings = self.wished
+        self.hinted, forest = self._ground[1].hinted(
+            hints, learns=settings.objects.learn_from_hints, seed=settings.training.seed
+        )
+        forests = self.trained.forests if forest is None else (*self.trained.forests, forest)
+        self.taught = replace(self.trained, forests=forests, corrections=corrections)
+        return self.hinted
+
+    @property
     def full_of_trained(self) -> ConfidenceMap | None:
         """The full map of the weights reached, if it was made."""
         if self.full is None or (self.trained and self.full.step != self.trained.steps):
             return None
         return self.full
 
-    def report(self, confidence: ConfidenceMap, objects: ObjectsReport) -> Report:
+    def report(
+        self,
+        confidence: ConfidenceMap,
+        objects: ObjectsReport,
+        corrections: Corrections | None = None,
+    ) -> Report:
         """Where labels come from that are made of a map now."""
         base = Report(
             settings=self.wished,
@@ -446,6 +519,7 @@ class Run:
             steps=confidence.step,
             nucleus_class=NucleusReport.of(confidence.nucleus),
             objects=objects,
+            corrections=corrections or None,
         )
 
 
@@ -492,6 +566,7 @@ def _events(run: Run) -> Iterator[Event]:
         return Mapped(made, chosen, display_map(chosen, run.canvas), is_full)
 
     last = None
+    sketcher = _Sketcher(run, pixels)
     events = pipeline.run(
         pixels,
         run.settings,
@@ -505,14 +580,51 @@ def _events(run: Run) -> Iterator[Event]:
             import_tables()
         if isinstance(event, MapMade):
             last = event.confidence
-            yield mapped(last)
+            made = mapped(last)
+            yield replace(made, labels=sketcher.labels_of(made.chosen))
             inbox.wait_until_shown()
             continue
         if isinstance(event, Finished):
             confidence = event.result.confidence
             if confidence is not None and confidence is not last:
                 yield mapped(confidence)
+            event = Finished(sketcher.continued(event.result))
         yield event
+
+
+class _Sketcher:
+    """Labels while a run learns: those that stay keep their numbers, to the last ones."""
+
+    def __init__(self, run: Run, pixels: Pixels) -> None:
+        self._run, self._pixels = run, pixels
+        self._labels: Labels | None = None
+        self._diameter: float | None = None
+
+    def labels_of(self, made: ConfidenceMap) -> Labels | None:
+        """Of a preview of the whole region, where labels are wanted and seen."""
+        from napari_patchseg.objects import keep_numbers, sketch
+
+        run = self._run
+        whole = (0, 0, *self._pixels.shape[1:])
+        if not run.make_labels or not run.inbox.previews or made.box != whole:
+            return None
+        objects = run.objects
+        if objects.nucleus_diameter is None and self._diameter is not None:
+            known = {"nucleus_diameter": self._diameter, "diameter_unit": "px"}
+            objects = objects.model_copy(update=known)
+        labels, self._diameter = sketch(
+            made, self._pixels, objects, pixel_size=run.source.pixel_size
+        )
+        self._labels = labels if self._labels is None else keep_numbers(labels, self._labels)
+        return self._labels
+
+    def continued(self, result: Segmentation) -> Segmentation:
+        """A result whose labels have the numbers of those that were seen."""
+        from napari_patchseg.objects import keep_numbers
+
+        if result.labels is None or self._labels is None:
+            return result
+        return replace(result, labels=keep_numbers(result.labels, self._labels))
 
 
 def as_chosen(

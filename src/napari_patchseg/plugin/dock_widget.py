@@ -308,8 +308,9 @@ class PatchSegWidget(QWidget):
         if self.curves.isVisibleTo(self):
             self.curves.show_history([] if run is None else run.history)
         if run is not None and run.trained is not None and not state.is_busy:
-            if run.model is None and run.trained is not self.models.model:
-                self.models.take(run.trained)
+            reached = run.reached
+            if (run.model is None or run.taught) and reached is not self.models.model:
+                self.models.take(reached)
             self.editors.offer_classes(run.trained.settings.training.classes)
         self.labels.copy_button.setEnabled(run is not None)
         self.labels.refresh()

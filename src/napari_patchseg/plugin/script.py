@@ -62,6 +62,10 @@ def script_of(
     arguments.append(f"rgb={source.rgb}")
     if source.channel_axis is not None:
         arguments.append(f"channel_axis={source.channel_axis}")
+    corrected: list[str] = []
+    if report is not None and report.get("corrections"):
+        corrected = [f"corrections = ps.Corrections(**{report['corrections']!r})"]
+        arguments.append("corrections=corrections")
     lines += [
         *_image(source, is_open=is_open),
         "",
@@ -69,6 +73,7 @@ def script_of(
         f"    {settings.preset!r},",
         *[f"    {name}={value!r}," for name, value in changes.items()],
         ")",
+        *corrected,
         f"labels = ps.segment({', '.join(arguments)})",
         "",
     ]

@@ -25,9 +25,11 @@ from napari_patchseg.settings import Objects, Settings
 from napari_patchseg.words import pluralize
 
 from ._display import Canvas, display_patches
+from ._hand import Hand
 from ._layers import RunLayers, View
 from ._relabel import Job, Outline, Relabelled, Relabeller
 from ._run import Failed, Mapped, Paused, Phase, Run, RunState, work
+from ._shortcuts import register
 from .layer_source import METADATA_KEY, LayerSource, unwrap
 from .napari_workarounds import StoppableProgress, activity_dock_is_open, start_task
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from napari.layers import Labels
     from napari.viewer import Viewer
 
+    from napari_patchseg.corrections import Edits
     from napari_patchseg.method.maps import ConfidenceMap, NucleusClass
     from napari_patchseg.method.network import Model
     from napari_patchseg.report import Labels as LabelArray
@@ -100,8 +103,15 @@ class TrainingSession:
         self._remove_outline_later = qdebounced(self._remove_outline, timeout=_TIDY_MS)
         self._relabeller = Relabeller()
         self._relabeller.answered.connect(self._on_answer)
+        self._shows_hints = False
+        #: What the user corrects by hand.
+        self.hand: Hand = Hand(self._viewer, self.layers)
+        self.hand.told.connect(self.told)
+        self.hand.taught.connect(self._on_taught)
+        self.hand.edited.connect(self._on_edited)
         self._viewer.layers.events.removed.connect(self._on_removed)
         _SESSIONS.add(self)
+        register(self._viewer, self)
 
     # -- what there is to see
 
@@ -185,12 +195,13 @@ class TrainingSession:
         run = Run(source, Canvas.of(source.shape, source.box), settings, model)
         run.outbox.arrived.connect(self._drain)
         run.outbox.moved.connect(self._throttler.throttle)
-        self.run, self._shown = run, None
+        self.run, self._shown, self._shows_hints = run, None, False
         self._labels_wanted = self._is_excused = False
         # A model that is used on a part of the image is used to mend that part.
         part = model is not None and not source.is_whole
         self._guard(lambda: self.layers.begin(image, run.canvas, source.plane, keeps_around=part))
         self._guard(lambda: self.layers.show(View.LIVE if model is None else None))
+        self.hand.begin(run)
         # A refresh after a change in place says no more than "set_data".
         for event in (image.events.data, image.events.set_data):
             event.connect(self._check_source)
@@ -321,6 +332,7 @@ class TrainingSession:
         self._state = self._announced = replace(self._state, work=Phase.STOPPED, hold=None)
         self._forget()
         self._guard(self._activity.close)
+        self.hand.close()
         self.layers.close()
         _SESSIONS.discard(self)
 
@@ -386,6 +398,8 @@ class TrainingSession:
             case Mapped():
                 if run.because is None:
                     self._show_map(event.chosen, event.shown)
+                if run.because is None and event.labels is not None:
+                    self._show_sketch(run, event.labels)
                 QTimer.singleShot(0, run.inbox.map_shown)  # when Qt has drawn what was written
                 if event.is_full and self._labels_wanted and not self._is_labelled_from_full:
                     self._is_labelled_from_full = True  # the next map would only begin it anew
@@ -409,6 +423,8 @@ class TrainingSession:
             self._set_ended(Phase.FAILED, f"failed. {run.error}")
             self.told.emit(str(run.error), True)
         elif run.because is not None:
+            if run.is_sketched:  # of pixels that are no longer so
+                self._guard(self.layers.remove_sketch)
             self._set_ended(Phase.STOPPED, "stopped")
             self.told.emit(run.because, False)
         else:
@@ -433,6 +449,7 @@ class TrainingSession:
         elif labels is not None and run.objects == run.settings.objects:
             self._relabeller.ask(None)  # what is under way comes too late
             self._write(run, labels, report)
+            self._on_taught()
         elif run.full is not None and (labels is not None or (wanted and run.full_of_trained)):
             self._labels_wanted = True
             self._relabel(run, run.full)
@@ -480,6 +497,19 @@ class TrainingSession:
             self._shown = chosen.nucleus
             self._guard(lambda: self.layers.write_map(chosen, shown))
 
+    def _show_sketch(self, run: Run, labels: LabelArray) -> None:
+        """Show labels of a preview, unless the user deleted them or made them their own."""
+        layer = self.labels
+        is_ours = layer is not None and not self.layers.is_edited
+        if not self._streaming or not (is_ours or not run.is_sketched):
+            return
+        run.is_sketched = True
+        if self.hand.corrections is not None and self.hand.corrections.edits:
+            labels = _edited(labels, self.hand.corrections.edits, 0)
+        metadata = {"sketch": True}
+        self._guard(lambda: self.layers.write_labels(labels, metadata))
+        self._set(nuclei=int(np.count_nonzero(np.bincount(labels.ravel())[1:])))
+
     def _show_patches(self) -> None:
         run, nucleus = self.run, self._shown
         if run is None or run.patches is None or nucleus is None or not self._streaming:
@@ -500,7 +530,34 @@ class TrainingSession:
 
     def _relabel(self, run: Run, confidence: ConfidenceMap, *, labels: bool = True) -> None:
         before = self.layers.region_labels if labels else None
-        self._relabeller.ask(Job(run, confidence, run.objects, labels, before))
+        if before is not None and run.base is not None and not self.layers.is_edited:
+            before = run.base
+        corrections = self.hand.corrections
+        assert corrections is not None
+        self._relabeller.ask(Job(run, confidence, run.objects, labels, before, corrections))
+
+    def _on_taught(self) -> None:
+        """Hints are others: make map and labels anew, once there are some to be made anew."""
+        run = self.run
+        if run is None or run.full_of_trained is None or run.because is not None:
+            return
+        if self.hand.has_hints or self._shows_hints:
+            self._relabel(run, run.full_of_trained)
+
+    def _on_edited(self, is_shown: bool) -> None:
+        """Objects were edited; where the layer has it not yet, it is written from the base."""
+        run, labels = self.run, self.labels
+        if run is None or run.base is None or labels is None:
+            return
+        report = run.report_of_labels
+        if report is None:
+            return
+        if not is_shown:
+            self._write(run, run.base, report, new=False)
+            return
+        shown = self.layers.region_view
+        if shown is not None:
+            self._note_labels(run, shown, report)
 
     def _on_answer(self, answer: Outline | Relabelled | PatchSegError) -> None:
         run = self.run
@@ -519,7 +576,10 @@ class TrainingSession:
             return
         chosen = answer.chosen
         is_newest = run.preview is None or chosen.step >= run.preview.step
-        if is_newest and not (self._shown and chosen.nucleus.is_like(self._shown)):
+        is_same = self._shown is not None and chosen.nucleus.is_like(self._shown)
+        if answer.is_hinted or self._shows_hints or (is_newest and not is_same):
+            self._shows_hints = answer.is_hinted
+            self.state_changed.emit(self._state)  # there is another model to save
             self._show_map(chosen, answer.shown)
             self._show_patches()
         if answer.labels is not None and answer.objects is not None:
@@ -535,15 +595,35 @@ class TrainingSession:
         if not new and self.layers.unedited_labels is None:
             self._tell_of_edits()
             return
+        run.base, run.report_of_labels = labels, report
+        run.smallest = 0.0 if report.objects is None else report.objects.min_area or 0.0
+        if self.hand.corrections is not None and self.hand.corrections.edits:
+            labels = _edited(labels, self.hand.corrections.edits, run.smallest)
         metadata = run.source.note_pixel_size(report.to_dict())
         self._guard(lambda: self.layers.write_labels(labels, metadata))
+        if (layer := self.labels) is not None:
+            self.hand.guard_undo(layer)
         if new:
             self._labels_wanted = False
             if not self.is_busy:
                 self._guard(self.layers.show)
         if self.labels is not None and report.objects is not None:
-            self._set(nuclei=report.objects.count)
-            self.labelled.emit(report)
+            self._note_labels(run, labels, report)
+
+    def _note_labels(self, run: Run, shown: NDArray[np.integer], report: Report) -> None:
+        """The labels layer has these labels (h, w): say where they come from, and how many."""
+        layer, objects = self.labels, report.objects
+        corrections = self.hand.corrections
+        if layer is None or objects is None:
+            return
+        if corrections:
+            count = int(np.count_nonzero(np.bincount(shown.ravel())[1:]))
+            objects = objects.model_copy(update={"count": count})
+            report = report.replace(objects=objects, corrections=corrections)
+            metadata = run.source.note_pixel_size(report.to_dict())
+            layer.metadata[METADATA_KEY] = {**layer.metadata[METADATA_KEY], **metadata}
+        self._set(nuclei=objects.count)
+        self.labelled.emit(report)
 
     def _write_nothing(self, run: Run) -> None:
         """Add labels without any object."""
@@ -591,6 +671,12 @@ class _Activity:
         if progress is not None:
             with contextlib.suppress(RuntimeError):  # the window has gone before
                 progress.close()
+
+
+def _edited(labels: LabelArray, edits: Edits, smallest: float) -> LabelArray:
+    from napari_patchseg.objects import apply_edits
+
+    return apply_edits(labels, edits, smallest)
 
 
 def _outcome(report: Report, *, trained: bool) -> tuple[Phase, str]:

@@ -1,0 +1,129 @@
+"""What hints make of an image's map, for every door."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_patchseg.image.pixels import Pixels
+from napari_patchseg.method.events import Control
+from napari_patchseg.method.hints import (
+    HintForest,
+    Surroundings,
+    embedding,
+    learn,
+    optical_density,
+    paint,
+    spread,
+)
+from napari_patchseg.method.inference import prepare
+from napari_patchseg.method.maps import ConfidenceMap
+from napari_patchseg.method.network import Model
+from napari_patchseg.method.scale import NetworkInput
+from napari_patchseg.objects import expected_diameter
+from napari_patchseg.settings import Resolved, Weights
+
+
+def network_input(image: Pixels, weights: Weights) -> NetworkInput:
+    """An image as a network takes it that began with these weights."""
+    return NetworkInput(image if weights == "random" else image.as_rgb(), weights)
+
+
+class Hinted(NamedTuple):
+    """A map with its hints, and what these taught; None where they taught nothing."""
+
+    confidence: ConfidenceMap
+    forest: HintForest | None
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What hints are laid on: the full map of an image before any, and how the image looks.
+
+    Attributes
+    ----------
+    confidence : ConfidenceMap
+        With what the hints of another image taught the model.
+    density : ndarray
+        (H, W) float32, smoothed optical density.
+    surroundings : Surroundings
+        What hints are learnt by.
+    diameter : float
+        Expected nucleus diameter in pixels.
+    """
+
+    confidence: ConfidenceMap
+    density: NDArray[np.float32]
+    surroundings: Surroundings
+    diameter: float
+
+    @classmethod
+    def of(
+        cls,
+        pixels: Pixels,
+        model: Model,
+        resolved: Resolved,
+        confidence: ConfidenceMap,
+        *,
+        diameter: float | None = None,
+        control: Control | None = None,
+    ) -> Ground:
+        """The ground of an image.
+
+        Parameters
+        ----------
+        pixels : Pixels
+            The image.
+        model : Model
+            That the map was made with; what it learnt from hints is applied.
+        resolved : Resolved
+            How the map was made.
+        confidence : ConfidenceMap
+            Of the whole image at full size, before any hint.
+        diameter : float or None
+            Expected nucleus diameter in pixels; None: it is estimated.
+        control : Control or None
+            The host's wishes.
+
+        Raises
+        ------
+        Cancelled
+            If the control asks for the end.
+        """
+        seen = network_input(pixels, model.settings.training.weights)
+        embedded = embedding(
+            prepare(model.network(), resolved.machine),
+            seen,
+            resolved.machine,
+            rescale=resolved.rescale,
+            views=resolved.test_time_augmentation,
+            control=control,
+        )
+        diameter = diameter or expected_diameter(confidence.nuclei)
+        light = pixels.as_rgb().read((0, 0, *pixels.shape[1:]))
+        surroundings = Surroundings.of(light, embedded, confidence, diameter)
+        for forest in model.forests:
+            confidence = spread(confidence, surroundings, forest)
+        return cls(confidence, optical_density(light, diameter), surroundings, diameter)
+
+    def hinted(self, hints: NDArray[np.uint8], *, learns: bool, seed: int) -> Hinted:
+        """The map with hints.
+
+        Parameters
+        ----------
+        hints : ndarray
+            (H, W) uint8: 0 nothing, 1 nucleus, 2 not nucleus.
+        learns : bool
+            Whether hints teach their like; else they count at their own place alone.
+        seed : int
+            Of every random draw.
+        """
+        confidence, forest = self.confidence, None
+        if learns:
+            forest = learn(confidence, hints, self.surroundings, seed)
+        if forest is not None:
+            confidence = spread(confidence, self.surroundings, forest)
+        return Hinted(paint(confidence, hints, self.density, self.diameter), forest)

@@ -1,0 +1,440 @@
+"""Hints: what a user paints changes a map at its own place, and wherever the image is like it.
+
+All of it is a function of the map, of what the image looks like, and of the hints as they stand:
+an erased stroke leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage as ndi
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, interpolate
+
+from napari_patchseg.geometry import Box, grown, window
+from napari_patchseg.settings import DEFAULT_DIAMETER, ResolvedMachine
+
+from .events import Control
+from .inference import predict_tiles
+from .maps import INTERIOR, ConfidenceMap
+from .network import AS_IT_IS, WIDTH, ConfidenceNetwork
+from .scale import NetworkInput
+
+#: (H, W) uint8, of these values; 0 says nothing.
+Hints = NDArray[np.uint8]
+NUCLEUS, NOT_NUCLEUS = 1, 2
+
+#: Log-odds of what is painted.
+PAINTED = 7.0
+#: How far a stroke reaches: a standard deviation in expected diameters, and how many of them count.
+_REACH, _FARTHEST = 4 / 24, 3
+#: A step is longer by one for every standard deviation of the stroke's optical density that a pixel
+#: is away from it, beyond the first and up to so many; that is no less than so much.
+_STRANGEST, _LEAST_DEVIATION = 4, 0.05
+
+#: Standard deviations of what is seen around a pixel, in expected diameters.
+_AROUND = (1 / 24, 2 / 24, 4 / 24, 8 / 24)
+#: Features beside the network's: colours, roughness, and nuclei around.
+_BESIDE = 3 * len(_AROUND) + len(_AROUND[1:]) + len(_AROUND[2:])
+#: What the map says is a lesson too, or strokes would carry it away: at so many places inside of
+#: its nuclei and as many outside, which weigh together as much as so many strokes.
+_PLACES, _INSIDE, _OUTSIDE = 1000, 15, 50
+#: Trees, the questions that each asks, and the random ones of which each is the best.
+_TREES, _QUESTIONS, _TRIED = 25, 8, 40
+#: Weight, in strokes, of the image's own share of nuclei in every leaf; and the surest of a leaf.
+_DOUBT, _SUREST = 0.1, 0.99
+#: How much of what strokes changed in its leaves a pixel takes, and the most: what the map is sure
+#: of is left to strokes of its own.
+_GAIN, _MOST = 2.0, 2.0
+#: Confidence is told from 0 and 1 by so much.
+_TINY = 1e-6
+_EIGHT = np.ones((3, 3), bool)
+
+
+def strokes(hints: Hints) -> Iterator[tuple[int, NDArray[np.bool_], Box]]:
+    """What is painted, stroke by stroke: strokes of one value that touch are one.
+
+    Yields
+    ------
+    value : int
+        1 or 2.
+    painted : ndarray
+        (h, w) bool, the stroke within its box.
+    box : Box
+        The smallest around it.
+    """
+    for value in (NUCLEUS, NOT_NUCLEUS):
+        parts, _ = ndi.label(hints == value, _EIGHT)
+        for number, (rows, columns) in enumerate(ndi.find_objects(parts), 1):
+            box = (rows.start, columns.start, rows.stop, columns.stop)
+            yield value, parts[rows, columns] == number, box
+
+
+# -- its own place
+
+
+def paint(
+    confidence: ConfidenceMap,
+    hints: Hints,
+    density: NDArray[np.float32],
+    diameter: float,
+) -> ConfidenceMap:
+    """A map that says what is painted, and fades to what it said before around it.
+
+    Confidence in nuclei and in their interiors is drawn to a stroke's, the less the farther away a
+    pixel is. Ways are longer over what looks otherwise than the stroke, so that it ends at the
+    nucleus's border. Between two strokes the nearer one counts.
+
+    Parameters
+    ----------
+    confidence : ConfidenceMap
+        At full size.
+    hints : ndarray
+        (h, w) uint8, of the map's box: 1 nucleus, 2 not nucleus, 0 nothing.
+    density : ndarray
+        (h, w) float32, see `optical_density`.
+    diameter : float
+        Expected nucleus diameter in pixels.
+    """
+    if not hints.any():
+        return confidence
+    weight = _pull(hints, density, diameter)
+    return _moved(
+        confidence, lambda logits: (1 - abs(weight)) * logits + np.float32(PAINTED) * weight
+    )
+
+
+def optical_density(light: NDArray[np.float32], diameter: float) -> NDArray[np.float32]:
+    """Mean optical density (h, w) float32 of pixels (C, h, w) in [0, 1], a little smoothed."""
+    dense = -np.log(light.clip(1 / 255, 1)).mean(0)
+    return np.asarray(ndi.gaussian_filter(dense, diameter / DEFAULT_DIAMETER), np.float32)
+
+
+def _pull(hints: Hints, density: NDArray[np.float32], diameter: float) -> NDArray[np.float32]:
+    """How strongly strokes draw at pixels, (h, w) in [-1, 1]; negative from nuclei."""
+    reach = _REACH * diameter
+    margin = math.ceil(_FARTHEST * reach)
+    shape = (hints.shape[0], hints.shape[1])
+    # Of the nearest stroke, one more than its distance; negative where it says "not nucleus".
+    nearest = np.full(shape, np.inf, np.float32)
+    for value, painted, box in strokes(hints):
+        wide = grown(box, margin, shape)
+        at = np.zeros((wide[2] - wide[0], wide[3] - wide[1]), bool)
+        at[window(box, wide)] = painted
+        seen = density[window(wide)]
+        deviation = max(float(seen[at].std()), _LEAST_DEVIATION)
+        strange = abs(seen - seen[at].mean()) / deviation - 1
+        far = 1 + _distances(1 + strange.clip(0, _STRANGEST), at, margin)
+        inner = nearest[window(wide)]
+        np.copyto(inner, far if value == NUCLEUS else -far, where=far < abs(inner))
+    distance = (abs(nearest) - 1) / reach
+    weight = np.sign(nearest) * np.exp(-(distance**2) / 2)
+    return np.where(distance > _FARTHEST, np.float32(0), weight)
+
+
+def _distances(cost: NDArray[np.float32], at: NDArray[np.bool_], most: int) -> NDArray[np.float32]:
+    """Lengths of the shortest ways (h, w) to some pixels, right as far as ``most``.
+
+    A step to one of the eight neighbours takes the mean of both costs, which are 1 and more, times
+    its length.
+    """
+    height, width = cost.shape
+    ways = np.pad(np.where(at, np.float32(0), np.float32(np.inf)), 1, constant_values=np.inf)
+    costs = np.pad(cost, 1, mode="edge")
+    steps = []
+    for row, column in np.argwhere(_EIGHT):
+        if (row, column) != (1, 1):
+            beside = slice(row, row + height), slice(column, column + width)
+            length = math.hypot(row - 1, column - 1) / 2
+            steps.append((beside, (length * (cost + costs[beside])).astype(np.float32)))
+    found = ways[1:-1, 1:-1]
+    for _ in range(most):
+        before = found.copy()
+        for beside, step in steps:
+            np.minimum(found, ways[beside] + step, out=found)
+        if np.array_equal(before, found):
+            break
+    return found
+
+
+# -- its like
+
+
+def embedding(
+    network: ConfidenceNetwork,
+    image: NetworkInput,
+    machine: ResolvedMachine,
+    *,
+    rescale: Fraction = AS_IT_IS,
+    views: int = 1,
+    control: Control | None = None,
+) -> NDArray[np.float16]:
+    """What the last layer of a network makes its maps of: (8, H, W), the mean over views.
+
+    Parameters are those of `predict`.
+    """
+    headless = copy.deepcopy(network)
+    headless.head = nn.Identity()  # type: ignore[assignment] # a layer like any other
+    out = np.empty((WIDTH, *image.source.shape[1:]), np.float16)
+    for _ in predict_tiles(
+        headless,
+        image,
+        machine,
+        out,
+        rescale=rescale,
+        views=views,
+        control=control,
+        activation=nn.Identity(),
+    ):
+        pass
+    return out
+
+
+def features_of(classes: int) -> int:
+    """How many features a forest goes by, of a network with so many classes."""
+    return WIDTH + classes + _BESIDE
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the forest goes by: how every second pixel of every second row looks, and around it.
+
+    Attributes
+    ----------
+    features : Tensor
+        (F, ceil(h / 2), ceil(w / 2)) float16.
+    """
+
+    features: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        light: NDArray[np.float32],
+        embedding: NDArray[np.float16],
+        confidence: ConfidenceMap,
+        diameter: float,
+    ) -> Surroundings:
+        """Of an image (C, h, w), what its network sees (8, h, w) and the map that it makes of that.
+
+        Colours are optical densities, in standard deviations of the image's from their mean.
+        """
+        dense = _halved(torch.from_numpy(-np.log(light.clip(1 / 255, 1))))
+        spread, mean = torch.std_mean(dense, (1, 2), keepdim=True)
+        dense = (dense - mean) / spread.clamp_min(_LEAST_DEVIATION)
+        grey = dense.mean(0, keepdim=True)
+        sigmas = [scale * diameter / 2 for scale in _AROUND]
+        colours = [_blurred(dense, sigma) for sigma in sigmas]
+        roughness = [
+            (_blurred(grey**2, sigma) - _blurred(grey, sigma) ** 2).clamp_min(0).sqrt()
+            for sigma in sigmas[1:]
+        ]
+        logits = torch.from_numpy(_log_odds(confidence.data)).clamp(-6, 6)
+        nuclei = _halved(torch.from_numpy(confidence.nuclei)[None])
+        around = [_blurred(nuclei, sigma) for sigma in sigmas[2:]]
+        seen = _halved(torch.from_numpy(embedding).float())
+        return cls(torch.cat([seen, _halved(logits), *colours, *roughness, *around]).half())
+
+
+class HintForest(nn.Module):
+    """Trees that know which pixels are like strokes: a head beside the network's own.
+
+    All pixels of a tree are asked the same questions, whether a feature exceeds a threshold, and
+    their answers together are a leaf. Each leaf holds by how much strokes have changed the log-odds
+    of nuclei there, so that what is like no stroke is left as it is.
+    """
+
+    feature: Tensor
+    threshold: Tensor
+    change: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("feature", torch.zeros(_TREES, _QUESTIONS, dtype=torch.int64))
+        self.register_buffer("threshold", torch.zeros(_TREES, _QUESTIONS))
+        self.register_buffer("change", torch.zeros(_TREES, 2**_QUESTIONS))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Change of the log-odds, (...) float32, of features (F, ...)."""
+        total = torch.zeros(features.shape[1:])
+        for tree, change in enumerate(self.change):
+            total += change[self._leaf(tree, features)]
+        return (_GAIN * total / len(self.change)).clamp(-_MOST, _MOST)
+
+    def _leaf(self, tree: int, features: Tensor) -> Tensor:
+        leaf = torch.zeros(features.shape[1:], dtype=torch.int32)
+        for feature, threshold in zip(
+            self.feature[tree].tolist(), self.threshold[tree], strict=True
+        ):
+            leaf = leaf * 2 + (features[feature] > threshold)
+        return leaf
+
+    @torch.no_grad()
+    def learn(self, samples: Samples, seed: int) -> None:
+        """Choose the questions that part nuclei from the rest best, and see what strokes change."""
+        random = torch.Generator().manual_seed(seed)
+        features, count = samples.features, len(samples.weight)
+        of_class = torch.stack([samples.weight * samples.nuclei, samples.weight])
+        by_the_map = of_class * ~samples.painted
+        share = by_the_map[0].sum() / by_the_map[1].sum().clamp_min(_TINY)
+        for tree in range(_TREES):
+            drawn = torch.randint(count, (count,), generator=random)
+            seen, leaf = features[:, drawn], torch.zeros(count, dtype=torch.int64)
+            for level in range(_QUESTIONS):
+                asked = torch.randint(len(features), (_TRIED,), generator=random)
+                thresholds = seen[asked, torch.randint(count, (_TRIED,), generator=random)]
+                answers = leaf * 2 + (seen[asked] > thresholds[:, None])
+                nuclei, total = _summed(of_class[:, drawn], answers, 2 ** (level + 1))
+                impurity = (nuclei * (total - nuclei) / total.clamp_min(_TINY)).sum(1)
+                best = int(impurity.argmin())
+                leaf = answers[best]
+                self.feature[tree, level] = asked[best]
+                self.threshold[tree, level] = thresholds[best]
+            leaf = self._leaf(tree, features).long()
+            with_strokes, without = (
+                torch.logit((nuclei + _DOUBT * share) / (total + _DOUBT), 1 - _SUREST)
+                for nuclei, total in (
+                    _summed(values, leaf[None], 2**_QUESTIONS)[:, 0]
+                    for values in (of_class, by_the_map)
+                )
+            )
+            self.change[tree] = with_strokes - without
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What a forest learns from.
+
+    Attributes
+    ----------
+    features : Tensor
+        (F, n) float32.
+    nuclei, weight : Tensor
+        (n,) float32: shares of nucleus in [0, 1], and how they count.
+    painted : Tensor
+        (n,) bool; the others say what the map says.
+    """
+
+    features: Tensor
+    nuclei: Tensor
+    weight: Tensor
+    painted: Tensor
+
+
+def learn(
+    confidence: ConfidenceMap, hints: Hints, surroundings: Surroundings, seed: int
+) -> HintForest | None:
+    """A forest taught by strokes, each of which counts the same.
+
+    Parameters
+    ----------
+    confidence : ConfidenceMap
+        At full size, before any hint.
+    hints : ndarray
+        (h, w) uint8, see `paint`.
+    surroundings : Surroundings
+        Of the same part of the image.
+    seed : int
+        Of every random draw.
+
+    Returns
+    -------
+    HintForest or None
+        None without hints.
+    """
+    if not hints.any():
+        return None
+    width = surroundings.features.shape[2]
+    places: list[NDArray[np.intp]] = []
+    nuclei: list[NDArray[np.float32]] = []
+    weights: list[NDArray[np.float32]] = []
+    for value, painted, box in strokes(hints):
+        rows, columns = np.nonzero(painted)
+        at = (rows + box[0]) // 2 * width + (columns + box[1]) // 2
+        at, counts = np.unique(at, return_counts=True)
+        places.append(at)
+        nuclei.append(np.full(len(at), value == NUCLEUS, np.float32))
+        weights.append((counts / len(rows)).astype(np.float32))
+    said = _halved(torch.from_numpy(confidence.nuclei)[None])[0].flatten().numpy()
+    free = np.ones(len(said), bool)
+    free[np.concatenate(places)] = False
+    random = np.random.default_rng(seed)
+    for side, mass in ((said > 0.5, _INSIDE), (said <= 0.5, _OUTSIDE)):
+        others = np.flatnonzero(free & side)
+        if len(others):
+            at = random.choice(others, _PLACES)
+            places.append(at)
+            nuclei.append(said[at])
+            weights.append(np.full(_PLACES, mass / _PLACES, np.float32))
+    at = np.concatenate(places)
+    forest = HintForest()
+    forest.learn(
+        Samples(
+            features=surroundings.features.flatten(1)[:, torch.from_numpy(at)].float(),
+            nuclei=torch.from_numpy(np.concatenate(nuclei)),
+            weight=torch.from_numpy(np.concatenate(weights)),
+            painted=torch.from_numpy(~free[at]),
+        ),
+        seed,
+    )
+    return forest
+
+
+def spread(
+    confidence: ConfidenceMap, surroundings: Surroundings, forest: HintForest
+) -> ConfidenceMap:
+    """A map with what a forest has learnt, on the image of its hints or on another one."""
+    height, width = confidence.nuclei.shape
+    half = forest(surroundings.features)[None, None]
+    change = interpolate(half, scale_factor=2.0, mode="bilinear")[0, 0, :height, :width].numpy()
+    return _moved(confidence, lambda logits: logits + change)
+
+
+def _moved(
+    confidence: ConfidenceMap, move: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+) -> ConfidenceMap:
+    """A map whose log-odds (h, w) of nuclei, and of their interiors, are moved."""
+    data = confidence.data.copy()
+    moved = _confidence(move(_log_odds(confidence.nuclei)))
+    data[confidence.nucleus.index] = 1 - moved if confidence.nucleus.inverted else moved
+    if confidence.interiors is not None:
+        index = list(confidence.channels).index(INTERIOR)
+        data[index] = _confidence(move(_log_odds(confidence.interiors)))
+    return replace(confidence, data=data)
+
+
+def _log_odds(confidence: NDArray[np.float32]) -> NDArray[np.float32]:
+    sure = confidence.clip(_TINY, 1 - _TINY)
+    return np.asarray(np.log(sure / (1 - sure)), np.float32)
+
+
+def _confidence(log_odds: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(1 / (1 + np.exp(-log_odds)), np.float32)
+
+
+def _halved(maps: Tensor) -> Tensor:
+    """Maps (N, h, w) of half the resolution: (N, ceil(h / 2), ceil(w / 2)) float32."""
+    return avg_pool2d(maps[None], 2, ceil_mode=True)[0]
+
+
+def _blurred(maps: Tensor, sigma: float) -> Tensor:
+    """Gaussian of maps (N, h, w)."""
+    return torch.from_numpy(
+        ndi.gaussian_filter(maps.numpy(), (0, sigma, sigma), mode="nearest", truncate=3)
+    )
+
+
+def _summed(values: Tensor, group: Tensor, groups: int) -> Tensor:
+    """Sums of values (V, n) by group (G, n), which are numbered from 0: (V, G, groups)."""
+    count = len(group)
+    where = (group + torch.arange(count)[:, None] * groups).flatten()
+    sums = torch.zeros(len(values), count * groups)
+    return sums.index_add_(1, where, values.repeat(1, count)).view(-1, count, groups)
