@@ -7,7 +7,15 @@ from functools import partial
 
 from qtpy.QtCore import QSize
 from qtpy.QtGui import QColor, QIcon, QPixmap
-from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from ._controls import button
 from ._hand import Hand
@@ -23,11 +31,11 @@ class HandPanel(QWidget):
     ----------
     hand : Hand
         Asked and shown.
-    learn_box : QWidget
+    learn_box : QCheckBox
         The field of the setting `learn_from_hints`.
     """
 
-    def __init__(self, hand: Hand, learn_box: QWidget) -> None:
+    def __init__(self, hand: Hand, learn_box: QCheckBox) -> None:
         super().__init__()
         self._hand = hand
         self.paint_buttons = {
@@ -73,6 +81,7 @@ class HandPanel(QWidget):
             grid.addWidget(one, 1, 1 + 3 * column, 1, 3)
         last = QHBoxLayout()
         last.setContentsMargins(0, 0, 0, 0)
+        learn_box.setText("hints teach their like")
         last.addWidget(learn_box, 1)
         last.addWidget(self.undo_button)
         last.addWidget(self.clear_button)

@@ -32,6 +32,7 @@ from ._controls import Folds, NumberBox, WheelScrolls
 from ._diameter_circle import DiameterCircle
 from ._editors import Editors
 from ._forms import ObjectsForm, SettingsForm
+from ._hand_panel import HandPanel
 from ._image_panel import ImagePanel
 from ._plots import CurvesPlot, areas_of
 from ._results_panel import LabelsPanel, ModelPanel, folder_of, last_folder
@@ -79,6 +80,7 @@ class PatchSegWidget(QWidget):
         self.curves = CurvesPlot()
         self.view_switch = ViewSwitch(self.session)
         self.objects = ObjectsForm(self.editors)
+        self.hand = HandPanel(self.session.hand, self.editors["learn_from_hints"].widget)
         self.labels = LabelsPanel(viewer, self.session)
         self.models = ModelPanel(lambda: folder_of(self.image.layer) or last_folder())
         self.folds = Folds()
@@ -150,7 +152,7 @@ class PatchSegWidget(QWidget):
         )
         self.folds.add("Settings", "Preset, network, optimisation and machine", self.form)
         self.folds.add("Model", "Save what was learnt, and use it on other images", self.models)
-        nuclei = (self.objects, self.view_switch)
+        nuclei = (self.objects, self.view_switch, self.hand)
         for section in ((self.image, self.run), nuclei, (self.labels, self.folds)):
             for part in section:
                 layout.addWidget(part)
