@@ -7,7 +7,6 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from skimage.draw import line
 
 from napari_patchseg.errors import ImageError
 
@@ -76,13 +75,6 @@ class _Area(_Frozen):
 class _Stroke(_Frozen):
     #: The stroke's corners, (row, column) each.
     path: tuple[_Point, ...] = Field(min_length=2)
-
-    def pixels(self, shape: tuple[int, int]) -> Pixels:
-        """Rows and columns of the pixels under it in an image (H, W), from first to last."""
-        parts = [line(*a, *b) for a, b in zip(self.path, self.path[1:], strict=False)]
-        rows, columns = (np.concatenate(axis) for axis in zip(*parts, strict=True))
-        inside = (rows < shape[0]) & (columns < shape[1])
-        return rows[inside], columns[inside]
 
 
 class Delete(_Area):

@@ -7,6 +7,7 @@ from skimage.draw import disk
 
 from napari_patchseg.corrections import Add, Delete, Merge, Split
 from napari_patchseg.objects import apply_edits, change_of, grow, pixels_of
+from napari_patchseg.objects._editing import pixels_under
 
 SMALLEST = 20.0
 
@@ -144,7 +145,7 @@ def test_of_any_labels_the_object_clicked_is_deleted(labels, point):
 @given(LABELS, PATH, st.booleans(), st.floats(0, 10))
 def test_strokes_on_any_labels_touch_nothing_that_they_do_not_cross(labels, path, cut, smallest):
     edit = Split(path=tuple(path)) if cut else Merge(path=tuple(path))
-    crossed = np.unique(labels[edit.pixels(labels.shape)])
+    crossed = np.unique(labels[pixels_under(edit, labels.shape)])
     edited = apply_edits(labels, [edit], smallest)
     others_stay(labels, edited, *crossed[crossed > 0])
     assert np.all((edited > 0) >= (labels > 0))  # no nucleus is lost

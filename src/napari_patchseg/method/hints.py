@@ -19,6 +19,7 @@ from scipy import ndimage as ndi
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
+from napari_patchseg.corrections import NOT_NUCLEUS, NUCLEUS
 from napari_patchseg.geometry import Box, grown, window
 from napari_patchseg.settings import DEFAULT_DIAMETER, ResolvedMachine
 
@@ -30,7 +31,6 @@ from .scale import NetworkInput
 
 #: (H, W) uint8, of these values; 0 says nothing.
 Hints = NDArray[np.uint8]
-NUCLEUS, NOT_NUCLEUS = 1, 2
 
 #: Log-odds of what is painted.
 PAINTED = 7.0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
+from skimage.draw import line
 from skimage.filters import threshold_otsu
 from skimage.segmentation import watershed
 
@@ -58,7 +60,7 @@ def change_of(labels: NDArray[np.integer], edit: Edit, smallest: float) -> Chang
     but for a new object's number, which is above all others.
     """
     height, width = labels.shape
-    pixels = edit.pixels((height, width))
+    pixels = pixels_under(edit, (height, width))
     if not len(pixels[0]):
         return None
     match edit:
@@ -70,6 +72,16 @@ def change_of(labels: NDArray[np.integer], edit: Edit, smallest: float) -> Chang
             return _merge(labels, pixels)
         case Split():
             return _split(labels, pixels, smallest)
+
+
+def pixels_under(edit: Edit, shape: tuple[int, int]) -> Pixels:
+    """Rows and columns in an image (H, W) that an edit is about; of a stroke from first to last."""
+    if isinstance(edit, Delete | Add):
+        return edit.pixels(shape)
+    parts = [line(*a, *b) for a, b in pairwise(edit.path)]
+    rows, columns = (np.concatenate(axis) for axis in zip(*parts, strict=True))
+    inside = (rows < shape[0]) & (columns < shape[1])
+    return rows[inside], columns[inside]
 
 
 def pixels_of(labels: NDArray[np.integer], point: tuple[int, int]) -> Pixels | None:
