@@ -113,7 +113,8 @@ class Hand:
         )
         if before is None or (before.source.layer, before.source.box) != (image, run.source.box):
             self._past = []
-            self.offered = None if self._corrections else autosaved(_name(run))
+            name = _name(run)
+            self.offered = None if self._corrections or name is None else autosaved(name)
         if self.offered is not None:
             when = self.offered.when.strftime("%d %b, %H:%M")
             self.told.emit(
@@ -123,7 +124,8 @@ class Hand:
             )
         layer = self._layers.hints
         self._listen(layer)
-        if layer is not None:
+        painted = self._layers.painted
+        if painted is not None and not np.array_equal(painted, self._corrections.painted):
             self._layers.write_hints(self._corrections.painted)
         self._announce()
 
@@ -336,7 +338,8 @@ class Hand:
         run, corrections = self._run, self._corrections
         if run is not None and corrections is not None and not self._is_kept:
             self._is_kept = True
-            autosave(_name(run), corrections)
+            if (name := _name(run)) is not None:
+                autosave(name, corrections)
 
     # -- hints
 
@@ -424,7 +427,8 @@ _NOTHING = {
 }
 
 
-def _name(run: Run) -> str:
-    """What tells the image and its region from others."""
-    box = "-".join(map(str, run.source.box))
-    return f"{run.source.fingerprint or 0:08x}-{box}"
+def _name(run: Run) -> str | None:
+    """What tells the image and its region from others; None where nothing does, for lazy data."""
+    if run.source.fingerprint is None:
+        return None
+    return f"{run.source.fingerprint:08x}-{'-'.join(map(str, run.source.box))}"
