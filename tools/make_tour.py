@@ -13,13 +13,16 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 if TYPE_CHECKING:
     import napari
     from napari.layers import Labels
+    from numpy.typing import NDArray
     from qtpy.QtCore import QPoint
     from qtpy.QtGui import QPixmap
     from qtpy.QtWidgets import QListView, QMainWindow, QWidget
@@ -161,6 +164,30 @@ class Tour:
             self.rest(0.05)
         QTest.mouseRelease(slider, button, no_key, places[-1])
 
+    def stroke(self, places: Sequence[NDArray[np.float64]]) -> None:
+        """Press the left button over places of the world, one after the other."""
+        from qtpy.QtCore import QPoint, Qt
+        from qtpy.QtTest import QTest
+        from qtpy.QtWidgets import QWidget
+
+        canvas = next(
+            widget
+            for widget in self.window.findChildren(QWidget)
+            if type(widget).__name__ == "CanvasBackendDesktop"
+        )
+        camera, size = self.viewer.scene.camera, np.array([canvas.height(), canvas.width()])
+        points = []
+        for place in places:
+            row, column = (np.asarray(place) - camera.center[-2:]) * camera.zoom + size / 2
+            points.append(QPoint(round(column), round(row)))
+        button, no_key = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+        QTest.mousePress(canvas, button, no_key, points[0])
+        for point in points:
+            QTest.mouseMove(canvas, point)
+            self.rest(0.1)
+        QTest.mouseRelease(canvas, button, no_key, points[-1])
+        self.rest(0.3)
+
     def fit(self) -> None:
         """Press the house: the canvas has become narrower."""
         from qtpy.QtWidgets import QPushButton
@@ -203,6 +230,12 @@ def outline(labels: Labels) -> None:
     labels.colormap = DirectLabelColormap(color_dict={None: OUTLINE, 0: "transparent"})
 
 
+def middle_of(labels: Labels, number: int) -> NDArray[np.float64]:
+    """Where an object is in the world."""
+    middle: NDArray[np.float64] = np.argwhere(labels.data == number).mean(0)
+    return middle * labels.scale
+
+
 def walk(tour: Tour, scratch: Path) -> None:
     from qtpy.QtCore import Qt, QTimer
     from qtpy.QtTest import QTest
@@ -211,6 +244,9 @@ def walk(tour: Tour, scratch: Path) -> None:
 
     viewer = tour.viewer
     layers = viewer.layers
+
+    def is_final(name: str) -> bool:
+        return name in layers and "sketch" not in layers[name].metadata["napari_patchseg"]
 
     viewer.open_sample("napari-patchseg", "synthetic")
     name = "synthetic H&E"
@@ -224,7 +260,7 @@ def walk(tour: Tour, scratch: Path) -> None:
     tour.shoot("tour-2-training")
 
     nuclei = f"nuclei · {name}"
-    tour.wait(lambda: nuclei in layers, "the labels")
+    tour.wait(lambda: is_final(nuclei), "the labels")
     tour.rest(2)
     tour.shoot("tour-3-labels")
 
@@ -236,6 +272,23 @@ def walk(tour: Tour, scratch: Path) -> None:
     tour.rest(1.5)
     tour.shoot("tour-4-adjust", left=PANELS)
 
+    labels = layers[nuclei]
+    centre = np.array(viewer.scene.camera.center[-2:])
+    distances = {
+        number: np.hypot(*(middle_of(labels, number) - centre))
+        for number in np.unique(labels.data)[1:]
+    }
+    near = sorted(distances, key=lambda number: distances[number])
+    tour.click(tour.find(QPushButton, "delete"))
+    tour.stroke([middle_of(labels, near[0])])
+    tour.click(tour.find(QPushButton, "not nucleus"))
+    stroke = middle_of(labels, near[3]) + labels.scale * np.array([[-4, -4], [4, 4]])
+    count = len(np.unique(labels.data))
+    tour.stroke(list(stroke))
+    tour.wait(lambda: len(np.unique(labels.data)) != count, "corrected labels")
+    tour.rest(2)
+    tour.shoot("tour-5-correct", left=PANELS)
+
     def save() -> None:
         dialog = tour.app.activeModalWidget()
         assert isinstance(dialog, QFileDialog)
@@ -246,7 +299,7 @@ def walk(tour: Tour, scratch: Path) -> None:
         assert place is not None
         place.hide()  # a temporary folder's path tells a reader nothing
         tour.rest(1)
-        tour.shoot("tour-5-save", left=PANELS - 20, right=1040)
+        tour.shoot("tour-6-save", left=PANELS - 20, right=1040)
         QTest.keyClick(dialog.findChild(QLineEdit), Qt.Key.Key_Return)
 
     QTimer.singleShot(1000, save)
@@ -264,11 +317,11 @@ def walk(tour: Tour, scratch: Path) -> None:
     tour.rest(1)
     tour.right_click("IHC", "Segment nuclei")
     tour.fit()
-    tour.wait(lambda: "nuclei · IHC" in layers, "the labels of the IHC section")
+    tour.wait(lambda: is_final("nuclei · IHC"), "the labels of the IHC section")
     outline(layers["nuclei · IHC"])
     viewer.scene.camera.zoom *= 1.5
     tour.rest(2)
-    tour.shoot("tour-6-ihc", left=PANELS)
+    tour.shoot("tour-7-ihc", left=PANELS)
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from superqt.utils import QSignalThrottler, qdebounced, qthrottled
 
 from napari_patchseg.errors import PatchSegError, reason_of
 from napari_patchseg.method.events import Step
-from napari_patchseg.report import Finished, Progress, Report, Started
+from napari_patchseg.report import Finished, ObjectsReport, Progress, Report, Started
 from napari_patchseg.settings import Objects, Settings
 from napari_patchseg.words import pluralize
 
@@ -399,7 +399,7 @@ class TrainingSession:
                 if run.because is None:
                     self._show_map(event.chosen, event.shown)
                 if run.because is None and event.labels is not None:
-                    self._show_sketch(run, event.labels)
+                    self._show_sketch(run, event.chosen, event.labels)
                 QTimer.singleShot(0, run.inbox.map_shown)  # when Qt has drawn what was written
                 if event.is_full and self._labels_wanted and not self._is_labelled_from_full:
                     self._is_labelled_from_full = True  # the next map would only begin it anew
@@ -497,7 +497,7 @@ class TrainingSession:
             self._shown = chosen.nucleus
             self._guard(lambda: self.layers.write_map(chosen, shown))
 
-    def _show_sketch(self, run: Run, labels: LabelArray) -> None:
+    def _show_sketch(self, run: Run, chosen: ConfidenceMap, labels: LabelArray) -> None:
         """Show labels of a preview, unless the user deleted them or made them their own."""
         layer = self.labels
         is_ours = layer is not None and not self.layers.is_edited
@@ -506,9 +506,11 @@ class TrainingSession:
         run.is_sketched = True
         if self.hand.corrections is not None and self.hand.corrections.edits:
             labels = _edited(labels, self.hand.corrections.edits, 0)
-        metadata = {"sketch": True}
+        count = int(np.count_nonzero(np.bincount(labels.ravel())[1:]))
+        report = run.report(chosen, ObjectsReport(count=count), self.hand.corrections)
+        metadata = run.source.note_pixel_size({**report.to_dict(), "sketch": True})
         self._guard(lambda: self.layers.write_labels(labels, metadata))
-        self._set(nuclei=int(np.count_nonzero(np.bincount(labels.ravel())[1:])))
+        self._set(nuclei=count)
 
     def _show_patches(self) -> None:
         run, nucleus = self.run, self._shown
