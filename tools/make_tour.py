@@ -31,7 +31,14 @@ PATIENCE = 300.0  # seconds until something that should come counts as missing
 WINDOW = (1280, 880)
 COLOURS = 200
 OUTLINE = "#ffe600"
-LINES = ("#56b4e9", "#e69f00", "#cc79a7", OUTLINE)  # thin, so the palette would lose them
+LINES = (
+    "#56b4e9",
+    "#e69f00",
+    "#cc79a7",
+    "#2fd05b",
+    "#d02fc0",
+    OUTLINE,
+)  # thin, so the palette would lose them
 PANELS = 330  # width of napari's own panels on the left
 
 
@@ -282,7 +289,7 @@ def walk(tour: Tour, scratch: Path) -> None:
     tour.click(tour.find(QPushButton, "delete"))
     tour.stroke([middle_of(labels, near[0])])
     tour.click(tour.find(QPushButton, "not nucleus"))
-    stroke = middle_of(labels, near[3]) + labels.scale * np.array([[-4, -4], [4, 4]])
+    stroke = middle_of(labels, near[3]) + labels.scale * np.array([[-6, -6], [6, 6]])
     count = len(np.unique(labels.data))
     tour.stroke(list(stroke))
     tour.wait(lambda: len(np.unique(labels.data)) != count, "corrected labels")

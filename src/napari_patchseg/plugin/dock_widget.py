@@ -314,6 +314,8 @@ class PatchSegWidget(QWidget):
             if (run.model is None or run.taught) and reached is not self.models.model:
                 self.models.take(reached)
             self.editors.offer_classes(run.trained.settings.training.classes)
+        if self.session.labels is not self._counted:
+            self._follow_labels()
         self.labels.copy_button.setEnabled(run is not None)
         self.labels.refresh()
 
