@@ -31,14 +31,8 @@ PATIENCE = 300.0  # seconds until something that should come counts as missing
 WINDOW = (1280, 880)
 COLOURS = 200
 OUTLINE = "#ffe600"
-LINES = (
-    "#56b4e9",
-    "#e69f00",
-    "#cc79a7",
-    "#2fd05b",
-    "#d02fc0",
-    OUTLINE,
-)  # thin, so the palette would lose them
+# thin, so the palette would lose them
+LINES = ("#56b4e9", "#e69f00", "#cc79a7", "#2fd05b", "#d02fc0", OUTLINE)
 PANELS = 330  # width of napari's own panels on the left
 
 
