@@ -258,7 +258,10 @@ def walk(tour: Tour, scratch: Path) -> None:
     patches = f"positive patches · {name}"
     tour.wait(lambda: patches in layers and len(layers[patches].data), "a live layer")
     tour.fit()
+    tour.click(tour.find(QPushButton, "Training ▸"))
+    tour.rest(1)
     tour.shoot("tour-2-training")
+    tour.click(tour.find(QPushButton, "Training ▾"))
 
     nuclei = f"nuclei · {name}"
     tour.wait(lambda: is_final(nuclei), "the labels")

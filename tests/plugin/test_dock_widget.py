@@ -790,7 +790,8 @@ def test_models_go_to_a_file_and_back(
     click(panel.models.apply_button)
     wait(lambda: not panel.session.is_busy)
     assert panel.session.run.history == []
-    np.testing.assert_array_equal(viewer.layers["nuclei · slide [1]"].data, trained)
+    again = viewer.layers["nuclei · slide [1]"].data
+    np.testing.assert_array_equal(keep_numbers(again, trained), trained)
     path.write_bytes(path.read_bytes()[:500])
     told.clear()
     click(panel.models.load_button)

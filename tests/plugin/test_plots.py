@@ -138,3 +138,14 @@ def test_the_count_follows_edits_and_their_undo(
     wait(lambda: summary.text().startswith(f"{before} nuclei"))
     viewer.layers.remove(labels)
     wait(lambda: summary.text() == "no nuclei yet")
+
+
+def test_the_first_nuclei_are_counted_while_it_learns(
+    viewer: Any, panel: Any, image: np.ndarray, long: Any, wait: Callable[..., None]
+) -> None:
+    panel.show_settings(long.replace(batch_size=48))  # each step takes its time
+    panel.segment(viewer.add_image(image, rgb=True, name="slide"))
+    wait(lambda: "nuclei, median" in panel.objects.histogram.summary.text())
+    assert panel.session.is_busy
+    panel.session.stop(labels=False)
+    wait(lambda: not panel.session.is_busy)

@@ -99,6 +99,7 @@ class Hand:
         self._tools.close()
         self._viewer.layers.selection.events.active.disconnect(self._announce)
         self._listen(None)
+        self._run, self._past = None, []  # they hold the image's pixels
 
     def begin(self, run: Run) -> None:
         """A run begins: take up what was corrected on its image and region."""
@@ -300,6 +301,7 @@ class Hand:
             self._listen(self._layers.make_hints(corrections.painted))
         else:
             self._layers.write_hints(corrections.painted)
+        self.edited.emit(False)
         self.taught.emit()
 
     # -- inside

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
+from psygnal import Signal
 from qtpy.QtCore import QSize
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
     QCheckBox,
+    QFileDialog,
     QGridLayout,
     QHBoxLayout,
     QLabel,
@@ -17,11 +20,17 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_patchseg.errors import PatchSegError
+
 from ._controls import button
 from ._hand import Hand
 from ._layers import HINT_COLOURS
 from ._object_tools import Tool
+from ._results_panel import ask_for_file
 from ._shortcuts import key_of
+
+_ENDING = ".json"
+_FILTER = f"PatchSeg corrections (*{_ENDING})"
 
 
 class HandPanel(QWidget):
@@ -33,11 +42,21 @@ class HandPanel(QWidget):
         Asked and shown.
     learn_box : QCheckBox
         The field of the setting `learn_from_hints`.
+    folder : callable
+        Where dialogs begin.
+
+    Attributes
+    ----------
+    files : QWidget
+        Corrections to a file and back; to be laid out elsewhere.
     """
 
-    def __init__(self, hand: Hand, learn_box: QCheckBox) -> None:
+    #: A sentence for the user, and whether it is an error.
+    told = Signal(str, bool)
+
+    def __init__(self, hand: Hand, learn_box: QCheckBox, folder: Callable[[], Path]) -> None:
         super().__init__()
-        self._hand = hand
+        self._hand, self._folder = hand, folder
         self.paint_buttons = {
             value: self._tool(text, f"{tip}{_key(name)}", partial(self._paint, value))
             for value, text, tip, name in (
@@ -91,11 +110,27 @@ class HandPanel(QWidget):
         layout.addWidget(self._restore)
         layout.addLayout(grid)
         layout.addLayout(last)
-        hand.changed.connect(self._show)
-        self._show()
+        self.load_button = button(
+            "Load corrections…", "Take hints and edits from a file instead", self._on_load
+        )
+        self.save_button = button(
+            "Save corrections…", "Write the hints and edits of this image to a file", self._on_save
+        )
+        self.files = QWidget()
+        files = QHBoxLayout(self.files)
+        files.setContentsMargins(0, 0, 0, 0)
+        files.setSpacing(3)
+        files.addWidget(self.load_button)
+        files.addWidget(self.save_button)
+        hand.changed.connect(self.refresh)
+        self.refresh()
 
     def _tool(self, text: str, tip: str, act: Callable[[], object]) -> QPushButton:
-        one = button(text, tip, act)
+        def try_it() -> None:
+            act()
+            self.refresh()  # Qt has turned the button, whatever came of it
+
+        one = button(text, tip, try_it)
         one.setCheckable(True)
         return one
 
@@ -105,19 +140,41 @@ class HandPanel(QWidget):
         else:
             self._hand.paint(value)
 
-    def _show(self) -> None:
-        hand = self._hand
+    def refresh(self) -> None:
+        """Show what is in use, what can be done and what can be undone."""
+        hand, is_available = self._hand, self._hand.is_available
+        for one in (*self.paint_buttons.values(), *self.tool_buttons.values(), self.load_button):
+            one.setEnabled(is_available)
         for value, one in self.paint_buttons.items():
             one.setChecked(hand.painting == value)
         for tool, one in self.tool_buttons.items():
             one.setChecked(hand.tool is tool)
         self.undo_button.setText(hand.undo_text)
         self.undo_button.setEnabled(hand.can_undo)
-        self.clear_button.setEnabled(bool(hand.corrections))
+        for one in (self.clear_button, self.save_button):
+            one.setEnabled(bool(hand.corrections))
         self._restore.setVisible(hand.offered is not None)
         if hand.offered is not None:
             when = hand.offered.when.strftime("%d %b, %H:%M")
             self.restore_label.setText(f"Corrections of this image were kept on {when}.")
+
+    def _on_save(self) -> None:
+        start = self._folder() / f"corrections{_ENDING}"
+        path = ask_for_file(self, "Save corrections", start, {_FILTER: _ENDING}, (_ENDING,))
+        if path is not None:
+            self._try(lambda: self._hand.save(path))
+
+    def _on_load(self) -> None:
+        start = str(self._folder())
+        path, _ = QFileDialog.getOpenFileName(self, "Load corrections", start, _FILTER)
+        if path:
+            self._try(lambda: self._hand.load(path))
+
+    def _try(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except PatchSegError as error:
+            self.told.emit(str(error), True)
 
 
 def _key(name: str) -> str:

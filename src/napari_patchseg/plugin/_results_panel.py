@@ -123,7 +123,7 @@ class LabelsPanel(QWidget):
             return
         folder = folder_of(image_of(layer)) or folder_of(layer) or last_folder()
         start = folder / f"{offered_name(layer.name)}.ome.tif"
-        path = _ask_for_file(self, "Save labels", start, _LABELS_FORMATS, _LABELS_ENDINGS)
+        path = ask_for_file(self, "Save labels", start, _LABELS_FORMATS, _LABELS_ENDINGS)
         if path is not None:
             self.save(path)
 
@@ -208,7 +208,7 @@ class ModelPanel(QWidget):
     def _on_save(self) -> None:
         start = self._folder() / f"model{_MODEL_ENDING}"
         formats = {_MODEL_FILTER: _MODEL_ENDING}
-        path = _ask_for_file(self, "Save model", start, formats, (_MODEL_ENDING,))
+        path = ask_for_file(self, "Save model", start, formats, (_MODEL_ENDING,))
         if path is not None:
             self.save(path)
 
@@ -244,7 +244,7 @@ def last_folder() -> Path:
     return Path(get_save_history()[0])
 
 
-def _ask_for_file(
+def ask_for_file(
     parent: QWidget,
     title: str,
     start: Path,

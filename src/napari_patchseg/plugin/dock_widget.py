@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,9 +81,10 @@ class PatchSegWidget(QWidget):
         self.curves = CurvesPlot()
         self.view_switch = ViewSwitch(self.session)
         self.objects = ObjectsForm(self.editors)
-        self.hand = HandPanel(self.session.hand, self.editors["learn_from_hints"].widget)
+        learn_box = self.editors["learn_from_hints"].widget
+        self.hand = HandPanel(self.session.hand, learn_box, self._folder)
         self.labels = LabelsPanel(viewer, self.session)
-        self.models = ModelPanel(lambda: folder_of(self.image.layer) or last_folder())
+        self.models = ModelPanel(self._folder)
         self.folds = Folds()
         self._counted: Labels | None = None  # whose nuclei are counted
         self._lay_out()
@@ -145,15 +147,19 @@ class PatchSegWidget(QWidget):
     def _lay_out(self) -> None:
         content = QWidget()
         layout = QVBoxLayout(content)
-        layout.setContentsMargins(6, 4, 6, 4)
-        layout.setSpacing(5)
+        layout.setContentsMargins(6, 4, 6, 0)
+        layout.setSpacing(4)
         self.folds.add(
             "Training", "Train, pause, live layers and curves", self.run.more, self.curves
         )
         self.folds.add("Settings", "Preset, network, optimisation and machine", self.form)
-        self.folds.add("Model", "Save what was learnt, and use it on other images", self.models)
-        nuclei = (self.objects, self.view_switch, self.hand)
-        for section in ((self.image, self.run), nuclei, (self.labels, self.folds)):
+        self.folds.add(
+            "Model",
+            "Save what was learnt or corrected, and use it on other images",
+            *(self.models, self.hand.files),
+        )
+        nuclei = (self.objects, self.view_switch)
+        for section in ((self.image, self.run), nuclei, (self.hand,), (self.labels, self.folds)):
             for part in section:
                 layout.addWidget(part)
             layout.addSpacing(4)
@@ -169,6 +175,7 @@ class PatchSegWidget(QWidget):
     def _connect(self) -> None:
         self._viewer.layers.events.connect(self._on_layers)
         self._viewer.layers.selection.events.active.connect(self._on_active)
+        self._viewer.dims.events.ndisplay.connect(self._on_ndisplay)
         self.editors.changed.connect(self._on_settings)
         self.image.pixel_size_entered.connect(self._on_pixel_size)
         self.editors["nucleus_diameter"].changed.connect(self._show_circle)
@@ -179,7 +186,7 @@ class PatchSegWidget(QWidget):
         self.labels.make_button.clicked.connect(self.make_labels)
         self.models.apply_button.clicked.connect(self.segment_with_model)
         self.labels.copy_button.clicked.connect(self._on_copy)
-        for part in (self.session, self.labels, self.models):
+        for part in (self.session, self.labels, self.models, self.hand):
             part.told.connect(self._tell)
         self.session.state_changed.connect(self._on_state)
         self.session.labelled.connect(self._show_report)
@@ -299,6 +306,13 @@ class PatchSegWidget(QWidget):
         self.image.follow()
         self.labels.refresh()
 
+    def _on_ndisplay(self, _event: object) -> None:
+        self.hand.refresh()
+
+    def _folder(self) -> Path:
+        """Where dialogs begin."""
+        return folder_of(self.image.layer) or last_folder()
+
     def _on_pixel_size(self) -> None:
         layer, run = self.image.layer, self.session.run
         if layer is not None and run is not None and run.source.layer is layer:
@@ -314,9 +328,10 @@ class PatchSegWidget(QWidget):
             if (run.model is None or run.taught) and reached is not self.models.model:
                 self.models.take(reached)
             self.editors.offer_classes(run.trained.settings.training.classes)
-        if self.session.labels is not self._counted:
+        if self.session.labels is not self._counted:  # the first ones have no report yet
             self._follow_labels()
         self.labels.copy_button.setEnabled(run is not None)
+        self.hand.refresh()
         self.labels.refresh()
 
     def _on_copy(self) -> None:
@@ -385,6 +400,7 @@ class PatchSegWidget(QWidget):
         self.circle.close()
         self._viewer.layers.events.disconnect(self._on_layers)
         self._viewer.layers.selection.events.active.disconnect(self._on_active)
+        self._viewer.dims.events.ndisplay.disconnect(self._on_ndisplay)
         self.deleteLater()
 
 
@@ -438,8 +454,11 @@ class _VerticalScroll(QScrollArea):
             QTimer.singleShot(0, lambda: bar.setValue(part.mapTo(self._content, top).y()))
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Follow the content's width."""
-        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+        """Follow the content's width, and the height that its sentences need in it."""
+        kinds, layout = (QEvent.Type.LayoutRequest, QEvent.Type.Resize), self._content.layout()
+        if event is not None and event.type() in kinds and layout is not None:
+            # Qt would cut them: it takes a layout's least height without the lines of a sentence.
+            self._content.setMinimumHeight(layout.totalHeightForWidth(self._content.width()))
             bar = self.verticalScrollBar()
             room = 0 if bar is None else bar.sizeHint().width()
             self.setMinimumWidth(self._content.minimumSizeHint().width() + room)

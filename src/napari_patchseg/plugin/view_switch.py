@@ -9,6 +9,7 @@ from qtpy.QtGui import QCursor
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QLabel, QPushButton, QToolTip, QWidget
 
 from ._layers import View
+from ._shortcuts import key_of
 from .layer_source import role_of, unwrap
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 _TOOLTIPS = {
     View.CONTOURS: "Show the nuclei as contours over the image; confidence and patches are hidden.",
-    View.FILLED: "Show the nuclei as filled areas; confidence and patches are hidden.",
+    View.FILLED: "Show the nuclei as filled areas; confidence and patches are hidden. "
+    f"({key_of('fill_nuclei')} turns between contours and this)",
     View.LIVE: "Show confidence and sampled patches; the nuclei are hidden.",
 }
 
