@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 #: Milliseconds after a stroke before it is looked at, and after a correction before it is kept.
 _SETTLE_MS, _KEEP_MS = 60, 1000
-#: Corrections that can be taken back.
-_STEPS = 50
+#: Corrections that can be taken back, and those whose objects get their old numbers then, too.
+_STEPS, _NUMBERED = 50, 10
 #: Diameter of the brush at first, in expected nucleus diameters.
 _BRUSH = 0.5
 
@@ -108,6 +108,7 @@ class Hand:
         kept = {} if image is None else _KEPT.setdefault(image, {})
         before = self._run
         self._run = run
+        self._past = [one._replace(labels=None) for one in self._past]  # they hold that run's maps
         row0, column0, row1, column1 = run.source.box
         self._corrections = kept.get(
             run.source.box, Corrections(shape=(row1 - row0, column1 - column0))
@@ -324,6 +325,8 @@ class Hand:
         labels = None if run is None else (run, run.base, run.report_of_labels)
         self._past.append(_Past(name, self._corrections, labels))
         del self._past[:-_STEPS]
+        for index in range(len(self._past) - _NUMBERED):
+            self._past[index] = self._past[index]._replace(labels=None)
         self._corrections = corrections
         self._note()
 
