@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import weakref
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Image, Labels
@@ -45,7 +46,8 @@ _BRUSH = 0.5
 _KEPT: weakref.WeakKeyDictionary[Image, dict[Box, Corrections]] = weakref.WeakKeyDictionary()
 
 
-class _Past(NamedTuple):
+@dataclass(frozen=True)
+class _Past:
     """What there was before something was done, and what that was."""
 
     name: str
@@ -108,7 +110,8 @@ class Hand:
         kept = {} if image is None else _KEPT.setdefault(image, {})
         before = self._run
         self._run = run
-        self._past = [one._replace(labels=None) for one in self._past]  # they hold that run's maps
+        # They hold the other run's maps.
+        self._past = [replace(one, labels=None) for one in self._past]
         row0, column0, row1, column1 = run.source.box
         self._corrections = kept.get(
             run.source.box, Corrections(shape=(row1 - row0, column1 - column0))
@@ -260,7 +263,8 @@ class Hand:
         """Take the last correction back."""
         if not self._past or self._corrections is None:
             return
-        _, before, labels = self._past.pop()
+        last = self._past.pop()
+        before, labels = last.corrections, last.labels
         now, self._corrections = self._corrections, before
         self._note()
         if labels is not None and labels[0] is self._run:
@@ -326,7 +330,7 @@ class Hand:
         self._past.append(_Past(name, self._corrections, labels))
         del self._past[:-_STEPS]
         for index in range(len(self._past) - _NUMBERED):
-            self._past[index] = self._past[index]._replace(labels=None)
+            self._past[index] = replace(self._past[index], labels=None)
         self._corrections = corrections
         self._note()
 
