@@ -80,7 +80,11 @@ def use():
     QTimer.singleShot(500, pick)
     click(viewport, place_of(NAME), Qt.MouseButton.RightButton)
     assert "Segment nuclei" in seen["entries"], seen["entries"]
-    until(lambda: f"nuclei · {NAME}" in viewer.layers, "the labels")
+    def are_final():
+        made = [layer for layer in viewer.layers if layer.name == f"nuclei · {NAME}"]
+        return made and "sketch" not in made[0].metadata["napari_patchseg"]
+
+    until(are_final, "the labels")
     labels = viewer.layers[f"nuclei · {NAME}"]
     seen["layers"] = [layer.name for layer in viewer.layers]
     seen["type"] = type(labels).__name__

@@ -337,6 +337,7 @@ class Changes(TypedDict, total=False):
     max_area: float | None
     split: Split
     split_depth: float | None
+    learn_from_hints: bool
     device: Device | None
     precision: Precision | None
     memory_format: MemoryFormat | None

@@ -62,7 +62,9 @@ def test_right_click_to_labels(
     QApplication.processEvents()
     entries = right_click(shown, 0, qtbot, choose="Segment nuclei")
     assert "Segment nuclei" in entries
-    wait(lambda: "nuclei · slide" in shown.layers)
+    wait(lambda: "nuclei · slide" in shown.layers)  # the first ones come with the first map
+    panel = next(w for w in shown.window.dock_widgets.values() if isinstance(w, PatchSegWidget))
+    wait(lambda: not panel.session.is_busy)
     report = shown.layers["nuclei · slide"].metadata["napari_patchseg"]
     assert (
         report["settings"]["training"]["crop_size"] == quick.training.crop_size

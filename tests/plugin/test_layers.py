@@ -201,7 +201,7 @@ def test_the_end_shows_the_nuclei_as_contours(model: ViewerModel, live: RunLayer
     live.show(View.FILLED, asked=True)
     assert (shown(model), layer.contour) == ({"nuclei"}, 0)
     live.show(View.LIVE, asked=True)
-    assert shown(model) == {"confidence", *PATCHES}
+    assert (shown(model), layer.contour) == ({"confidence", *PATCHES, "nuclei"}, 3)
     live.show(live.result_view)
     assert (shown(model), layer.contour) == ({"nuclei"}, 0)  # as the user chose
 

@@ -588,12 +588,14 @@ def _events(run: Run) -> Iterator[Event]:
             confidence = event.result.confidence
             if confidence is not None and confidence is not last:
                 yield mapped(confidence)
-            event = Finished(sketcher.continued(event.result))
         yield event
 
 
 class _Sketcher:
-    """Labels while a run learns: those that stay keep their numbers, to the last ones."""
+    """Labels while a run learns: those that stay keep their numbers.
+
+    The last ones have the numbers that every other door gives.
+    """
 
     def __init__(self, run: Run, pixels: Pixels) -> None:
         self._run, self._pixels = run, pixels
@@ -617,14 +619,6 @@ class _Sketcher:
         )
         self._labels = labels if self._labels is None else keep_numbers(labels, self._labels)
         return self._labels
-
-    def continued(self, result: Segmentation) -> Segmentation:
-        """A result whose labels have the numbers of those that were seen."""
-        from napari_patchseg.objects import keep_numbers
-
-        if result.labels is None or self._labels is None:
-            return result
-        return replace(result, labels=keep_numbers(result.labels, self._labels))
 
 
 def as_chosen(
