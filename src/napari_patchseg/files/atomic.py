@@ -1,4 +1,4 @@
-"""Writes that either succeed as a whole or leave everything as it was."""
+"""Writes that succeed as a whole or change nothing, and what keeps a file from being read."""
 
 from __future__ import annotations
 
@@ -70,6 +70,18 @@ def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = True) -> Ite
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def reading(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Say what keeps a file from being read, as a `FileError`."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FileError(f"There is no file {path}.") from error
+    except (OSError, ValueError) as error:  # ValueError: a null in the name
+        reason = getattr(error, "strerror", None) or error
+        raise FileError(f"{path} cannot be read: {reason}.") from error
 
 
 def _check(target: Path, overwrite: bool) -> bool:

@@ -28,6 +28,10 @@ class Autosaved(NamedTuple):
     corrections: Corrections
     when: datetime
 
+    def __str__(self) -> str:
+        when = self.when.strftime("%d %b, %H:%M")
+        return f"Hints and corrections of this image were kept on {when}"
+
 
 def autosave(image: str, corrections: Corrections) -> None:
     """Keep the corrections of an image, instead of those that were kept; empty ones are dropped.

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from napari_patchseg.corrections import Corrections
 from napari_patchseg.errors import FileError
 
-from .atomic import atomic_write
+from .atomic import atomic_write, reading
 
 
 class _File(BaseModel):
@@ -58,13 +58,8 @@ def load_corrections(path: str | os.PathLike[str]) -> Corrections:
     FileError
         If there is no such file, it cannot be read, or holds no corrections.
     """
-    try:
+    with reading(path):
         content = Path(path).read_bytes()
-    except FileNotFoundError as error:
-        raise FileError(f"There is no file {path}.") from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise FileError(f"{path} cannot be read: {reason}.") from error
     try:
         return _File.model_validate_json(content).corrections
     except ValidationError as error:

@@ -16,12 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_patchseg import __version__
 from napari_patchseg.corrections import Corrections
-from napari_patchseg.errors import FileError, ModelError, SettingsError
+from napari_patchseg.errors import ModelError, SettingsError
 from napari_patchseg.method.maps import NucleusClass
 from napari_patchseg.modality import ImageKind, Modality
 from napari_patchseg.settings import Settings
 
-from .atomic import atomic_write
+from .atomic import atomic_write, reading
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -161,14 +161,8 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Metadata and weights of a model of ours."""
     from safetensors import SafetensorError, safe_open
 
-    try:
-        with path.open("rb") as opened:
-            start = opened.read(9)
-    except FileNotFoundError as error:
-        raise FileError(f"There is no file {path}.") from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise FileError(f"{path} cannot be read: {reason}.") from error
+    with reading(path), path.open("rb") as opened:
+        start = opened.read(9)
     if len(start) == 9 and not start.endswith(b"{"):
         if start.startswith((b"PK", b"\x80")):
             raise ModelError(

@@ -121,12 +121,7 @@ class Hand:
             name = _name(run)
             self.offered = None if self._corrections or name is None else autosaved(name)
         if self.offered is not None:
-            when = self.offered.when.strftime("%d %b, %H:%M")
-            self.told.emit(
-                f"Hints and corrections of this image were kept on {when}: Restore in the panel "
-                "brings them back.",
-                False,
-            )
+            self.told.emit(f"{self.offered}: Restore in the panel brings them back.", False)
         layer = self._layers.hints
         self._listen(layer)
         painted = self._layers.painted

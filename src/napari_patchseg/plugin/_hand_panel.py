@@ -155,8 +155,7 @@ class HandPanel(QWidget):
             one.setEnabled(bool(hand.corrections))
         self._restore.setVisible(hand.offered is not None)
         if hand.offered is not None:
-            when = hand.offered.when.strftime("%d %b, %H:%M")
-            self.restore_label.setText(f"Corrections of this image were kept on {when}.")
+            self.restore_label.setText(f"{hand.offered}.")
 
     def _on_save(self) -> None:
         start = self._folder() / f"corrections{_ENDING}"
