@@ -221,24 +221,15 @@ class Hand:
         if tool is None or tool is self.tool:
             self._tools.take(None)
             return
-        if not self._is_ready():
-            return
-        labels = self._layers.last_labels
-        if labels is None:
-            self.told.emit("There are no nuclei to correct yet; segment the image first.", False)
-            return
-        labels.visible = True
-        self._tools.take(tool, labels)
+        if (labels := self._labels_or_tell()) is not None:
+            labels.visible = True
+            self._tools.take(tool, labels)
 
     def use_here(self, tool: Tool) -> None:
         """Use a tool that takes a click where the cursor is on the canvas."""
-        labels = self._layers.last_labels
-        if not self._is_ready() or not self._viewer.mouse_over_canvas:
-            return
-        if labels is None:
-            self.told.emit("There are no nuclei to correct yet; segment the image first.", False)
-            return
-        self._on_used(tool, [pixel_of(self._viewer, labels, self._viewer.cursor.position)])
+        viewer = self._viewer
+        if viewer.mouse_over_canvas and (labels := self._labels_or_tell()) is not None:
+            self._on_used(tool, [pixel_of(viewer, labels, viewer.cursor.position)])
 
     def guard_undo(self, labels: Labels) -> None:
         """Let Ctrl+Z on a labels layer take our corrections back.
@@ -314,6 +305,15 @@ class Hand:
             self.told.emit("Corrections are made in the display of planes; leave 3-D.", False)
             return False
         return True
+
+    def _labels_or_tell(self) -> Labels | None:
+        """The labels to correct; where there are none, the user is told."""
+        if not self._is_ready():
+            return None
+        labels = self._layers.last_labels
+        if labels is None:
+            self.told.emit("There are no nuclei to correct yet; segment the image first.", False)
+        return labels
 
     def _announce(self, _event: object = None) -> None:
         self.changed.emit()

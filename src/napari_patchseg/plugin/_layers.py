@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 #: Yellow of Okabe and Ito's palette: stands out from tissue and from the labels' colours.
 OUTLINE_COLOUR = "#f0e442"
+OUTLINE_COLOURS: dict[int | None, str] = {None: "transparent", 0: "transparent", 1: OUTLINE_COLOUR}
 #: Green and purple, which are told apart by most, and from haematoxylin and eosin.
 HINT_COLOURS: dict[int | None, str] = {
     None: "transparent",
@@ -502,8 +503,7 @@ class RunLayers:
         if nuclei is None or not nuclei.visible:
             return
         data = self._plane.expand(border.view(np.uint8))
-        colours = {0: "transparent", 1: OUTLINE_COLOUR, None: "transparent"}
-        make = partial(Labels, data, opacity=1, colormap=colours)
+        make = partial(Labels, data, opacity=1, colormap=OUTLINE_COLOURS)
         layer = self._layer("outline", make, self._canvas.region[:2], reduction)
         if layer is not None:
             layer.data = data

@@ -10,7 +10,7 @@ import numpy as np
 from psygnal import Signal
 from skimage.draw import line
 
-from ._layers import OUTLINE_COLOUR
+from ._layers import OUTLINE_COLOURS
 from .layer_source import METADATA_KEY, displayed_axes, unwrap
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class ObjectTools:
             np.zeros(layer.data.shape, np.uint8),
             name="stroke",
             opacity=1,
-            colormap={0: "transparent", 1: OUTLINE_COLOUR, None: "transparent"},
+            colormap=OUTLINE_COLOURS,
             metadata={METADATA_KEY: {"role": "stroke"}},
             **{name: getattr(layer, name) for name in _TRANSFORM},
         )
