@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from napari._qt.dialogs.qt_reader_dialog import QtReaderDialog
 from napari.layers import Image, Labels
-from napari.plugins import _npe2
+from napari.plugins import _initialize_plugins, _npe2
 from PIL import Image as Picture
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QDialogButtonBox
@@ -38,6 +38,12 @@ NAMES = [
     "slide nuclei.png",
     "labels.png",
 ]
+
+
+@pytest.fixture(autouse=True)
+def plugins():
+    """What napari finds as it starts: without it, nobody's files are anybody's."""
+    _initialize_plugins()
 
 
 @pytest.fixture
