@@ -40,7 +40,7 @@ from napari_patchseg.method.hardware import resolve_machine
 from napari_patchseg.method.hints import NOT_NUCLEUS, NUCLEUS, Hints
 from napari_patchseg.method.maps import ConfidenceMap
 from napari_patchseg.method.scale import NetworkInput
-from napari_patchseg.objects import ResolvedObjects, label_nuclei
+from napari_patchseg.objects import ResolvedObjects, label_nuclei, with_additions
 
 #: Length and width of a stroke in pixels, and by how many borders may be out.
 LENGTH, WIDTH, TOLERANCE = 20, 5, 2
@@ -128,9 +128,10 @@ class Start:
 
     def labels_of(self, confidence: ConfidenceMap) -> Labels:
         """Objects are made as at the start: no choice follows the changed map."""
-        return label_nuclei(
+        labels = label_nuclei(
             confidence.nuclei, self.objects, self.valid, confidence.interiors, self.least
         )
+        return with_additions(labels, self.confidence.nuclei > self.objects.threshold)
 
 
 def local(start: Start, hints: Hints) -> Labels:
@@ -141,10 +142,10 @@ def local(start: Start, hints: Hints) -> Labels:
 
 def taught(start: Start, hints: Hints) -> Labels:
     """Strokes teach their like, too."""
-    forest = method.learn(start.confidence, hints, start.surroundings, seed=0)
+    head = method.learn(start.confidence, hints, start.surroundings, seed=0)
     spread = start.confidence
-    if forest is not None:
-        spread = method.spread(start.confidence, start.surroundings, forest)
+    if head is not None:
+        spread = method.spread(start.confidence, start.surroundings, head)
     return start.labels_of(method.paint(spread, hints, start.density, start.objects.diameter))
 
 

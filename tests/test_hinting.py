@@ -77,7 +77,7 @@ def test_only_here_changes_nothing_far_away(field, model, before, hints):
 
 def test_a_model_keeps_hints_and_what_they_taught(field, hints, tmp_path):
     taught = ps.train_model([field], hints=hints, max_steps=2, threads=1, device="cpu")
-    assert len(taught.forests) == 1
+    assert len(taught.heads) == 1
     path = ps.save_model(tmp_path / "taught.safetensors", taught)
     loaded = ps.load_model(path)
     np.testing.assert_array_equal(loaded.corrections.painted, hints)
@@ -92,12 +92,12 @@ def test_hints_on_several_images_all_teach(field, hints):
     model = ps.train_model(
         [field, another], hints=[None, hints], max_steps=2, threads=1, device="cpu"
     )
-    assert len(model.forests) == 1
+    assert len(model.heads) == 1
 
 
-def test_a_damaged_forest_is_refused(field, hints, tmp_path):
+def test_a_damaged_head_is_refused(field, hints, tmp_path):
     taught = ps.train_model([field], hints=hints, max_steps=2, threads=1, device="cpu")
-    taught.forests[0].feature.fill_(10**6)
+    taught.heads[0].deviation.fill_(-1)
     path = ps.save_model(tmp_path / "taught.safetensors", taught)
     with pytest.raises(ModelError, match="damaged"):
         ps.load_model(path)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.events import Control
 from napari_patchseg.method.hints import (
-    HintForest,
+    HintHead,
     Surroundings,
     embedding,
     learn,
@@ -36,7 +36,7 @@ class Hinted(NamedTuple):
     """A map with its hints, and what these taught; None where they taught nothing."""
 
     confidence: ConfidenceMap
-    forest: HintForest | None
+    head: HintHead | None
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,8 @@ class Ground:
         diameter = diameter or expected_diameter(confidence.nuclei)
         light = pixels.as_rgb().read((0, 0, *pixels.shape[1:]))
         surroundings = Surroundings.of(light, embedded, confidence, diameter)
-        for forest in model.forests:
-            confidence = spread(confidence, surroundings, forest)
+        for head in model.heads:
+            confidence = spread(confidence, surroundings, head, is_elsewhere=True)
         return cls(confidence, optical_density(light, diameter), surroundings, diameter)
 
     def hinted(self, hints: NDArray[np.uint8], *, learns: bool, seed: int) -> Hinted:
@@ -121,9 +121,9 @@ class Ground:
         seed : int
             Of every random draw.
         """
-        confidence, forest = self.confidence, None
+        confidence, head = self.confidence, None
         if learns:
-            forest = learn(confidence, hints, self.surroundings, seed)
-        if forest is not None:
-            confidence = spread(confidence, self.surroundings, forest)
-        return Hinted(paint(confidence, hints, self.density, self.diameter), forest)
+            head = learn(confidence, hints, self.surroundings, seed)
+        if head is not None:
+            confidence = spread(confidence, self.surroundings, head)
+        return Hinted(paint(confidence, hints, self.density, self.diameter), head)

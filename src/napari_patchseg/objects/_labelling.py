@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 from skimage.filters import threshold_otsu
 from skimage.morphology import disk, opening
+from skimage.segmentation import relabel_sequential
 
 from napari_patchseg.geometry import TILE, Box, Window, grid_step, grown, tiles, window
 from napari_patchseg.report import Labels
@@ -29,6 +30,9 @@ _NUCLEAR, _CERTAIN = 0.5, 0.8
 #: How far around a pixel its height depends on the map, in expected diameters: twice the smoothing,
 #: the opening, the width of a hole, and the distance to the border, of which half as much counts.
 _REACH = 2
+#: Share of its surroundings by which what hints added lies on a nucleus, to be of it.
+_CONTACT = 1 / 6
+_EIGHT = np.ones((3, 3), bool)
 
 
 @dataclass(frozen=True)
@@ -206,6 +210,42 @@ def label_steps(
     for box in boxes:
         labels[window(box)] = number[whole[window(box)]]
     return labels, least
+
+
+def with_additions(labels: Labels, before: NDArray[np.bool_]) -> Labels:
+    """Labels where what hints added to a nucleus is of that nucleus.
+
+    A stroke along the border of a nucleus is split from it, since interiors end there. An object
+    that is new for the most part therefore joins the nucleus around which it lies.
+
+    Parameters
+    ----------
+    labels : ndarray
+        (H, W) uint16 or uint32, made with hints.
+    before : ndarray
+        (H, W) bool, where nuclei were without them.
+
+    Returns
+    -------
+    ndarray
+        (H, W), of the same type and without gaps.
+    """
+    area = np.bincount(labels.ravel())
+    is_new = 2 * np.bincount(labels[before], minlength=len(area)) <= area
+    is_new[0] = False
+    joined: Labels | None = None
+    for number, box in enumerate(ndi.find_objects(labels), 1):
+        if box is None or not is_new[number]:
+            continue
+        seen = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in box)
+        inside = labels[seen] == number
+        around = labels[seen][ndi.binary_dilation(inside, _EIGHT) & ~inside]
+        touched, contact = np.unique(around[~is_new[around]], return_counts=True)
+        contact[touched == 0] = 0
+        if contact.max(initial=0) >= max(1, _CONTACT * len(around)):
+            joined = labels.copy() if joined is None else joined
+            joined[seen][inside] = touched[contact.argmax()]
+    return labels if joined is None else relabel_sequential(joined)[0].astype(labels.dtype)
 
 
 class _Facts(NamedTuple):

@@ -479,7 +479,7 @@ class Run:
         key = _step_and_class(chosen)
         if self._ground is None or self._ground[0] != key:
             # What the model knew from other images is in the map already.
-            model = replace(self.trained, forests=())
+            model = replace(self.trained, heads=())
             objects = self.with_diameter(chosen, self.objects)
             diameter = objects.diameter_in_pixels(self.source.pixel_size)
             self._ground = (
@@ -487,11 +487,11 @@ class Run:
                 Ground.of(self.pixels, model, self.resolved, chosen, diameter=diameter),
             )
         settings = self.wished
-        self.hinted, forest = self._ground[1].hinted(
+        self.hinted, head = self._ground[1].hinted(
             hints, learns=settings.objects.learn_from_hints, seed=settings.training.seed
         )
-        forests = self.trained.forests if forest is None else (*self.trained.forests, forest)
-        self.taught = replace(self.trained, forests=forests, corrections=corrections)
+        heads = self.trained.heads if head is None else (*self.trained.heads, head)
+        self.taught = replace(self.trained, heads=heads, corrections=corrections)
         return self.hinted
 
     @property
