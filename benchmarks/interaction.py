@@ -1,14 +1,15 @@
 """What strokes of a user are worth: a robot that paints where the labels are most wrong.
 
-    python benchmarks/interaction.py --images DIR --labels DIR [--methods hints,local,peer]
+    python benchmarks/interaction.py --images DIR --labels DIR [--methods hints,local,objects,peer]
         [--rounds 20] [--stems A,B,...] [--jobs 2] [--json results.json] [--write]
 
 Per round one stroke of 20 px, 5 px wide, in the middle of the largest wrong region of the current
 labels, of the colour that the truth says. Borders that are out by up to 2 px are not wrong.
 
 Methods: "hints" (what is painted counts, and teaches its like), "local" (it counts at its own
-place), "peer" (scikit-image's trainable segmentation, which starts from nothing and needs
-scikit-learn; its objects are made as the product's are). All begin with the default's labels.
+place), "objects" (no stroke: the largest wrong object is deleted, added, merged or split), "peer"
+(scikit-image's trainable segmentation, which starts from nothing and needs scikit-learn; its
+objects are made as the product's are). All begin with the default's labels.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import astuple, dataclass
 from fractions import Fraction
@@ -34,13 +35,21 @@ from skimage.morphology import dilation, disk
 from common import Image, Kept, Labels, arguments, chosen, code_version, segmented, table, write
 from metrics import agreement
 from napari_patchseg import Pixels, Settings
+from napari_patchseg.corrections import Add, Delete, Edit, Merge, Split
 from napari_patchseg.files.images import read_image
 from napari_patchseg.method import hints as method
 from napari_patchseg.method.hardware import resolve_machine
 from napari_patchseg.method.hints import NOT_NUCLEUS, NUCLEUS, Hints
 from napari_patchseg.method.maps import ConfidenceMap
 from napari_patchseg.method.scale import NetworkInput
-from napari_patchseg.objects import ResolvedObjects, label_nuclei, with_additions
+from napari_patchseg.objects import (
+    ResolvedObjects,
+    apply_edits,
+    change_of,
+    grow,
+    label_nuclei,
+    with_additions,
+)
 
 #: Length and width of a stroke in pixels, and by how many borders may be out.
 LENGTH, WIDTH, TOLERANCE = 20, 5, 2
@@ -77,6 +86,53 @@ def stroke(region: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     share = (down * along_row + right * along_column).clip(-half, half)
     away = np.hypot(down - share * along_row, right - share * along_column)
     return np.asarray(away <= WIDTH / 2)
+
+
+def corrected(start: Start, labels: Labels, truth: Labels) -> Labels | None:
+    """Labels after the correction of the largest object that is wrong; None where none is."""
+    for _, edit in sorted(wrong_objects(start, labels, truth), key=lambda one: -one[0]):
+        if edit is not None and change_of(labels, edit, start.objects.min_area) is not None:
+            return apply_edits(labels, [edit], start.objects.min_area)
+    return None
+
+
+def wrong_objects(
+    start: Start, labels: Labels, truth: Labels
+) -> Iterator[tuple[float, Edit | None]]:
+    """Areas of what is wrong, and what mends it."""
+    shared = np.zeros((labels.max() + 1, truth.max() + 1), int)
+    np.add.at(shared, (labels.ravel(), truth.ravel()), 1)
+    found_areas, true_areas = shared.sum(1), shared.sum(0)
+    for found, area in enumerate(found_areas[1:], 1):
+        within = 1 + np.flatnonzero(2 * shared[found, 1:] > true_areas[1:])
+        within = within[np.argsort(-true_areas[within])]
+        if area and 2 * shared[found, 0] > area:
+            yield area, Delete.of(np.nonzero(labels == found))
+        elif len(within) > 1:
+            first, second = (centre_of(truth == one) for one in within[:2])
+            middle, across = (first + second) / 2, (second - first)[::-1] * (1, -1)
+            across *= start.objects.diameter / np.hypot(*across)
+            ends = np.round([middle - across, middle + across]).astype(int)
+            ends = ends.clip(0, np.array(labels.shape) - 1)
+            yield true_areas[within[1]], Split(path=[tuple(map(int, end)) for end in ends])
+    for true, area in enumerate(true_areas[1:], 1):
+        parts = 1 + np.flatnonzero(2 * shared[1:, true] > found_areas[1:])
+        parts = parts[np.argsort(-found_areas[parts])]
+        if len(parts) > 1:
+            path = [tuple(map(int, centre_of(labels == part))) for part in parts[:2]]
+            yield found_areas[parts[1]], Merge(path=path)
+        elif area and 2 * shared[0, true] > area:
+            row, column = map(int, centre_of((truth == true) & (labels == 0)))
+            grew = grow(start.confidence.nuclei, labels, (row, column), start.objects.diameter)
+            yield area, None if grew is None else Add.of(grew)
+
+
+def centre_of(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The innermost pixel of a mask (H, W): its row and column."""
+    rows, columns = (slice(one.start, one.stop) for one in ndi.find_objects(mask.astype(int))[0])
+    depth = ndi.distance_transform_edt(np.pad(mask[rows, columns], 1))[1:-1, 1:-1]
+    inner = np.array(np.unravel_index(depth.argmax(), depth.shape))
+    return np.add(inner, (rows.start, columns.start))
 
 
 # -- what it paints on
@@ -184,8 +240,12 @@ def play(path: Path, labels: Path, methods: Sequence[str], rounds: int) -> dict[
         found, seconds = start.labels, []
         scores = [astuple(agreement(truth, found))[:3]]
         for _ in range(rounds):
-            hints = None if hints is None else with_stroke(hints, found, truth)
-            if hints is not None:
+            if name == "objects":
+                mended = corrected(start, found, truth)
+                found = found if mended is None else mended
+            elif hints is not None:
+                hints = with_stroke(hints, found, truth)
+            if hints is not None and name != "objects":
                 began = time.perf_counter()
                 found = METHODS[name](start, hints)
                 seconds.append(time.perf_counter() - began)
@@ -210,7 +270,7 @@ def summary(method: str, rows: Sequence[Mapping[str, Any]]) -> list[object]:
 
 def main() -> None:
     parser = arguments(__doc__.splitlines()[0])
-    parser.add_argument("--methods", default="hints,local,peer")
+    parser.add_argument("--methods", default="hints,local,objects,peer")
     parser.add_argument("--stems", help="names of the images taken, without their endings")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--jobs", type=int, default=1, help="images at a time")

@@ -2,11 +2,13 @@
 
     python benchmarks/speed_window.py [--images DIR] [--parts beside,command,lateness,threshold]
 
-command: from the right-click command to the first map and to labels, torch not imported before.
+command: from the right-click command to the first map, the first and the last labels, torch not
+imported before.
 beside: the window beside the command line on the same images, in turns, torch imported before the
 clock starts in both; from the right-click command to the labels and the end of the run, or from
 `cli.main` to its end, files included. lateness: that of a 10 ms timer of Qt, the time between two
-ticks beyond 10 ms. threshold: from a move of the slider to outline and labels.
+ticks beyond 10 ms. threshold: from a move of the slider to outline and labels. strokes: a robot
+paints hints, from the end of a stroke to the map and to the labels, and lateness meanwhile.
 
 Everything happens in fresh processes with a real window, each in a configuration of its own, as on
 a machine's first run; under Xvfb where `xvfb-run` is there. One image is synthetic, the first two
@@ -35,7 +37,7 @@ ROUNDS = 3
 #: Seconds that a state of the window is watched.
 WATCHED = 8.0
 THRESHOLDS = (0.4, 0.6, 0.45, 0.55)
-PARTS = ("beside", "command", "lateness", "threshold")
+PARTS = ("beside", "command", "lateness", "threshold", "strokes")
 BESIDE = ("window", "quiet window", "line")
 
 
@@ -52,6 +54,7 @@ def measure(folder: Path | None = None, parts: Sequence[str] = PARTS) -> dict[st
         "command": lambda: [[child("command", image) for _ in range(ROUNDS)] for image in images],
         "lateness": lambda: child("lateness"),
         "threshold": lambda: {side: child("threshold", side=side) for side in (1000, 4000)},
+        "strokes": lambda: child("strokes"),
     }
     return {part: measures[part]() for part in parts}
 
@@ -63,6 +66,7 @@ def report(figures: Mapping[str, Any]) -> dict[str, str]:
         "command": command_table,
         "lateness": lateness_table,
         "threshold": threshold_table,
+        "strokes": strokes_table,
     }
     return {f"window {part}": makers[part](rows) for part, rows in figures.items()}
 
@@ -86,7 +90,7 @@ def beside_table(images: Sequence[Sequence[Mapping[str, Any]]]) -> str:
 def command_table(images: Sequence[Sequence[Mapping[str, Any]]]) -> str:
     from common import short, table
 
-    columns = ("panel", "first map", "labels")
+    columns = ("panel", "first map", "first labels", "last labels")
     rows = [
         [rounds[0]["image"]]
         + [short(statistics.median(one[column] for one in rounds)) for column in columns]
@@ -116,6 +120,21 @@ def threshold_table(sides: Mapping[Any, Sequence[Mapping[str, float]]]) -> str:
         ]
         rows.append((side, *cells))
     return table(("side, px", "outline, ms (first)", "labels, ms (first)"), rows)
+
+
+def strokes_table(figures: Mapping[str, Any]) -> str:
+    from common import short, table
+
+    first, *others = figures["strokes"]
+    late = figures["lateness"]
+    rows = [
+        [f"{what} after a stroke, s", short(statistics.median(row[what] for row in others)),
+         short(first[what])]
+        for what in ("map", "labels")
+    ]  # fmt: skip
+    rows.append(["lateness while painting, 99th percentile, ms", f"{late['p99']:.0f}", ""])
+    rows.append(["the same, worst, ms", f"{late['worst']:.0f}", ""])
+    return table(("", "median", "first"), rows)
 
 
 def child(what: str, image: Path | None = None, side: int = 1000) -> Any:
@@ -211,6 +230,12 @@ class Window:
         self.wait(1)
         return self.panel
 
+    def find_panel(self) -> None:
+        """The panel that the command opened."""
+        from napari_patchseg.plugin.layer_menu import find_panel
+
+        self.panel = find_panel(self.viewer)
+
     def _find(self, name: str, of: Callable[[Any], str]) -> Any:
         from qtpy.QtWidgets import QWidget
 
@@ -280,16 +305,20 @@ def from_command(window: Window) -> dict[str, Any]:
     start = time.perf_counter()
     window.segment()
     panel = time.perf_counter() - start
+    window.find_panel()
     window.until(lambda: window.layer_of("confidence"))
     first = time.perf_counter() - start
     window.until(lambda: window.layer_of("nuclei"))
-    labels = time.perf_counter() - start
+    first_labels = time.perf_counter() - start
+    window.until(lambda: not window.is_busy())
+    last_labels = time.perf_counter() - start
     seconds = window.layer_of("nuclei").metadata["napari_patchseg"]["seconds"]
     return {
         "image": window.name,
         "panel": panel,
         "first map": first,
-        "labels": labels,
+        "first labels": first_labels,
+        "last labels": last_labels,
         "phases": seconds,
     }
 
@@ -369,12 +398,57 @@ def threshold(window: Window) -> list[dict[str, float]]:
     return rows
 
 
+def strokes(window: Window) -> dict[str, Any]:
+    """Hints painted after a run: what follows, and how late the window is."""
+    import numpy as np
+    from qtpy.QtCore import QTimer
+
+    panel = window.open_panel()
+    window.segment()
+    window.until(lambda: window.layer_of("nuclei") and not window.is_busy())
+    window.wait(0.5)
+    panel.session.hand.paint(1)
+    hints = window.layer_of("hints")
+    random = np.random.default_rng(0)
+    changes: dict[str, float] = {}
+    for role, name in (("confidence", "map"), ("nuclei", "labels")):
+        layer = window.layer_of(role)
+        layer.events.data.connect(
+            lambda _, name=name: changes.setdefault(name, time.perf_counter())
+        )
+        layer.events.set_data.connect(
+            lambda _, name=name: changes.setdefault(name, time.perf_counter())
+        )
+
+    def stroke() -> None:
+        start = random.integers(50, 900, 2)
+        hints.selected_label = int(random.integers(1, 3))
+        for step in range(10):
+            hints.paint(start + 2 * step, hints.selected_label)
+
+    rows = []
+    for _ in range(6):
+        stroke()
+        changes.clear()
+        ended = time.perf_counter()
+        window.run_until(lambda: len(changes) == 2 and not panel.session.is_relabelling)
+        rows.append({name: at - ended for name, at in changes.items()})
+        window.wait(0.3)
+    timer = QTimer()
+    timer.timeout.connect(stroke)
+    timer.start(1500)
+    late = watch(window)
+    timer.stop()
+    return {"strokes": rows, "lateness": late}
+
+
 CHILDREN: dict[str, Callable[[Window], Any]] = {
     "window": lambda window: whole_run(window, live=True),
     "quiet window": lambda window: whole_run(window, live=False),
     "command": from_command,
     "lateness": lateness,
     "threshold": threshold,
+    "strokes": strokes,
 }
 
 
