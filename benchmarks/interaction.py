@@ -111,7 +111,7 @@ def wrong_objects(
         elif len(within) > 1:
             first, second = (centre_of(truth == one) for one in within[:2])
             middle, across = (first + second) / 2, (second - first)[::-1] * (1, -1)
-            across *= start.objects.diameter / np.hypot(*across)
+            across = across * start.objects.diameter / np.hypot(*across)
             ends = np.round([middle - across, middle + across]).astype(int)
             ends = ends.clip(0, np.array(labels.shape) - 1)
             yield true_areas[within[1]], Split(path=[tuple(map(int, end)) for end in ends])

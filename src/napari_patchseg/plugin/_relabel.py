@@ -65,10 +65,13 @@ class Outline:
 
 @dataclass(frozen=True)
 class Relabelled:
-    """A map with the class chosen, as it is shown; labels (h, w) of the region where wanted."""
+    """A map with the class chosen, as it is shown; labels (h, w) of the region where wanted.
+
+    What hints make of the map comes first alone, and without it afterwards.
+    """
 
     chosen: ConfidenceMap
-    shown: NDArray[np.float32]
+    shown: NDArray[np.float32] | None
     labels: Labels | None = None
     objects: ObjectsReport | None = None
     is_hinted: bool = False
@@ -77,7 +80,7 @@ class Relabelled:
 class Relabeller:
     """Does one job at a time; one that comes meanwhile ends the one under way at its next step."""
 
-    #: An `Outline` and then a `Relabelled`, or a `PatchSegError`.
+    #: A hinted map, an `Outline` and a `Relabelled`, or a `PatchSegError`.
     answered = Signal(object)
 
     def __init__(self) -> None:
@@ -111,7 +114,7 @@ class Relabeller:
         worker.start()
 
     def _on_yielded(self, what: object) -> None:
-        if isinstance(what, Outline):
+        if isinstance(what, Outline | Relabelled):
             self._on_answer(what)
 
     def _on_answer(self, answer: Outline | Relabelled | PatchSegError) -> None:
@@ -133,9 +136,12 @@ def _relabel(job: Job) -> Generator[object, None, Relabelled | PatchSegError]:
         assert run.pixels is not None
         chosen = as_chosen(job.confidence, run.pixels, run.settings, job.objects)
         hinted = run.with_hints(chosen, job.corrections) if job.labels else None
-        shown = display_map(hinted or chosen, run.canvas)
+        shown: NDArray[np.float32] | None = display_map(hinted or chosen, run.canvas)
         if not job.labels:
             return Relabelled(chosen, shown)
+        if hinted is not None:
+            yield Relabelled(chosen, shown, is_hinted=True)
+            shown = None
         objects = run.with_diameter(chosen, job.objects)
         if job.before is not None:
             diameter = objects.diameter_in_pixels(pixel_size) or DEFAULT_DIAMETER

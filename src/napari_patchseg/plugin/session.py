@@ -579,7 +579,9 @@ class TrainingSession:
         chosen = answer.chosen
         is_newest = run.preview is None or chosen.step >= run.preview.step
         is_same = self._shown is not None and chosen.nucleus.is_like(self._shown)
-        if answer.is_hinted or self._shows_hints or (is_newest and not is_same):
+        if answer.shown is not None and (
+            answer.is_hinted or self._shows_hints or (is_newest and not is_same)
+        ):
             self._shows_hints = answer.is_hinted
             self.state_changed.emit(self._state)  # there is another model to save
             self._show_map(chosen, answer.shown)
