@@ -12,7 +12,10 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog, QPushButton
 
+from napari_patchseg.corrections import Corrections
+from napari_patchseg.files.autosave import autosave
 from napari_patchseg.plugin._object_tools import Tool
+from napari_patchseg.settings import Settings
 
 Wait = Callable[[Callable[[], Any]], None]
 
@@ -133,3 +136,148 @@ def test_corrections_go_to_a_file_and_back(
     assert "no corrections" in told[-1]
     segmented.editors["learn_from_hints"].widget.click()
     assert not segmented.settings().objects.learn_from_hints
+
+
+def chosen(panel: Any) -> tuple[int | None, str | None]:
+    objects = panel.settings().objects
+    return objects.nucleus_class, objects.nucleus_polarity
+
+
+def confidence(viewer: Any) -> np.ndarray:
+    return np.asarray(viewer.layers["confidence · slide"].data)
+
+
+def background(shown: np.ndarray) -> tuple[int, int]:
+    """Where the map in the viewer is lowest, away from the border."""
+    inner = shown[10:-10, 10:-10]
+    row, column = np.unravel_index(inner.argmin(), inner.shape)
+    return int(row) + 10, int(column) + 10
+
+
+@pytest.fixture
+def random_weights(viewer: Any, panel: Any, image: np.ndarray, quick_paper: Settings) -> Any:
+    """A shown window whose panel learns from random weights, and an image."""
+    viewer.window._qt_window.resize(1024, 700)
+    viewer.window._qt_window.show()
+    panel.show_settings(quick_paper)
+    viewer.add_image(image, rgb=True, name="slide")
+    return panel
+
+
+def test_a_click_chooses_the_class_that_is_nuclei(
+    viewer: Any, random_weights: Any, wait: Wait, told: list[str]
+) -> None:
+    panel, session = random_weights, random_weights.session
+    click(panel.folds.buttons["Settings"])
+    panel.hand.class_button.setFocus()
+    assert not panel.hand.class_button.isEnabled()
+    panel.segment()
+    wait(lambda: not session.is_busy and session.labels is not None)
+    QTest.qWait(100)
+    labels, before = session.labels, session.labels.data.copy()
+    seen = confidence(viewer)
+    report = labels.metadata["napari_patchseg"]["nucleus_class"]
+    automatic = panel.editors["nucleus_class"].widget
+    assert automatic.currentText() == f"auto: {report['index']}"
+    click(panel.hand.class_button)
+    assert session.hand.tool is Tool.CLASS
+    drag(viewer, (60, 60), (60, 80))  # moves the view
+    assert chosen(panel) == (None, None)
+    place = background(confidence(viewer))
+    drag(viewer, place)
+    assert session.hand.tool is None
+    assert not panel.hand.class_button.isChecked()
+    wait(lambda: not session.is_relabelling and not np.array_equal(labels.data, before))
+    index, polarity = chosen(panel)
+    assert automatic.currentText() == f"class {index}"
+    assert automatic.itemText(0) == f"auto: {report['index']}"  # the choice made for the user
+    report = labels.metadata["napari_patchseg"]["nucleus_class"]
+    assert report["index"] == index
+    assert report["inverted"] == (polarity == "inverted")
+    assert confidence(viewer)[place] > np.quantile(confidence(viewer), 0.9)
+    assert session.labels is labels
+    assert panel.hand.undo_button.text() == "Undo class"
+    click(panel.hand.undo_button)
+    assert chosen(panel) == (None, None)
+    np.testing.assert_array_equal(labels.data, before)  # at once, with their numbers
+    wait(lambda: not session.is_relabelling)
+    np.testing.assert_array_equal(labels.data, before)
+    np.testing.assert_array_equal(confidence(viewer), seen)
+    assert not session.hand.can_undo
+    assert told == []
+
+
+def test_a_choice_of_the_class_leaves_an_earlier_process_corrections_on_offer(
+    viewer: Any, random_weights: Any, wait: Wait
+) -> None:
+    panel, session = random_weights, random_weights.session
+    source = panel.image.source(viewer.layers["slide"])
+    painted = np.zeros((128, 128), np.uint8)
+    painted[20:23, 20:23] = 1
+    name = f"{source.fingerprint:08x}-0-0-128-128"
+    autosave(name, Corrections.of_hints(painted))
+    panel.segment()
+    wait(lambda: not session.is_busy and session.labels is not None)
+    session.hand.use(Tool.CLASS)
+    drag(viewer, background(confidence(viewer)))
+    assert chosen(panel) != (None, None)
+    QTest.qWait(1200)  # as long as it takes until a correction is kept
+    click(panel.hand.undo_button)
+    assert chosen(panel) == (None, None)
+    click(panel.hand.restore_button)
+    np.testing.assert_array_equal(session.hand.corrections.painted, painted)
+    wait(lambda: not session.is_relabelling)
+
+
+def test_the_class_is_chosen_by_a_key_while_the_network_learns(
+    viewer: Any, random_weights: Any, quick_paper: Settings, wait: Wait
+) -> None:
+    panel, session = random_weights, random_weights.session
+    panel.show_settings(quick_paper.replace(max_steps=100_000))
+    panel.train()
+    wait(lambda: "confidence · slide" in viewer.layers and session.run_state.step > 5)
+    canvas = viewer.window._qt_viewer.canvas
+    row, column = background(confidence(viewer))
+    reduction = viewer.layers["confidence · slide"].metadata["napari_patchseg"]["reduction"]
+    viewer.mouse_over_canvas = True  # Qt tells it only of a real mouse
+    drag(viewer, (row * reduction, column * reduction))  # of no move without a button either
+    canvas.native.setFocus()
+    QTest.keyClick(canvas.native, Qt.Key.Key_K)
+    index, polarity = chosen(panel)
+    assert index is not None
+    metadata = viewer.layers["confidence · slide"].metadata["napari_patchseg"]
+    is_so = {"class": index, "inverted": polarity == "inverted"}
+    wait(lambda: {name: metadata[name] for name in is_so} == is_so)
+    step = metadata["step"]
+    wait(lambda: metadata["step"] > step)  # later maps, too
+    assert {name: metadata[name] for name in is_so} == is_so
+    QTest.keyClick(canvas.native, Qt.Key.Key_U)
+    assert chosen(panel) == (None, None)
+    session.stop()
+    wait(lambda: not session.is_busy and not session.is_relabelling)
+
+
+def test_where_no_class_can_be_chosen_a_sentence_says_so(
+    viewer: Any, segmented: Any, quick_paper: Settings, wait: Wait, told: list[str]
+) -> None:
+    panel, session = segmented, segmented.session
+    click(panel.folds.buttons["Settings"])
+    click(panel.hand.class_button)
+    assert "taught" in told[-1]
+    assert session.hand.tool is None
+    assert not panel.hand.class_button.isChecked()
+    panel.show_settings(quick_paper)
+    shapes = viewer.add_shapes(np.array([[0, 0], [0, 63], [63, 63], [63, 0]]))
+    shapes.selected_data = {0}
+    panel.image.region.setCurrentIndex(panel.image.region.count() - 1)
+    panel.segment(viewer.layers["slide"])
+    session.hand.use(Tool.CLASS)
+    assert "no confidence map yet" in told[-1]
+    wait(lambda: not session.is_busy and session.labels is not None)
+    assert session.run.source.box == (0, 0, 64, 64)
+    QTest.qWait(100)
+    click(panel.hand.class_button)
+    drag(viewer, (100, 100))
+    assert "outside" in told[-1]
+    assert chosen(panel) == (None, None)
+    assert not session.hand.can_undo

@@ -11,9 +11,20 @@ import pytest
 from napari_patchseg.errors import PatchSegError
 from napari_patchseg.method.maps import ConfidenceMap, NucleusClass
 from napari_patchseg.plugin._display import Canvas, display_map
-from napari_patchseg.plugin._run import Failed, Inbox, Mapped, Outbox, Paused, Phase, RunState
+from napari_patchseg.plugin._run import (
+    Failed,
+    Inbox,
+    Mapped,
+    Outbox,
+    Paused,
+    Phase,
+    Run,
+    RunState,
+    _Sketcher,
+)
+from napari_patchseg.plugin.layer_source import source_of
 from napari_patchseg.report import Progress
-from napari_patchseg.settings import Objects
+from napari_patchseg.settings import Objects, Settings
 
 BOX = (0, 0, 64, 64)
 
@@ -102,3 +113,23 @@ def test_a_pause_hides_the_work_and_not_the_count() -> None:
     assert paused.text == "paused · 2 nuclei"
     assert not paused.time_left
     assert paused.is_busy
+
+
+def test_nuclei_of_another_class_have_a_diameter_of_their_own(
+    viewer: Any, image: np.ndarray
+) -> None:
+    """Else what is small beside the first class' nuclei would be dropped until the run's end."""
+    source = source_of(viewer, viewer.add_image(image, rgb=True))
+    run = Run(source, Canvas.of(source.shape, source.box), Settings.create("paper", classes=2))
+    run.begin(previews=True, make_labels=True)
+    rows, columns = np.mgrid[:128, :128]
+    data = np.zeros((2, 128, 128), np.float32)
+    for one, (distance, radius) in zip(data, ((64, 20), (32, 4)), strict=True):
+        middle = distance // 2
+        one[np.hypot(rows % distance - middle, columns % distance - middle) < radius] = 1
+    sketcher = _Sketcher(run, source.open())
+    for index, count in ((0, 4), (1, 16), (0, 4)):
+        made = ConfidenceMap(1, data, ("0", "1"), source.box, 1, NucleusClass(index, False, 0.5))
+        labels = sketcher.labels_of(made)
+        assert labels is not None
+        assert len(np.unique(labels)) - 1 == count

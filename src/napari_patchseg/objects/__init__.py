@@ -3,6 +3,7 @@
 from ._choices import (
     ClassChooser,
     choose_nucleus,
+    class_at,
     expected_diameter,
     labelling,
     outline,
@@ -26,6 +27,7 @@ __all__ = [
     "apply_edits",
     "change_of",
     "choose_nucleus",
+    "class_at",
     "expected_diameter",
     "grow",
     "keep_numbers",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
+from skimage.draw import disk
 from skimage.morphology import remove_small_objects
 
 from napari_patchseg.corrections import Edits
@@ -34,6 +35,8 @@ from ._labelling import (
 
 #: The largest diameter in pixels that is estimated.
 LARGEST_DIAMETER = 80.0
+#: Standard deviation of a confidence up to which it is the same everywhere.
+_EVEN = 1e-6
 
 
 class ClassChooser:
@@ -78,6 +81,39 @@ def choose_nucleus(
     if objects.nucleus_polarity is not None:
         inverted = objects.nucleus_polarity == "inverted"
     return NucleusClass(index, inverted, correlation)
+
+
+def class_at(
+    data: NDArray[np.float32], point: tuple[int, int], radius: float
+) -> NucleusClass | None:
+    """The class that stands out most around a pixel, with its polarity.
+
+    A class stands out by the mean of a disk, in standard deviations from the mean of its whole map.
+
+    Parameters
+    ----------
+    data : ndarray
+        (K, h, w), the confidences.
+    point : (int, int)
+        Row and column inside a nucleus.
+    radius : float
+        Of the disk in pixels; it holds the pixel at least.
+
+    Returns
+    -------
+    NucleusClass or None
+        None where all maps are even.
+    """
+    step = grid_step(data.shape[1:])
+    grid = data[:, ::step, ::step]
+    mean, spread = (of(axis=(1, 2), dtype=float) for of in (grid.mean, grid.std))
+    rows, columns = disk(point, max(radius, 1), shape=data.shape[1:])
+    here = data[:, rows, columns].mean(1, dtype=float)
+    scores = (here - mean) / np.where(spread > _EVEN, spread, np.inf)
+    index = int(np.argmax(np.abs(scores)))
+    if scores[index] == 0:
+        return None
+    return NucleusClass(index, bool(scores[index] < 0), math.nan)
 
 
 def resolve_objects(

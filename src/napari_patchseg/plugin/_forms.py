@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QAbstractSpinBox, QLabel, QSizePolicy, QWidget
+from qtpy.QtWidgets import QAbstractSpinBox, QLabel, QPushButton, QSizePolicy, QWidget
 
-from napari_patchseg.report import Report
+from napari_patchseg.method.maps import NucleusClass
+from napari_patchseg.report import NucleusReport, Report
 from napari_patchseg.settings import FIELDS
 
 from ._controls import button, caption, form
@@ -24,9 +25,11 @@ class SettingsForm(QWidget):
         Those of all settings.
     understood : QLabel
         How the image was understood, to stand beside its kind.
+    class_button : QPushButton
+        To stand beside the class.
     """
 
-    def __init__(self, editors: Editors, understood: QLabel) -> None:
+    def __init__(self, editors: Editors, understood: QLabel, class_button: QPushButton) -> None:
         super().__init__()
         self.preset = editors["preset"].widget
         self.preset.activated.connect(editors.reset)  # also the same once more
@@ -34,12 +37,14 @@ class SettingsForm(QWidget):
             "Reset", "Back to the preset; the seed and the machine stay.", editors.reset
         )
         self.reset_button.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        class_button.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        beside = {"nucleus_class": (class_button,)}
         names = [*_FIRST, *(name for name in FIELDS if name not in _FIRST)]
         layout = form(
             self,
             (editors["preset"].caption(), self.preset, self.reset_button),
             *(
-                (editors[name].caption(), editors[name].widget)
+                (editors[name].caption(), editors[name].widget, *beside.get(name, ()))
                 for name in names
                 if not FIELDS[name].in_view
             ),
@@ -114,6 +119,14 @@ class ObjectsForm(QWidget):
         self._editors["nucleus_class"].set(None)
         self._editors["nucleus_polarity"].set(None)
 
+    def show_class(self, nucleus: NucleusClass | NucleusReport | None) -> None:
+        """Show what class and polarity came to, where they are automatic; None: nothing yet."""
+        index = "" if nucleus is None else str(nucleus.index)
+        polarity = "" if nucleus is None else "inverted" if nucleus.inverted else "direct"
+        for name, choice in (("nucleus_class", index), ("nucleus_polarity", polarity)):
+            if nucleus is None or self._editors[name].get() is None:
+                self._editors[name].show_automatic(choice)
+
     def show_report(self, report: Report | None, pixel_size: float | None = None) -> None:
         """Show what automatic choices came to.
 
@@ -124,15 +137,11 @@ class ObjectsForm(QWidget):
         pixel_size : float or None
             µm per pixel, where it is known.
         """
-        nucleus = None if report is None else report.nucleus_class
+        self.show_class(None if report is None else report.nucleus_class)
         objects = None if report is None else report.objects
-        index = "" if nucleus is None else str(nucleus.index)
-        polarity = "" if nucleus is None else "inverted" if nucleus.inverted else "direct"
         min_area = None if objects is None else objects.min_area
         self._diameter = None if objects is None else objects.diameter, pixel_size
         editors = self._editors
-        editors["nucleus_class"].show_automatic(index)
-        editors["nucleus_polarity"].show_automatic(polarity)
         editors["min_area"].show_automatic("" if min_area is None else f"{min_area:.0f} px²")
         if objects is not None and objects.threshold is not None:
             editors["threshold"].show_automatic(objects.threshold)

@@ -21,9 +21,12 @@ from napari_patchseg.corrections import (
     Merge,
     Split,
 )
+from napari_patchseg.errors import PatchSegError
 from napari_patchseg.files.autosave import Autosaved, autosave, autosaved
 from napari_patchseg.files.corrections import load_corrections, save_corrections
 from napari_patchseg.geometry import Box
+from napari_patchseg.method.maps import NUCLEUS
+from napari_patchseg.settings import DEFAULT_DIAMETER, Polarity
 
 from ._layers import RunLayers
 from ._object_tools import ObjectTools, Tool, pixel_of
@@ -41,6 +44,8 @@ _SETTLE_MS, _KEEP_MS = 60, 1000
 _STEPS, _NUMBERED = 50, 10
 #: Diameter of the brush at first, in expected nucleus diameters.
 _BRUSH = 0.5
+#: Radius in which a click looks for the class of a nucleus, in expected nucleus diameters.
+_AROUND = 1 / 6
 
 #: Of every image of this process, region by region: what was corrected on it.
 _KEPT: weakref.WeakKeyDictionary[Image, dict[Box, Corrections]] = weakref.WeakKeyDictionary()
@@ -54,6 +59,8 @@ class _Past:
     corrections: Corrections
     #: The run's labels before any edit of objects, for their numbers.
     labels: tuple[Run, LabelArray | None, Report | None] | None
+    #: The choice of the nucleus class, where that was what was done.
+    choice: tuple[int | None, Polarity | None] | None = None
 
 
 class Hand:
@@ -75,6 +82,8 @@ class Hand:
     taught = Signal()
     #: Objects were edited; whether the labels layer has it already.
     edited = Signal(bool)
+    #: Class and polarity of nuclei were chosen by a click, or are again what they were; None: auto.
+    class_chosen = Signal(object, object)
     #: A sentence for the user, and whether it is an error.
     told = Signal(str, bool)
 
@@ -106,6 +115,7 @@ class Hand:
     def begin(self, run: Run) -> None:
         """A run begins: take up what was corrected on its image and region."""
         self._keep()
+        self._tools.take(None)
         image = run.source.layer
         kept = {} if image is None else _KEPT.setdefault(image, {})
         before = self._run
@@ -221,15 +231,15 @@ class Hand:
         if tool is None or tool is self.tool:
             self._tools.take(None)
             return
-        if (labels := self._labels_or_tell()) is not None:
-            labels.visible = True
-            self._tools.take(tool, labels)
+        if (layer := self._layer_or_tell(tool)) is not None:
+            layer.visible = True
+            self._tools.take(tool, layer)
 
     def use_here(self, tool: Tool) -> None:
         """Use a tool that takes a click where the cursor is on the canvas."""
         viewer = self._viewer
-        if viewer.mouse_over_canvas and (labels := self._labels_or_tell()) is not None:
-            self._on_used(tool, [pixel_of(viewer, labels, viewer.cursor.position)])
+        if viewer.mouse_over_canvas and (layer := self._layer_or_tell(tool)) is not None:
+            self._on_used(tool, [pixel_of(viewer, layer, viewer.cursor.position)])
 
     def guard_undo(self, labels: Labels) -> None:
         """Let Ctrl+Z on a labels layer take our corrections back.
@@ -251,10 +261,15 @@ class Hand:
             return
         last = self._past.pop()
         before, labels = last.corrections, last.labels
+        if labels is not None and labels[0] is self._run and labels[1] is not None:
+            _, self._run.base, self._run.report_of_labels = labels
+        if last.choice is not None:
+            self._announce()
+            self.edited.emit(False)
+            self.class_chosen.emit(*last.choice)
+            return
         now, self._corrections = self._corrections, before
         self._note()
-        if labels is not None and labels[0] is self._run:
-            _, self._run.base, self._run.report_of_labels = labels
         if (now.nucleus, now.not_nucleus) != (before.nucleus, before.not_nucleus):
             self._layers.write_hints(before.painted)
         self.edited.emit(False)
@@ -306,28 +321,48 @@ class Hand:
             return False
         return True
 
-    def _labels_or_tell(self) -> Labels | None:
-        """The labels to correct; where there are none, the user is told."""
+    def _layer_or_tell(self, tool: Tool) -> Image | Labels | None:
+        """The layer that a tool is used on; where it is of no use, the user is told."""
         if not self._is_ready():
             return None
+        if tool is Tool.CLASS:
+            return self._classes_or_tell()
         labels = self._layers.last_labels
         if labels is None:
             self.told.emit("There are no nuclei to correct yet; segment the image first.", False)
         return labels
 
+    def _classes_or_tell(self) -> Image | None:
+        run = self._run
+        assert run is not None
+        if not self.is_available:
+            self.told.emit("The image layer is gone; choose another one.", False)
+        elif run.preview is None:
+            self.told.emit("There is no confidence map yet; wait for the first one.", False)
+        elif NUCLEUS in run.preview.channels:
+            self.told.emit("These weights were taught which class is nuclei.", False)
+        else:
+            return run.source.layer
+        return None
+
     def _announce(self, _event: object = None) -> None:
         self.changed.emit()
 
     def _take(self, name: str, corrections: Corrections) -> None:
+        self._remember(name)
+        self._corrections = corrections
+        self._note()
+
+    def _remember(
+        self, name: str, choice: tuple[int | None, Polarity | None] | None = None
+    ) -> None:
         assert self._corrections is not None
         run = self._run
         labels = None if run is None else (run, run.base, run.report_of_labels)
-        self._past.append(_Past(name, self._corrections, labels))
+        self._past.append(_Past(name, self._corrections, labels, choice))
         del self._past[:-_STEPS]
         for index in range(len(self._past) - _NUMBERED):
             self._past[index] = replace(self._past[index], labels=None)
-        self._corrections = corrections
-        self._note()
 
     def _note(self) -> None:
         run, corrections = self._run, self._corrections
@@ -381,6 +416,9 @@ class Hand:
     def _on_used(self, tool: Tool, path: list[tuple[int, int]]) -> None:
         from napari_patchseg.objects import change_of
 
+        if tool is Tool.CLASS:
+            self._choose_class(path[0])
+            return
         labels, run = self._layers.region_view, self._run
         if labels is None or run is None or self._corrections is None:
             return
@@ -403,6 +441,33 @@ class Hand:
         self.edited.emit(True)
         if isinstance(edit, Delete | Add):
             self.taught.emit()
+
+    def _choose_class(self, place: tuple[int, int]) -> None:
+        """Take the class that stands out at a pixel of the image's plane for nuclei."""
+        from napari_patchseg.objects import class_at
+
+        run = self._run
+        assert run is not None
+        self._tools.take(None)
+        row, column = (at - start for at, start in zip(place, run.source.box, strict=False))
+        made = run.newest_at(row, column)
+        if made is None:
+            self.told.emit("That is outside of what was segmented.", False)
+            return
+        point = (row - made.box[0]) // made.reduction, (column - made.box[1]) // made.reduction
+        wished = run.objects
+        try:
+            diameter = wished.diameter_in_pixels(run.source.pixel_size) or DEFAULT_DIAMETER
+        except PatchSegError as error:
+            self.told.emit(str(error), True)
+            return
+        chosen = class_at(made.data, point, _AROUND * diameter / made.reduction)
+        if chosen is None:
+            self.told.emit("No class stands out yet; let it learn on.", False)
+            return
+        self._remember("class", (wished.nucleus_class, wished.nucleus_polarity))
+        self._announce()
+        self.class_chosen.emit(chosen.index, "inverted" if chosen.inverted else "direct")
 
     def _edit(self, tool: Tool, path: list[tuple[int, int]]) -> Edit | None:
         from napari_patchseg.objects import grow, pixels_of

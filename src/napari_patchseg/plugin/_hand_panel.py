@@ -49,6 +49,8 @@ class HandPanel(QWidget):
     ----------
     files : QWidget
         Corrections to a file and back; to be laid out elsewhere.
+    class_button : QPushButton
+        Chooses which class is nuclei; to be laid out beside its field.
     """
 
     #: A sentence for the user, and whether it is an error.
@@ -98,6 +100,12 @@ class HandPanel(QWidget):
         grid.addWidget(QLabel("objects"), 1, 0)
         for column, one in enumerate(self.tool_buttons.values()):
             grid.addWidget(one, 1, 1 + 3 * column, 1, 3)
+        self.tool_buttons[Tool.CLASS] = self.class_button = self._tool(
+            "by a click",
+            "Click a nucleus: class and polarity that stand out most there are nuclei"
+            + _key("choose_class"),
+            partial(hand.use, Tool.CLASS),
+        )
         last = QHBoxLayout()
         last.setContentsMargins(0, 0, 0, 0)
         learn_box.setText("hints teach their like")

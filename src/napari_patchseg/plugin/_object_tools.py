@@ -14,7 +14,7 @@ from ._layers import OUTLINE_COLOURS
 from .layer_source import METADATA_KEY, displayed_axes, unwrap
 
 if TYPE_CHECKING:
-    from napari.layers import Labels
+    from napari.layers import Image, Labels
     from napari.viewer import Viewer
 
 #: What says where a layer lies.
@@ -30,6 +30,7 @@ class Tool(StrEnum):
     MERGE = "merge"
     SPLIT = "split"
     ADD = "add"
+    CLASS = "class"
 
     @property
     def is_stroke(self) -> bool:
@@ -44,11 +45,12 @@ class Tool(StrEnum):
             Tool.MERGE: "drag across objects to make them one",
             Tool.SPLIT: "drag through an object to cut it",
             Tool.ADD: "click inside a nucleus that is missing",
+            Tool.CLASS: "click a nucleus to choose the class that is nuclei",
         }[self]
 
 
 class ObjectTools:
-    """One tool at a time, on one labels layer, for as long as that is the active layer.
+    """One tool at a time, on one layer, for as long as that is the active layer.
 
     Parameters
     ----------
@@ -64,7 +66,7 @@ class ObjectTools:
     def __init__(self, viewer: Viewer) -> None:
         self._viewer = viewer
         self.tool: Tool | None = None
-        self._layer: Labels | None = None
+        self._layer: Image | Labels | None = None
         self._stroke: Labels | None = None
         viewer.layers.selection.events.active.connect(self._on_active)
 
@@ -73,15 +75,15 @@ class ObjectTools:
         self.take(None)
         self._viewer.layers.selection.events.active.disconnect(self._on_active)
 
-    def take(self, tool: Tool | None, layer: Labels | None = None) -> None:
+    def take(self, tool: Tool | None, layer: Image | Labels | None = None) -> None:
         """Take a tool to a layer, which becomes the active one; None puts it away.
 
         Parameters
         ----------
         tool : Tool or None
             Which.
-        layer : Labels or None
-            Whose objects are clicked.
+        layer : Image, Labels or None
+            Whose pixels are clicked.
         """
         self._drop()
         if tool is not None and layer is not None:
@@ -119,7 +121,7 @@ class ObjectTools:
     def _on_mode(self, _event: object) -> None:
         self.take(None)  # the user took one of napari's own tools
 
-    def _on_drag(self, layer: Labels, event: Any) -> Generator[None, None, None]:
+    def _on_drag(self, layer: Image | Labels, event: Any) -> Generator[None, None, None]:
         tool = self.tool
         if tool is None or event.button != 1 or self._viewer.dims.ndisplay != 2:
             return
@@ -140,7 +142,7 @@ class ObjectTools:
         if tool.is_stroke != is_click:
             self.used.emit(tool, path)
 
-    def _add_stroke(self, layer: Labels) -> None:
+    def _add_stroke(self, layer: Image | Labels) -> None:
         """Make the layer that shows a stroke while it is drawn."""
         from napari.layers import Labels
 
@@ -155,7 +157,7 @@ class ObjectTools:
         self._viewer.add_layer(self._stroke)
         self._viewer.layers.selection.active = layer
 
-    def _draw_stroke(self, layer: Labels, ends: list[tuple[int, int]]) -> None:
+    def _draw_stroke(self, layer: Image | Labels, ends: list[tuple[int, int]]) -> None:
         if self._stroke is not None:
             at: list[Any] = [np.zeros(1, int)] * layer.ndim
             rows, columns = displayed_axes(self._viewer.dims.order, layer.ndim)
@@ -167,7 +169,7 @@ class ObjectTools:
             self._stroke.data = np.zeros_like(self._stroke.data)
 
 
-def pixel_of(viewer: Viewer, layer: Labels, position: Sequence[float]) -> tuple[int, int]:
+def pixel_of(viewer: Viewer, layer: Image | Labels, position: Sequence[float]) -> tuple[int, int]:
     """Row and column of a place in the world; outside of the layer the nearest ones."""
     at = np.rint(layer.world_to_data(position)).astype(int)
     row, column = (

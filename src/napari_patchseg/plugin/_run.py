@@ -18,7 +18,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_patchseg.corrections import Corrections
 from napari_patchseg.errors import PatchSegError, TrainingError, reason_of
 from napari_patchseg.method.events import Control, MapMade, Step, Trained
-from napari_patchseg.method.maps import ConfidenceMap, SampledPatches
+from napari_patchseg.method.maps import ConfidenceMap, NucleusClass, SampledPatches
 from napari_patchseg.report import (
     Finished,
     HistoryRow,
@@ -494,6 +494,15 @@ class Run:
         self.taught = replace(self.trained, heads=heads, corrections=corrections)
         return self.hinted
 
+    def newest_at(self, row: int, column: int) -> ConfidenceMap | None:
+        """The newest map that covers a pixel of the region."""
+        for made in (self.preview, self.full):
+            if made is not None:
+                row0, column0, row1, column1 = made.box
+                if row0 <= row < row1 and column0 <= column < column1:
+                    return made
+        return None
+
     @property
     def full_of_trained(self) -> ConfidenceMap | None:
         """The full map of the weights reached, if it was made."""
@@ -600,7 +609,8 @@ class _Sketcher:
     def __init__(self, run: Run, pixels: Pixels) -> None:
         self._run, self._pixels = run, pixels
         self._labels: Labels | None = None
-        self._diameter: float | None = None
+        self._nucleus: NucleusClass | None = None
+        self._diameter: float | None = None  # of that class
 
     def labels_of(self, made: ConfidenceMap) -> Labels | None:
         """Of a preview of the whole region, where labels are wanted and seen."""
@@ -611,6 +621,8 @@ class _Sketcher:
         if not run.make_labels or not run.inbox.previews or made.box != whole:
             return None
         objects = run.objects
+        if self._nucleus is None or not made.nucleus.is_like(self._nucleus):
+            self._nucleus, self._diameter = made.nucleus, None
         if objects.nucleus_diameter is None and self._diameter is not None:
             known = {"nucleus_diameter": self._diameter, "diameter_unit": "px"}
             objects = objects.model_copy(update=known)

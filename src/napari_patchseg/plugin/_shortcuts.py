@@ -62,6 +62,11 @@ _ACTIONS: dict[str, tuple[str, str, Callable[[TrainingSession], None]]] = {
         "Paint hints: not nucleus",
         lambda session: session.hand.paint(2),
     ),
+    "choose_class": (
+        "K",
+        "Take the class that stands out under the cursor for nuclei",
+        lambda session: session.hand.use_here(Tool.CLASS),
+    ),
     "undo_correction": (
         "U",
         "Undo the last correction",

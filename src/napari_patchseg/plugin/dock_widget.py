@@ -27,7 +27,7 @@ from superqt.utils import create_worker, qdebounced, qthrottled
 from napari_patchseg.errors import PatchSegError
 from napari_patchseg.files import preferences
 from napari_patchseg.report import Report
-from napari_patchseg.settings import FIELDS, Settings
+from napari_patchseg.settings import FIELDS, Polarity, Settings
 
 from ._controls import Folds, NumberBox, WheelScrolls
 from ._diameter_circle import DiameterCircle
@@ -77,12 +77,12 @@ class PatchSegWidget(QWidget):
         self.image = ImagePanel(viewer, self.editors)
         self.circle = DiameterCircle(viewer)
         self.run = RunPanel(self.session)
-        self.form = SettingsForm(self.editors, self.run.image_label)
         self.curves = CurvesPlot()
         self.view_switch = ViewSwitch(self.session)
         self.objects = ObjectsForm(self.editors)
         learn_box = self.editors["learn_from_hints"].widget
         self.hand = HandPanel(self.session.hand, learn_box, self._folder)
+        self.form = SettingsForm(self.editors, self.run.image_label, self.hand.class_button)
         self.labels = LabelsPanel(viewer, self.session)
         self.models = ModelPanel(self._folder)
         self.folds = Folds()
@@ -190,6 +190,7 @@ class PatchSegWidget(QWidget):
             part.told.connect(self._tell)
         self.session.state_changed.connect(self._on_state)
         self.session.labelled.connect(self._show_report)
+        self.session.hand.class_chosen.connect(self._on_class_chosen)
 
     # -- starting
 
@@ -236,6 +237,15 @@ class PatchSegWidget(QWidget):
         self._on_settings_shown()
         with self._guarded():
             self.session.set_objects(self.editors.objects)
+
+    def _on_class_chosen(self, index: int | None, polarity: Polarity | None) -> None:
+        """A click on the canvas has chosen, or that was taken back."""
+        run = self.session.run
+        if run is not None:  # the field may offer as many as the next run is to have
+            self.editors.offer_classes(run.settings.training.classes)
+        self.editors["nucleus_class"].set(index)
+        self.editors["nucleus_polarity"].set(polarity)
+        self.editors.changed.emit()
 
     def _on_settings_shown(self) -> None:
         self.form.show_changed(self.editors.differ)
@@ -328,6 +338,8 @@ class PatchSegWidget(QWidget):
             if (run.model is None or run.taught) and reached is not self.models.model:
                 self.models.take(reached)
             self.editors.offer_classes(run.trained.settings.training.classes)
+        if self.session.shown_class is not None:
+            self.objects.show_class(self.session.shown_class)
         if self.session.labels is not self._counted:  # the first ones have no report yet
             self._follow_labels()
         self.labels.copy_button.setEnabled(run is not None)

@@ -146,6 +146,11 @@ class TrainingSession:
         return self.layers.last_labels
 
     @property
+    def shown_class(self) -> NucleusClass | None:
+        """Which class the map in the viewer takes for nuclei; None before the first."""
+        return self._shown
+
+    @property
     def has_image(self) -> bool:
         """Whether the run's image is still in the viewer."""
         return self.run is not None and self.run.source.layer in self._viewer.layers
