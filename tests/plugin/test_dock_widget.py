@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import (
     QApplication,
@@ -28,9 +28,10 @@ from napari_patchseg.files import preferences
 from napari_patchseg.objects import keep_numbers
 from napari_patchseg.plugin._controls import NumberBox
 from napari_patchseg.plugin._layers import View
-from napari_patchseg.plugin._run import Phase
+from napari_patchseg.plugin._run import Phase, RunState
 from napari_patchseg.plugin.dock_widget import PatchSegWidget
 from napari_patchseg.plugin.layer_source import METADATA_KEY, Region
+from napari_patchseg.plugin.session import _Activity
 from napari_patchseg.settings import PRESETS, Settings
 
 Wait = Callable[[Callable[[], Any]], None]
@@ -694,26 +695,38 @@ def test_nothing_of_a_removed_panel_stays(
     viewer.add_image(np.zeros((80, 80)))  # nobody listens who is no longer there
 
 
+def lines_in_activity_dock(viewer: Any) -> list[Any]:
+    from napari._qt.widgets.qt_progress_bar import QtLabeledProgressBar
+
+    found = viewer.window._qt_window.findChildren(QtLabeledProgressBar)
+    return [bar for bar in found if "slide" in bar.description_label.text()]
+
+
 def test_activity_dock_can_stop_the_run(
     viewer: Any, panel: PatchSegWidget, layer: Any, long: Settings, wait: Wait
 ) -> None:
-    from napari._qt.widgets.qt_progress_bar import QtLabeledProgressBar
-
-    def bars() -> list[Any]:
-        found = viewer.window._qt_window.findChildren(QtLabeledProgressBar)
-        return [bar for bar in found if "slide" in bar.description_label.text()]
-
     train_without_end(panel, long, wait)
-    assert not bars()  # napari's spinner would take the run its time
+    assert not lines_in_activity_dock(viewer)  # napari's spinner would take the run its time
     viewer.window._qt_window.show()
     viewer.window._status_bar._toggle_activity_dock(True)
-    wait(bars)
-    (bar,) = bars()
+    wait(lambda: lines_in_activity_dock(viewer))
+    (bar,) = lines_in_activity_dock(viewer)
     wait(lambda: bar.qt_progress_bar.value() > 0)
     assert bar.qt_progress_bar.maximum() == long.training.max_steps
     QTest.mouseClick(bar.cancel_button, Qt.MouseButton.LeftButton)
     wait(lambda: not panel.session.is_busy)
     assert panel.session.state is Phase.STOPPED
+
+
+def test_a_run_may_end_while_its_line_in_the_activity_dock_is_made(viewer: Any, wait: Wait) -> None:
+    """napari processes events meanwhile."""
+    viewer.window._qt_window.show()
+    viewer.window._status_bar._toggle_activity_dock(True)
+    activity = _Activity(lambda: None)
+    QTimer.singleShot(0, activity.close)
+    activity._show("slide", RunState(Phase.TRAINING, "learning", step=1, max_steps=9))
+    assert activity._progress is None
+    wait(lambda: not lines_in_activity_dock(viewer))
 
 
 CLOSING = """

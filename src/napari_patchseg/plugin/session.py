@@ -654,7 +654,7 @@ class _Activity:
     def __init__(self, stop: Callable[[], None]) -> None:
         self._stop = stop
         self._progress: StoppableProgress | None = None
-        self._is_drawing = False
+        self._is_drawing = self._is_over = False
         #: Shows an image's name and a state soon, in a turn of its own.
         self.show = qthrottled(self._show, timeout=_MOVED_MS, leading=False)
 
@@ -672,10 +672,15 @@ class _Activity:
             progress.update(done - progress.n)
         finally:
             self._is_drawing = False
+            if self._is_over:
+                self.close()
 
     def close(self) -> None:
         """Take the line away."""
         self.show.cancel()
+        self._is_over = self._is_drawing
+        if self._is_over:  # the run ended meanwhile: it goes once it is drawn
+            return
         progress, self._progress = self._progress, None
         if progress is not None:
             with contextlib.suppress(RuntimeError):  # the window has gone before
