@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -59,6 +61,25 @@ def wait(qtbot: Any) -> Callable[[Callable[[], Any]], None]:
         qtbot.waitUntil(lambda: bool(condition()), timeout=PATIENCE)
 
     return until
+
+
+@pytest.fixture(scope="session")
+def _imported() -> None:
+    """Import what a run takes, and leave it out of garbage collections.
+
+    Each test with a viewer has several full ones, of half a million objects that stay.
+    """
+    for name in ("safetensors.torch", "napari_patchseg.pipeline", "napari_patchseg.hinting"):
+        importlib.import_module(name)
+    for name in ("napari.qt", "pandas", "pyqtgraph", "napari_patchseg.plugin.dock_widget"):
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture
+def make_napari_viewer(_imported: None, make_napari_viewer: Any) -> Any:
+    return make_napari_viewer
 
 
 @pytest.fixture
