@@ -11,6 +11,8 @@ from napari_patchseg.cli import main
 from napari_patchseg.corrections import Delete, Merge
 from napari_patchseg.errors import ImageError, ModelError, SettingsError
 from napari_patchseg.files.labels import read_labels
+from napari_patchseg.hinting import Place
+from napari_patchseg.method.maps import ConfidenceMap, NucleusClass
 from napari_patchseg.objects import pixels_of
 
 
@@ -58,6 +60,25 @@ def test_what_is_painted_is_so(field, model, before, hints, learns):
     assert (labels[hints == 1] > 0).mean() > 0.9
     again = ps.segment(field, model=model, hints=hints, learn_from_hints=learns)
     np.testing.assert_array_equal(labels, again)
+
+
+def test_strokes_count_at_their_place_of_a_reduced_map(field):
+    box, shape = (10, 20, 127, 157), (39, 46)  # as a preview at a third of the size
+    data = np.full((2, *shape), 0.3, np.float32)
+    preview = ConfidenceMap(1, data, ("nucleus", "interior"), box, 3, NucleusClass(0, False, 0.5))
+    hints = np.zeros(field.shape[:2], np.uint8)
+    hints[40, 50] = 1  # a single pixel is enough
+    hints[100:103, 110] = 2
+    hints[5, 5] = 1  # outside
+    place = Place.of(ps.Pixels.from_array(field), preview, 24)
+    painted = place.painted(preview, hints)
+    for nuclei in (painted.nuclei, painted.interiors):
+        assert nuclei[10, 10] > 0.99
+        assert nuclei[30, 30] < 0.01
+        np.testing.assert_array_equal(nuclei[:, 40:], data[0, :, 40:])
+        np.testing.assert_allclose(nuclei[:4, :4], 0.3, rtol=1e-5)
+    assert place.fits(preview, 24)
+    assert not place.fits(preview, 25)
 
 
 def test_hints_that_say_nothing_change_nothing(field, model, before):

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_patchseg.corrections import NOT_NUCLEUS
+from napari_patchseg.geometry import Box, window
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.events import Control
 from napari_patchseg.method.hints import (
@@ -30,6 +32,50 @@ from napari_patchseg.settings import Resolved, Weights
 def network_input(image: Pixels, weights: Weights) -> NetworkInput:
     """An image as a network takes it that began with these weights."""
     return NetworkInput(image if weights == "random" else image.as_rgb(), weights)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where strokes count at their own place alone: on maps of a box at a reduction, as previews.
+
+    Attributes
+    ----------
+    box : Box
+        In pixels of the image.
+    reduction : int
+        Image pixels per map pixel.
+    density : ndarray
+        (h, w) float32, smoothed optical density at that reduction.
+    diameter : float
+        Expected nucleus diameter in pixels of the image.
+    """
+
+    box: Box
+    reduction: int
+    density: NDArray[np.float32]
+    diameter: float
+
+    @classmethod
+    def of(cls, pixels: Pixels, confidence: ConfidenceMap, diameter: float) -> Place:
+        """The place of a map of an image."""
+        box, reduction = confidence.box, confidence.reduction
+        light = pixels.as_rgb().read(box, reduction)
+        return cls(box, reduction, optical_density(light, diameter / reduction), diameter)
+
+    def fits(self, confidence: ConfidenceMap, diameter: float) -> bool:
+        """Whether it is that of another map, too."""
+        here = (confidence.box, confidence.reduction, diameter)
+        return here == (self.box, self.reduction, self.diameter)
+
+    def painted(self, confidence: ConfidenceMap, hints: NDArray[np.uint8]) -> ConfidenceMap:
+        """The map with hints (H, W) of the whole image: 1 nucleus, 2 not nucleus, 0 nothing."""
+        seen = hints[window(self.box)]
+        rows, columns = np.nonzero(seen)
+        counts = np.zeros((2, *self.density.shape), np.int32)
+        at = (seen[rows, columns] - 1, rows // self.reduction, columns // self.reduction)
+        np.add.at(counts, at, 1)
+        small = np.where(counts[1] > counts[0], NOT_NUCLEUS, counts[0] > 0).astype(np.uint8)
+        return paint(confidence, small, self.density, self.diameter / self.reduction)
 
 
 class Hinted(NamedTuple):

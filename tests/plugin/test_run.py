@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from napari_patchseg.corrections import Corrections
 from napari_patchseg.errors import PatchSegError
 from napari_patchseg.method.maps import ConfidenceMap, NucleusClass
 from napari_patchseg.plugin._display import Canvas, display_map
@@ -20,7 +21,7 @@ from napari_patchseg.plugin._run import (
     Phase,
     Run,
     RunState,
-    _Sketcher,
+    _Live,
 )
 from napari_patchseg.plugin.layer_source import source_of
 from napari_patchseg.report import Progress
@@ -92,6 +93,22 @@ def test_a_paused_worker_wakes(wish: str) -> None:
     assert worker.inbox.hold is HOLDS[wish]
 
 
+def test_a_paused_worker_takes_corrections_and_waits_on() -> None:
+    worker = Worker()
+    taken = threading.Event()
+    worker.inbox.on_corrected = taken.set
+    worker.start()
+    assert worker.waits.wait(60)
+    worker.waits.clear()
+    worker.inbox.correct(Corrections(shape=(4, 4)))
+    assert taken.wait(60)
+    assert worker.waits.wait(60)
+    assert worker.inbox.hold is Phase.PAUSED
+    assert not worker.went_on.is_set()
+    worker.inbox.resume()
+    assert worker.went_on.wait(60)
+
+
 def test_a_paused_worker_goes_on_until_the_map_is_made() -> None:
     worker = Worker()
     worker.inbox.request_map()
@@ -127,9 +144,9 @@ def test_nuclei_of_another_class_have_a_diameter_of_their_own(
     for one, (distance, radius) in zip(data, ((64, 20), (32, 4)), strict=True):
         middle = distance // 2
         one[np.hypot(rows % distance - middle, columns % distance - middle) < radius] = 1
-    sketcher = _Sketcher(run, source.open())
+    live = _Live(run, source.open())
     for index, count in ((0, 4), (1, 16), (0, 4)):
         made = ConfidenceMap(1, data, ("0", "1"), source.box, 1, NucleusClass(index, False, 0.5))
-        labels = sketcher.labels_of(made)
+        labels = live.mapped(made, sketch=True).labels
         assert labels is not None
         assert len(np.unique(labels)) - 1 == count

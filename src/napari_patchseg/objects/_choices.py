@@ -25,6 +25,7 @@ from ._editing import apply_edits
 from ._labelling import (
     SMOOTHING,
     ResolvedObjects,
+    finished,
     label_nuclei,
     label_steps,
     marker_threshold_of,
@@ -235,15 +236,14 @@ def labelling(
         Steps of work, each a fraction of a second; whoever wants no more labels asks for no more.
     """
     without = shown = evidence(confidence, pixels, objects)
+    valid = _valid(pixels, confidence.reduction)
     chosen = resolve_objects(confidence, shown, pixels, objects, pixel_size=pixel_size)
     least = None
     if hinted is not None:
         if confidence.interiors is not None:
-            least = marker_threshold_of(shown, chosen, pixels.valid)
+            least = marker_threshold_of(shown, chosen, valid)
         confidence, shown = hinted, evidence(hinted, pixels, objects)
-    labels, least = yield from label_steps(
-        shown, chosen, pixels.valid, confidence.interiors, least=least
-    )
+    labels, least = yield from label_steps(shown, chosen, valid, confidence.interiors, least=least)
     if hinted is not None:
         labels = with_additions(labels, without > chosen.threshold)
     count = int(labels.max(initial=0))
@@ -257,37 +257,37 @@ def sketch(
     confidence: ConfidenceMap,
     pixels: Pixels,
     objects: Objects,
+    diameter: float,
     *,
-    pixel_size: float | None = None,
-) -> tuple[Labels, float]:
+    hinted: ConfidenceMap | None = None,
+) -> Labels:
     """Labels of a preview of the whole image, at the image's size, as coarse as the preview.
 
     Parameters
     ----------
     confidence : ConfidenceMap
         At whatever reduction.
-    pixels, objects, pixel_size
+    pixels, objects
         See `run`; the stain's weight counts for full maps alone.
+    diameter : float
+        The expected diameter in pixels of the image.
+    hinted : ConfidenceMap or None
+        See `labelling`.
 
     Returns
     -------
-    labels : ndarray
+    ndarray
         (H, W) uint16 or uint32.
-    diameter : float
-        The expected diameter in pixels of the image.
     """
     step = confidence.reduction
-    diameter = objects.diameter_in_pixels(pixel_size)
     lengths = {"nucleus_diameter": (diameter, step), "min_area": (objects.min_area, step**2)}
     lengths["max_area"] = (objects.max_area, step**2)
     reduced = {name: of and of / by for name, (of, by) in lengths.items()}
-    small = objects.model_copy(update={**reduced, "diameter_unit": "px"})
-    chosen = resolve_objects(confidence, confidence.nuclei, pixels, small)
-    valid = _valid(pixels, step)
-    labels = label_nuclei(confidence.nuclei, chosen, valid, confidence.interiors)
+    small = objects.model_copy(update={**reduced, "diameter_unit": "px", "prior_weight": 0.0})
+    labels, _ = finished(labelling(confidence, pixels, small, hinted=hinted))
     height, width = pixels.shape[1:]
     full: Labels = labels.repeat(step, 0).repeat(step, 1)[:height, :width]
-    return full, chosen.diameter * step
+    return full
 
 
 def expected_diameter(nuclei: NDArray[np.float32]) -> float:

@@ -130,6 +130,7 @@ class Hand:
             self._past = []
             name = _name(run)
             self.offered = None if self._corrections or name is None else autosaved(name)
+        run.inbox.correct(self._corrections)
         if self.offered is not None:
             self.told.emit(f"{self.offered}: Restore in the panel brings them back.", False)
         layer = self._layers.hints
@@ -369,6 +370,7 @@ class Hand:
         image = None if run is None else run.source.layer
         if run is not None and image is not None and corrections is not None:
             _KEPT.setdefault(image, {})[run.source.box] = corrections
+            run.inbox.correct(corrections)  # what it shows while it learns follows
         self.offered, self._is_kept = None, False
         self._keep_soon()
         self._announce()

@@ -62,7 +62,7 @@ class HandPanel(QWidget):
         self.paint_buttons = {
             value: self._tool(text, f"{tip}{_key(name)}", partial(self._paint, value))
             for value, text, tip, name in (
-                (1, "nucleus", "Paint what is nucleus; its like follows", "paint_nucleus"),
+                (1, "nucleus", "Paint nuclei, at any time; their like follows", "paint_nucleus"),
                 (2, "not nucleus", "Paint what is no nucleus", "paint_not_nucleus"),
                 (0, "erase", "Erase hints; their effect goes with them", ""),
             )

@@ -135,10 +135,10 @@ def _relabel(job: Job) -> Generator[object, None, Relabelled | PatchSegError]:
     try:
         assert run.pixels is not None
         chosen = as_chosen(job.confidence, run.pixels, run.settings, job.objects)
-        hinted = run.with_hints(chosen, job.corrections) if job.labels else None
+        hinted = run.with_hints(chosen, job.corrections)
         shown: NDArray[np.float32] | None = display_map(hinted or chosen, run.canvas)
         if not job.labels:
-            return Relabelled(chosen, shown)
+            return Relabelled(chosen, shown, is_hinted=hinted is not None)
         if hinted is not None:
             yield Relabelled(chosen, shown, is_hinted=True)
             shown = None

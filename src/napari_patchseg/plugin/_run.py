@@ -17,8 +17,9 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_patchseg.corrections import Corrections
 from napari_patchseg.errors import PatchSegError, TrainingError, reason_of
+from napari_patchseg.geometry import Box
 from napari_patchseg.method.events import Control, MapMade, Step, Trained
-from napari_patchseg.method.maps import ConfidenceMap, NucleusClass, SampledPatches
+from napari_patchseg.method.maps import ConfidenceMap, SampledPatches
 from napari_patchseg.report import (
     Finished,
     HistoryRow,
@@ -38,7 +39,7 @@ from .layer_source import LayerSource
 from .preload import import_tables
 
 if TYPE_CHECKING:
-    from napari_patchseg.hinting import Ground
+    from napari_patchseg.hinting import Ground, Place
     from napari_patchseg.image.pixels import Pixels
     from napari_patchseg.method.network import Model
     from napari_patchseg.report import Event as PipelineEvent
@@ -96,6 +97,8 @@ class RunState:
         Whether `remaining` is an upper bound.
     nuclei : int or None
         How many the last labels have.
+    hints : str
+        What becomes of the user's hints, in words; empty without any.
     """
 
     work: Phase = Phase.IDLE
@@ -108,6 +111,7 @@ class RunState:
     remaining: float | None = None
     may_end_sooner: bool = True
     nuclei: int | None = None
+    hints: str = ""
 
     @property
     def phase(self) -> Phase:
@@ -131,11 +135,13 @@ class RunState:
 
     @property
     def text(self) -> str:
-        """For the user: the phase, and how many nuclei there are."""
-        words = _HOLDS[self.hold] if self.hold else self.message
-        if self.nuclei is None or self.work is Phase.FAILED:
-            return words
-        return f"{words} · {pluralize(self.nuclei, 'nucleus', 'nuclei')}"
+        """For the user: the phase, how many nuclei there are, and what hints do."""
+        words = [_HOLDS[self.hold] if self.hold else self.message]
+        if self.work is not Phase.FAILED:
+            if self.nuclei is not None:
+                words.append(pluralize(self.nuclei, "nucleus", "nuclei"))
+            words.append(self.hints)
+        return " · ".join(filter(None, words))
 
     @property
     def time_left(self) -> str:
@@ -201,15 +207,29 @@ class Inbox(Control):
         Whether maps are wanted during training.
     on_pause : callable
         Called by the worker when it begins to wait.
+    corrections : Corrections or None
+        What the user has corrected when the worker begins.
     """
 
-    def __init__(self, objects: Objects, *, previews: bool, on_pause: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        objects: Objects,
+        *,
+        previews: bool,
+        on_pause: Callable[[], object],
+        corrections: Corrections | None = None,
+    ) -> None:
         super().__init__(previews=previews)
         #: What counts as a nucleus now: frozen, and replaced as a whole.
         self.objects = objects
+        #: What the user has corrected by now, the same way.
+        self.corrections = corrections
+        #: Called by the worker soon after that has changed, also while it waits.
+        self.on_corrected: Callable[[], object] = lambda: None
         self._on_pause = on_pause
         self._pause: Phase | None = None
         self._changed = threading.Condition()
+        self._corrected = threading.Event()
         self._shown = threading.Event()
 
     @property
@@ -237,6 +257,12 @@ class Inbox(Control):
         super().request_map()
         self._wake()
 
+    def correct(self, corrections: Corrections) -> None:
+        """Take over what the user has corrected."""
+        self.corrections = corrections
+        self._corrected.set()
+        self._wake()
+
     def map_shown(self) -> None:
         """A map has been drawn."""
         self._shown.set()
@@ -251,11 +277,16 @@ class Inbox(Control):
 
     def wait_while_paused(self) -> None:
         """Called by the worker between two pieces of work."""
-        with self._changed:
-            if self._waits():
+        while True:
+            if self._corrected.is_set():
+                self._corrected.clear()  # first: there may be the next one meanwhile
+                self.on_corrected()
+            with self._changed:
+                if not self._waits():
+                    return
                 self._pause = Phase.PAUSED
                 self._on_pause()
-                self._changed.wait_for(lambda: not self._waits())
+                self._changed.wait_for(lambda: not self._waits() or self._corrected.is_set())
 
     def _waits(self) -> bool:
         return self._pause is not None and not self.map_wanted and not self.cancelled
@@ -382,17 +413,32 @@ class Run:
         self._diameters: dict[tuple[int, int, bool], float] = {}
         #: What hints are laid on, of one of these maps.
         self._ground: tuple[tuple[int, int, bool], Ground] | None = None
+        #: Where strokes count while it learns, and diameters estimated then, by class.
+        self._place: Place | None = None
+        self._rough: dict[tuple[int, bool], float] = {}
         self.inbox = self._new_inbox(self.settings.objects)
 
     def begin(self, *, previews: bool, make_labels: bool) -> None:
         """Get ready for a worker: an earlier one's inbox may be cancelled."""
         self.settings, self.make_labels = self.wished, make_labels
         self.continues, self.error = False, None
-        self.inbox = self._new_inbox(self.objects, previews=previews)
+        now = self.inbox.corrections
+        self.inbox = self._new_inbox(self.objects, previews=previews, corrections=now)
 
-    def _new_inbox(self, objects: Objects, *, previews: bool = False) -> Inbox:
+    def _new_inbox(
+        self,
+        objects: Objects,
+        *,
+        previews: bool = False,
+        corrections: Corrections | None = None,
+    ) -> Inbox:
         put = self.outbox.put
-        return Inbox(objects, previews=previews, on_pause=lambda: put(Paused()))
+        return Inbox(
+            objects,
+            previews=previews,
+            on_pause=lambda: put(Paused()),
+            corrections=corrections,
+        )
 
     @property
     def objects(self) -> Objects:
@@ -458,21 +504,63 @@ class Run:
 
     @property
     def shown_nuclei(self) -> NDArray[np.float32] | None:
-        """Confidence in nuclei of the newest full map, hints included: (h, w)."""
-        newest = self.hinted or self.full
-        return None if newest is None else newest.nuclei
+        """Confidence in nuclei (h, w) of the newest full map, hints included; else of a preview."""
+        newest = self.hinted or self.full or self.preview
+        if newest is None or self.pixels is None:
+            return None
+        height, width = self.pixels.shape[1:]
+        if newest.box != (0, 0, height, width):
+            return None
+        step = newest.reduction
+        if step == 1:
+            return newest.nuclei
+        return newest.nuclei.repeat(step, 0).repeat(step, 1)[:height, :width]
+
+    def rough_diameter(self, made: ConfidenceMap) -> float:
+        """Expected diameter in pixels while it learns; where nobody gave one, of the first map."""
+        given = self.objects.diameter_in_pixels(self.source.pixel_size)
+        if given is not None:
+            return given
+        nucleus = made.nucleus.index, made.nucleus.inverted
+        if nucleus not in self._rough:
+            from napari_patchseg.objects import expected_diameter
+
+            self._rough[nucleus] = expected_diameter(made.nuclei) * made.reduction
+        return self._rough[nucleus]
+
+    def painted(
+        self, chosen: ConfidenceMap, pixels: Pixels, corrections: Corrections | None
+    ) -> ConfidenceMap | None:
+        """A map, as coarse as it is, with hints at their own place alone; None without any.
+
+        To be called in a worker's thread.
+        """
+        if not corrections or not (hints := corrections.hints).any():
+            return None
+        from napari_patchseg.hinting import Place
+
+        diameter, place = self.rough_diameter(chosen), self._place
+        if place is None or not place.fits(chosen, diameter):
+            self._place = place = Place.of(pixels, chosen, diameter)
+        return place.painted(chosen, hints)
 
     def with_hints(self, chosen: ConfidenceMap, corrections: Corrections) -> ConfidenceMap | None:
-        """The full map of the weights reached with hints; None without any.
+        """A map with hints; None without any.
 
-        Nor before the end of training. The first hint takes a pass of the network: to be called in
-        a worker's thread.
+        In the full map of the weights reached they teach their like, in others they count at their
+        own place. The first one takes a pass of the network: to be called in a worker's thread.
         """
         from napari_patchseg.hinting import Ground
 
         hints = corrections.hints
-        if self.trained is None or self.pixels is None or self.resolved is None:
+        if self.pixels is None or self.resolved is None:
             return None
+        is_exact = chosen.is_exact and chosen.reduction == 1
+        if self.trained is None or chosen.step != self.trained.steps or not is_exact:
+            self.taught = None
+            hinted = self.painted(chosen, self.pixels, corrections)
+            self.hinted = hinted if is_exact else None
+            return hinted
         if not hints.any():
             self.hinted, self.taught = None, None
             return None
@@ -567,15 +655,8 @@ def _events(run: Run) -> Iterator[Event]:
         yield Opened(pixels)
     from napari_patchseg import pipeline
 
-    def mapped(made: ConfidenceMap) -> Mapped:
-        is_full = made.is_exact and made.reduction == 1 and made.box == (0, 0, *pixels.shape[1:])
-        if is_full:
-            inbox.map_made()
-        chosen = as_chosen(made, pixels, run.settings, inbox.objects)
-        return Mapped(made, chosen, display_map(chosen, run.canvas), is_full)
-
-    last = None
-    sketcher = _Sketcher(run, pixels)
+    live = _Live(run, pixels)
+    inbox.on_corrected = live.renew
     events = pipeline.run(
         pixels,
         run.settings,
@@ -588,47 +669,62 @@ def _events(run: Run) -> Iterator[Event]:
         if isinstance(event, Step):
             import_tables()
         if isinstance(event, MapMade):
-            last = event.confidence
-            made = mapped(last)
-            yield replace(made, labels=sketcher.labels_of(made.chosen))
+            yield live.mapped(event.confidence, sketch=True)
             inbox.wait_until_shown()
             continue
         if isinstance(event, Finished):
             confidence = event.result.confidence
-            if confidence is not None and confidence is not last:
-                yield mapped(confidence)
+            if confidence is not None and confidence is not live.last:
+                yield live.mapped(confidence, sketch=False)
         yield event
 
 
-class _Sketcher:
-    """Labels while a run learns: those that stay keep their numbers.
+class _Live:
+    """What is shown of maps: what is painted is so in them, and in the labels while a run learns.
 
-    The last ones have the numbers that every other door gives.
+    Labels that stay keep their numbers; the last ones have those that every other door gives.
     """
 
     def __init__(self, run: Run, pixels: Pixels) -> None:
         self._run, self._pixels = run, pixels
         self._labels: Labels | None = None
-        self._nucleus: NucleusClass | None = None
-        self._diameter: float | None = None  # of that class
+        #: The newest map, with which the run may go on after it was stopped.
+        self.last = run.preview
 
-    def labels_of(self, made: ConfidenceMap) -> Labels | None:
-        """Of a preview of the whole region, where labels are wanted and seen."""
+    def mapped(self, made: ConfidenceMap, *, sketch: bool) -> Mapped:
+        """A new map, with labels where they are wanted."""
+        self.last = made
+        is_full = made.is_exact and made.reduction == 1 and made.box == self._whole
+        if is_full:
+            self._run.inbox.map_made()
+        return self._shown(made, is_full=is_full, sketch=sketch)
+
+    def renew(self) -> None:
+        """Show the newest map once more, since there are other corrections."""
+        run = self._run
+        if self.last is not None and run.inbox.previews:
+            run.outbox.put(self._shown(self.last, is_full=False, sketch=True))
+
+    @property
+    def _whole(self) -> Box:
+        return (0, 0, *self._pixels.shape[1:])
+
+    def _shown(self, made: ConfidenceMap, *, is_full: bool, sketch: bool) -> Mapped:
+        run, pixels = self._run, self._pixels
+        chosen = as_chosen(made, pixels, run.settings, run.inbox.objects)
+        hinted = run.painted(chosen, pixels, run.inbox.corrections)
+        labels = self._sketch(chosen, hinted) if sketch else None
+        return Mapped(made, chosen, display_map(hinted or chosen, run.canvas), is_full, labels)
+
+    def _sketch(self, chosen: ConfidenceMap, hinted: ConfidenceMap | None) -> Labels | None:
+        """Labels of a map of the whole region, where they are wanted and seen."""
         from napari_patchseg.objects import keep_numbers, sketch
 
         run = self._run
-        whole = (0, 0, *self._pixels.shape[1:])
-        if not run.make_labels or not run.inbox.previews or made.box != whole:
+        if not run.make_labels or not run.inbox.previews or chosen.box != self._whole:
             return None
-        objects = run.objects
-        if self._nucleus is None or not made.nucleus.is_like(self._nucleus):
-            self._nucleus, self._diameter = made.nucleus, None
-        if objects.nucleus_diameter is None and self._diameter is not None:
-            known = {"nucleus_diameter": self._diameter, "diameter_unit": "px"}
-            objects = objects.model_copy(update=known)
-        labels, self._diameter = sketch(
-            made, self._pixels, objects, pixel_size=run.source.pixel_size
-        )
+        diameter = run.rough_diameter(chosen)
+        labels = sketch(chosen, self._pixels, run.objects, diameter, hinted=hinted)
         self._labels = labels if self._labels is None else keep_numbers(labels, self._labels)
         return self._labels
 

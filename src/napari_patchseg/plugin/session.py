@@ -258,6 +258,7 @@ class TrainingSession:
         self._streaming = on
         if self.run is not None:
             self.run.inbox.previews = on
+            self._tell_of_hints(self.run)
 
     def make_labels(self, objects: Objects | None = None) -> None:
         """Add or renew labels: from the last map, or from a new one while training goes on.
@@ -344,10 +345,10 @@ class TrainingSession:
     # -- the run
 
     def _launch(self, run: Run, *, make_labels: bool) -> None:
-        weights = run.trained or run.model
-        run.begin(previews=self._streaming and weights is None, make_labels=make_labels)
+        run.begin(previews=self._streaming and run.model is None, make_labels=make_labels)
         nuclei = self._state.nuclei if run.outcome else None
         self._set(RunState(Phase.STARTING, "reading the image", nuclei=nuclei))
+        self._tell_of_hints(run)
         name = f"PatchSeg: segment nuclei in {run.source.name}"
         start_task(name, work, run, cancel=run.inbox.cancel)
 
@@ -453,16 +454,22 @@ class TrainingSession:
                 self._write_nothing(run)
         elif labels is not None and run.objects == run.settings.objects:
             self._relabeller.ask(None)  # what is under way comes too late
-            self._write(run, labels, report)
-            self._on_taught()
+            if self.hand.has_hints and run.full_of_trained:  # shown are some with them, till then
+                run.base, run.report_of_labels = labels, report  # their numbers
+                self._labels_wanted = True
+                self._on_taught()
+            else:
+                self._write(run, labels, report)
         elif run.full is not None and (labels is not None or (wanted and run.full_of_trained)):
             self._labels_wanted = True
             self._relabel(run, run.full)
         elif wanted or run.continues:
             self._launch(run, make_labels=True)
+        else:
+            self._on_taught()
 
     def _set_ended(self, work: Phase, message: str) -> None:
-        self._set(work=work, message=message, remaining=None, done=0, total=0)
+        self._set(work=work, message=message, remaining=None, done=0, total=0, hints="")
 
     def _set(self, state: RunState | None = None, **changes: Any) -> None:
         state = replace(state or self._state, **changes)
@@ -504,17 +511,20 @@ class TrainingSession:
 
     def _show_sketch(self, run: Run, chosen: ConfidenceMap, labels: LabelArray) -> None:
         """Show labels of a preview, unless the user deleted them or made them their own."""
-        layer = self.labels
-        is_ours = layer is not None and not self.layers.is_edited
+        before = self.labels
+        is_ours = before is not None and not self.layers.is_edited
         if not self._streaming or not (is_ours or not run.is_sketched):
             return
         run.is_sketched = True
         if self.hand.corrections is not None and self.hand.corrections.edits:
             labels = _edited(labels, self.hand.corrections.edits, 0)
         count = int(np.count_nonzero(np.bincount(labels.ravel())[1:]))
-        report = run.report(chosen, ObjectsReport(count=count), self.hand.corrections)
+        found = ObjectsReport(count=count, diameter=run.rough_diameter(chosen))
+        report = run.report(chosen, found, self.hand.corrections)
         metadata = run.source.note_pixel_size({**report.to_dict(), "sketch": True})
         self._guard(lambda: self.layers.write_labels(labels, metadata))
+        if (layer := self.labels) is not None and layer is not before:
+            self.hand.guard_undo(layer)
         self._set(nuclei=count)
 
     def _show_patches(self) -> None:
@@ -546,10 +556,26 @@ class TrainingSession:
     def _on_taught(self) -> None:
         """Hints are others: make map and labels anew, once there are some to be made anew."""
         run = self.run
-        if run is None or run.full_of_trained is None or run.because is not None:
+        if run is None or run.because is not None:
             return
+        self._tell_of_hints(run)
+        if run.full_of_trained is None or (self.is_busy and run.make_labels and self._streaming):
+            return  # the run's worker shows them
         if self.hand.has_hints or self._shows_hints:
-            self._relabel(run, run.full_of_trained)
+            labels = self._labels_wanted or self.labels is not None
+            self._relabel(run, run.full_of_trained, labels=labels)
+            if not self.is_busy and run.objects.learn_from_hints:
+                self._set(hints="learning from hints")
+
+    def _tell_of_hints(self, run: Run) -> None:
+        """Say what hints do while the run goes on."""
+        text = ""
+        if self.is_busy and self.hand.has_hints:
+            text = "hints count at once" if run.inbox.previews else "hints count at the end"
+            if run.inbox.previews and run.objects.learn_from_hints:
+                text += ", their like at the end"
+        if self.is_busy:
+            self._set(hints=text)
 
     def _on_edited(self, is_shown: bool) -> None:
         """Objects were edited; where the layer has it not yet, it is written from the base."""
@@ -576,6 +602,8 @@ class TrainingSession:
             return
         self._guard(self.layers.hide_outline)
         self._remove_outline_later()
+        if not self.is_busy:
+            self._set(hints="")
         waits_for_map = self.is_busy and run.inbox.map_wanted
         if isinstance(answer, PatchSegError):
             self._labels_wanted &= waits_for_map
@@ -584,9 +612,9 @@ class TrainingSession:
         chosen = answer.chosen
         is_newest = run.preview is None or chosen.step >= run.preview.step
         is_same = self._shown is not None and chosen.nucleus.is_like(self._shown)
-        if answer.shown is not None and (
-            answer.is_hinted or self._shows_hints or (is_newest and not is_same)
-        ):
+        is_other = answer.is_hinted or self._shows_hints
+        is_due = (is_other and not self.is_busy) or (is_newest and (is_other or not is_same))
+        if answer.shown is not None and is_due:
             self._shows_hints = answer.is_hinted
             self.state_changed.emit(self._state)  # there is another model to save
             self._show_map(chosen, answer.shown)
