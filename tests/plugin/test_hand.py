@@ -390,3 +390,17 @@ def test_corrections_go_to_a_file_and_back(shown, tmp_path):
     assert not shown.labels()[np.nonzero(corrections.hints == 2)].any()
     shown.hand.save(tmp_path / "again.json")
     assert ps.load_corrections(tmp_path / "again.json") == corrections
+
+
+def test_taking_the_brush_prepares_the_first_stroke_and_changes_nothing(shown):
+    before, message = shown.labels(), shown.session.message
+    shown.hand.paint(1)
+    assert shown.session.is_relabelling
+    shown.rest()
+    np.testing.assert_array_equal(shown.labels(), before)
+    assert shown.session.message == message
+    shown.hand.paint(2)
+    place = shown.centre(5)
+    shown.mouse.drag(place, (place[0], place[1] + 2))  # while it is looked at whether all is there
+    shown.rest()
+    assert shown.labels()[place] == 0

@@ -78,6 +78,8 @@ class Hand:
 
     #: Corrections, tool or what can be undone are others now.
     changed = Signal()
+    #: Hints are about to be painted.
+    begun = Signal()
     #: Hints are others: map and labels are to be made anew.
     taught = Signal()
     #: Objects were edited; whether the labels layer has it already.
@@ -219,6 +221,7 @@ class Hand:
             layer.selected_label = value
         layer.mode = "paint" if value else "erase"
         self._announce()
+        self.begun.emit()
 
     def rest(self) -> None:
         """Put brush and tools away: dragging moves the view."""

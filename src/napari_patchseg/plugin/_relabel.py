@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,12 +101,20 @@ class Relabeller:
         elif job is not None:
             self._begin_soon()
 
+    def get_ready_for_hints(self, run: Run, confidence: ConfidenceMap) -> None:
+        """Look at the image as hints are learnt by, unless there is something else to do."""
+        if not self.is_busy:
+            self._start(_get_ready, run, confidence)
+
     def _begin(self) -> None:
         if self._worker is not None or self._wanted is None:
             return
         job, self._wanted = self._wanted, None
+        self._start(_relabel, job)
+
+    def _start(self, work: Callable[..., Any], *args: object) -> None:
         # superqt's, not napari's: that would keep every job, with its map, in its list of tasks.
-        worker: Any = create_worker(_relabel, job, _start_thread=False)
+        worker: Any = create_worker(work, *args, _start_thread=False)
         worker.yielded.connect(self._on_yielded)
         worker.returned.connect(self._on_answer)
         worker.finished.connect(self._on_finished)
@@ -117,14 +125,24 @@ class Relabeller:
         if isinstance(what, Outline | Relabelled):
             self._on_answer(what)
 
-    def _on_answer(self, answer: Outline | Relabelled | PatchSegError) -> None:
-        if self._worker is not None and not self._worker.abort_requested:
+    def _on_answer(self, answer: Outline | Relabelled | PatchSegError | None) -> None:
+        if answer is not None and self._worker is not None and not self._worker.abort_requested:
             self.answered.emit(answer)
 
     def _on_finished(self) -> None:
         self._worker = None
         if self._wanted is not None:
             self._begin_soon()
+
+
+def _get_ready(run: Run, confidence: ConfidenceMap) -> Generator[object, None, None]:
+    """So that the first stroke need not wait for it; what goes wrong is told when it matters."""
+    yield None
+    try:
+        assert run.pixels is not None
+        run.ground_of(as_chosen(confidence, run.pixels, run.settings, run.objects))
+    except Exception:
+        LOG.exception("Hints could not be prepared.")
 
 
 def _relabel(job: Job) -> Generator[object, None, Relabelled | PatchSegError]:

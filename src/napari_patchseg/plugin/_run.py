@@ -548,10 +548,8 @@ class Run:
         """A map with hints; None without any.
 
         In the full map of the weights reached they teach their like, in others they count at their
-        own place. The first one takes a pass of the network: to be called in a worker's thread.
+        own place. To be called in a worker's thread, see `ground_of`.
         """
-        from napari_patchseg.hinting import Ground
-
         hints = corrections.hints
         if self.pixels is None or self.resolved is None:
             return None
@@ -564,23 +562,33 @@ class Run:
         if not hints.any():
             self.hinted, self.taught = None, None
             return None
+        settings = self.wished
+        self.hinted, head = self.ground_of(chosen).hinted(
+            hints, learns=settings.objects.learn_from_hints, seed=settings.training.seed
+        )
+        heads = self.trained.heads if head is None else (*self.trained.heads, head)
+        self.taught = replace(self.trained, heads=heads, corrections=corrections)
+        return self.hinted
+
+    def ground_of(self, chosen: ConfidenceMap) -> Ground:
+        """What hints are laid on, of a full map of the weights reached.
+
+        The first time it takes a pass of the network: to be called in a worker's thread.
+        """
+        from napari_patchseg.hinting import Ground
+
+        assert self.trained is not None
+        assert self.pixels is not None
+        assert self.resolved is not None
         key = _step_and_class(chosen)
         if self._ground is None or self._ground[0] != key:
             # What the model knew from other images is in the map already.
             model = replace(self.trained, heads=())
             objects = self.with_diameter(chosen, self.objects)
             diameter = objects.diameter_in_pixels(self.source.pixel_size)
-            self._ground = (
-                key,
-                Ground.of(self.pixels, model, self.resolved, chosen, diameter=diameter),
-            )
-        settings = self.wished
-        self.hinted, head = self._ground[1].hinted(
-            hints, learns=settings.objects.learn_from_hints, seed=settings.training.seed
-        )
-        heads = self.trained.heads if head is None else (*self.trained.heads, head)
-        self.taught = replace(self.trained, heads=heads, corrections=corrections)
-        return self.hinted
+            ground = Ground.of(self.pixels, model, self.resolved, chosen, diameter=diameter)
+            self._ground = key, ground
+        return self._ground[1]
 
     def newest_at(self, row: int, column: int) -> ConfidenceMap | None:
         """The newest map that covers a pixel of the region."""

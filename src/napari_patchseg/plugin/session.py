@@ -107,6 +107,7 @@ class TrainingSession:
         #: What the user corrects by hand.
         self.hand: Hand = Hand(self._viewer, self.layers)
         self.hand.told.connect(self.told)
+        self.hand.begun.connect(self._on_begun)
         self.hand.taught.connect(self._on_taught)
         self.hand.edited.connect(self._on_edited)
         self._viewer.layers.events.removed.connect(self._on_removed)
@@ -552,6 +553,12 @@ class TrainingSession:
         corrections = self.hand.corrections
         assert corrections is not None
         self._relabeller.ask(Job(run, confidence, run.objects, labels, before, corrections))
+
+    def _on_begun(self) -> None:
+        """The brush is taken: what the first stroke needs is made meanwhile."""
+        run = self.run
+        if run is not None and run.full_of_trained is not None and not self.is_busy:
+            self._relabeller.get_ready_for_hints(run, run.full_of_trained)
 
     def _on_taught(self) -> None:
         """Hints are others: make map and labels anew, once there are some to be made anew."""
