@@ -61,6 +61,7 @@ def shown(make_napari_viewer, qtbot, wait, quick):
     here.panel = find_panel(here.viewer)
     here.panel.show_settings(quick)
     here.session = here.panel.session
+    here.panel.run.stream_box.setChecked(False)  # live layers take as long as the run
     here.hand = here.session.hand
     here.told = []
     here.session.told.connect(lambda text, _error: here.told.append(text))
@@ -149,6 +150,7 @@ def test_a_click_adds_what_is_missing(shown):
 
 def test_a_stroke_is_so_in_map_and_objects_and_ctrl_z_takes_it_back(shown):
     before, place = shown.labels(), free_place(shown.labels())
+    shown.panel.run.stream_box.setChecked(True)
     shown.hand.paint(1)
     assert shown.hand.painting == 1
     shown.mouse.drag(place, (place[0] + 3, place[1] + 3))
@@ -340,10 +342,11 @@ import napari_patchseg as ps
 from napari_patchseg.corrections import Corrections, Delete
 from napari_patchseg.plugin.layer_menu import find_panel
 from napari_patchseg.settings import Settings
+QUICK = dict(crop_size=64, batch_size=2, max_steps=2, stop_at_convergence=False, threads=1)
 viewer = napari.Viewer()
 layer = viewer.add_image(ps.synthetic_field((128, 160), seed=1)[0], name="field")
 panel = find_panel(viewer)
-panel.show_settings(Settings.create(max_steps=2, stop_at_convergence=False, threads=1))
+panel.show_settings(Settings.create(**QUICK))
 panel.segment(layer)
 session = panel.session
 while session.is_busy or session.labels is None:

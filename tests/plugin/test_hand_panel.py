@@ -28,6 +28,7 @@ def segmented(viewer: Any, panel: Any, image: np.ndarray, wait: Wait) -> Any:
     buttons = [one for one in panel.hand.findChildren(QPushButton) if one.isVisible()]
     assert len(buttons) == 9
     assert not any(button.isEnabled() for button in buttons)
+    panel.run.stream_box.setChecked(False)  # live layers take as long as the run
     panel.segment(viewer.add_image(image, rgb=True, name="slide"))
     wait(lambda: not panel.session.is_busy and panel.session.labels is not None)
     QTest.qWait(100)

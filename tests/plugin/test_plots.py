@@ -81,6 +81,7 @@ def segmented(viewer: Any, panel: Any, image: np.ndarray, wait: Callable[..., No
     """A window with a panel that has made labels; its image has 0.5 µm a pixel."""
     viewer.window._qt_window.resize(1024, 700)
     viewer.window._qt_window.show()
+    panel.run.stream_box.setChecked(False)  # live layers take as long as the run
     panel.segment(
         viewer.add_image(image, rgb=True, name="slide", scale=(0.5, 0.5), units=("um", "um"))
     )

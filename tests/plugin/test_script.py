@@ -56,6 +56,7 @@ def stack(folder: Path, image: np.ndarray) -> Path:
 
 
 def run_and_compare(viewer: Any, panel: Any, layer: Any, wait: Wait) -> str:
+    panel.run.stream_box.setChecked(False)  # live layers take as long as the run
     panel.segment(layer)
     wait(lambda: not panel.session.is_busy)
     return compare(viewer, panel)
