@@ -281,4 +281,4 @@ def test_where_no_class_can_be_chosen_a_sentence_says_so(
     drag(viewer, (100, 100))
     assert "outside" in told[-1]
     assert chosen(panel) == (None, None)
-    assert not session.hand.can_undo
+    assert session.hand.undo_text == "Undo segmentation"  # there is nothing later

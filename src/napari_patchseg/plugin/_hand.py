@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,9 @@ class _Past:
     labels: tuple[Run, LabelArray | None, Report | None] | None
     #: The choice of the nucleus class, where that was what was done.
     choice: tuple[int | None, Polarity | None] | None = None
+    #: Where a run began: gives the one before back, and what could be taken back then.
+    give_back: Callable[[], None] | None = None
+    below: tuple[_Past, ...] = ()
 
 
 class Hand:
@@ -114,22 +118,60 @@ class Hand:
         self._listen(None)
         self._run, self._past = None, []  # they hold the image's pixels
 
-    def begin(self, run: Run) -> None:
-        """A run begins: take up what was corrected on its image and region."""
+    def begin(self, run: Run, name: str = "", give_back: Callable[[], None] | None = None) -> None:
+        """A run begins: take up what was corrected on its image and region.
+
+        Parameters
+        ----------
+        run : Run
+            The new one.
+        name : str
+            What is taken back with it.
+        give_back : callable or None
+            Has the run before `resume`; None where there is none to go back to.
+        """
+        before = self._run
+        # Only one run is held: neither what began it nor its labels stay of any other.
+        kept = before if give_back is not None else None
+        below = [
+            one if one.labels is None or one.labels[0] is kept else replace(one, labels=None)
+            for one in self._past
+            if one.give_back is None
+        ]
+        is_same = _is_same_place(run, before)
+        self._past = list(below) if is_same else []
+        self._take_up(run, is_new=not is_same)
+        if give_back is not None and self._corrections is not None:
+            self._past.append(
+                _Past(name, self._corrections, None, give_back=give_back, below=tuple(below))
+            )
+        self._announce()
+
+    def resume(self, run: Run) -> bool:
+        """The run before this one is back; whether anything was corrected on its place since."""
+        marks = [index for index, one in enumerate(self._past) if one.give_back is not None]
+        later: list[_Past] = []
+        if marks:
+            if _is_same_place(run, self._run):
+                later = [replace(one, labels=None) for one in self._past[marks[-1] + 1 :]]
+            else:
+                self.offered = None
+            self._past = [*self._past[marks[-1]].below, *later]
+        self._take_up(run, is_new=False)
+        self._announce()
+        return bool(later)
+
+    def _take_up(self, run: Run, *, is_new: bool) -> None:
         self._keep()
         self._tools.take(None)
+        self._run = run
         image = run.source.layer
         kept = {} if image is None else _KEPT.setdefault(image, {})
-        before = self._run
-        self._run = run
-        # They hold the other run's maps.
-        self._past = [replace(one, labels=None) for one in self._past]
         row0, column0, row1, column1 = run.source.box
         self._corrections = kept.get(
             run.source.box, Corrections(shape=(row1 - row0, column1 - column0))
         )
-        if before is None or (before.source.layer, before.source.box) != (image, run.source.box):
-            self._past = []
+        if is_new:
             name = _name(run)
             self.offered = None if self._corrections or name is None else autosaved(name)
         run.inbox.correct(self._corrections)
@@ -140,7 +182,6 @@ class Hand:
         painted = self._layers.painted
         if painted is not None and not np.array_equal(painted, self._corrections.painted):
             self._layers.write_hints(self._corrections.painted)
-        self._announce()
 
     # -- what there is
 
@@ -186,7 +227,7 @@ class Hand:
 
     @property
     def can_undo(self) -> bool:
-        """Whether there is a correction to take back."""
+        """Whether there is a correction or a run to take back."""
         return bool(self._past)
 
     @property
@@ -260,8 +301,11 @@ class Hand:
         labels.bind_key("Control-Z", undo, overwrite=True)
 
     def undo(self) -> None:
-        """Take the last correction back."""
+        """Take the last correction back, or the run that began after it."""
         if not self._past or self._corrections is None:
+            return
+        if (give_back := self._past[-1].give_back) is not None:
+            give_back()
             return
         last = self._past.pop()
         before, labels = last.corrections, last.labels
@@ -499,6 +543,13 @@ _NOTHING = {
     Tool.MERGE: "The stroke crosses fewer than two nuclei; drag from one into the other.",
     Tool.SPLIT: "The stroke does not go through a nucleus; begin and end outside of it.",
 }
+
+
+def _is_same_place(run: Run, other: Run | None) -> bool:
+    """Whether two runs are of the same image and region."""
+    if other is None:
+        return False
+    return (run.source.layer, run.source.box) == (other.source.layer, other.source.box)
 
 
 def _name(run: Run) -> str | None:

@@ -78,7 +78,9 @@ class HandPanel(QWidget):
                 (Tool.SPLIT, "split", "Drag through a nucleus to cut it", "split_object"),
             )
         }
-        self.undo_button = button("Undo", f"Take it back{_key('undo_correction')}", hand.undo)
+        self.undo_button = button(
+            "Undo", f"Take it back, a run too{_key('undo_correction')}", hand.undo
+        )
         self.clear_button = button(
             "Clear", "Forget all hints and edits of this image; that can be undone", hand.clear
         )

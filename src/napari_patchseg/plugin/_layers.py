@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -98,6 +99,23 @@ class _Own:
         self.is_edited |= not self._is_ours
 
 
+@dataclass(frozen=True)
+class _Before:
+    """What a run's layers were when the next one began."""
+
+    image: Callable[[], Image | None]
+    canvas: Canvas
+    plane: Plane
+    around: NDArray | None
+    view: View
+    labels: tuple[Labels, ...]
+    #: Labels of the next run's image that were seen, and the last ones, with what was in them.
+    shown: tuple[Labels, ...]
+    last: Labels | None
+    written: NDArray | None
+    metadata: dict[str, Any]
+
+
 #: All layers of ours in this process, in the order they were made: a panel that is opened anew
 #: finds those of the one before. Copies that users make are theirs.
 _OWN: weakref.WeakKeyDictionary[Layer, _Own] = weakref.WeakKeyDictionary()
@@ -146,6 +164,7 @@ class RunLayers:
         self._gone: set[str] = set()
         self._labels: list[Labels] = []  # of this run
         self._around: NDArray | None = None  # (H, W), what stays outside of the region
+        self._before: _Before | None = None
         self.is_writing_hints = False
         viewer.layers.events.removing.connect(_on_removing)  # once: it is the same for every panel
         viewer.dims.events.ndisplay.connect(self._on_ndisplay)
@@ -154,6 +173,7 @@ class RunLayers:
         """Listen to the viewer no longer."""
         self._viewer.dims.events.ndisplay.disconnect(self._on_ndisplay)
         self._layers.clear()
+        self._before = None
 
     def begin(
         self, image: Image, canvas: Canvas, plane: Plane, *, keeps_around: bool = False
@@ -170,6 +190,20 @@ class RunLayers:
             Write the region's labels into the last ones of this image, whose rest stays as it is;
             into a copy of them where the user has edited them.
         """
+        there = self._labels_of(image)
+        last = there[-1] if there else None
+        self._before = _Before(
+            image=self._image,
+            canvas=self._canvas,
+            plane=self._plane,
+            around=self._around,
+            view=self.view,
+            labels=tuple(self._labels),
+            shown=tuple(layer for layer in there if layer.visible),
+            last=last,
+            written=None if last is None else _OWN[last].written,
+            metadata={} if last is None else dict(last.metadata),
+        )
         self._image, self._canvas, self._plane = weakref.ref(image), canvas, plane
         self._layers.clear()
         self._gone.clear()
@@ -177,6 +211,58 @@ class RunLayers:
         self._around = None
         if keeps_around:
             self._continue_last(image)
+
+    def resume(self) -> None:
+        """Go back to the run before this one: its labels are shown and renewed again.
+
+        What this one wrote is taken away, unless the user has edited it: then it is hidden.
+        """
+        before, self._before = self._before, None
+        if before is None:
+            return
+        for layer in self._labels:
+            if layer is not before.last and self._is_there(layer):
+                _find_edit(layer)
+                if _OWN[layer].is_edited:
+                    _set_visible(layer, False, asked=True)
+                else:
+                    self._viewer.layers.remove(layer)
+        self._image, self._canvas, self._plane = before.image, before.canvas, before.plane
+        self._around, self._labels = before.around, list(before.labels)
+        for layer in before.shown:
+            if self._is_there(layer):
+                _set_visible(layer, True, asked=True)
+        if before.last is not None and self._is_there(before.last):
+            self._write_back(before, before.last)
+        self.show(before.view)
+        self._layers.clear()
+        self._gone.clear()
+        if (last := self.last_labels) is not None:
+            _OWN[last] = _OWN.pop(last)  # the newest again
+
+    def _write_back(self, before: _Before, layer: Labels) -> None:
+        """Give labels that this run wrote to what was in them; a new layer, if edited since."""
+        own, image = _OWN[layer], self._image()
+        if before.written is None or own.written is before.written:
+            return
+        _find_edit(layer)
+        if not own.is_edited:
+            with own.writing():
+                layer.metadata, own.written = before.metadata, before.written
+                layer.data = before.written.copy()
+        elif image is not None and own.image() is image and self._is_there(image):
+            self._labels = [one for one in self._labels if one is not layer]
+            self._new_labels(image, before.written, before.metadata)
+
+    def uncover(self) -> None:
+        """Show the labels before this run's again, which has none but those of a preview."""
+        there = () if self._before is None else self._before.shown
+        there = tuple(layer for layer in there if self._is_there(layer))
+        if not there or self.is_edited:
+            return
+        self.remove_sketch()
+        for layer in there:
+            _set_visible(layer, True)
 
     def show(self, view: View | None = None, *, asked: bool = False) -> None:
         """Show the live layers, or the nuclei: without a view as the user likes them.

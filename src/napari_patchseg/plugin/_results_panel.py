@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -146,6 +147,7 @@ class ModelPanel(QWidget):
         #: The model at hand, of the last run, or loaded; and its file, where it has one.
         self.model: Model | None = None
         self.path: str | None = None
+        self._files: dict[str, weakref.ref[Model]] = {}
         self.name = QLabel()
         self.name.setWordWrap(True)
         self.load_button = button(
@@ -167,6 +169,9 @@ class ModelPanel(QWidget):
 
     def take(self, model: Model | None, path: str | None = None) -> None:
         """Have this model at hand."""
+        if model is not None and path is not None:
+            self._files[path] = weakref.ref(model)
+        path = path or self.path_of(model)
         self.model, self.path = model, path
         self.save_button.setEnabled(model is not None)
         self.apply_button.setEnabled(model is not None)
@@ -176,6 +181,12 @@ class ModelPanel(QWidget):
             origin = "from this session" if path is None else Path(path).name
             steps, channels = pluralize(model.steps, "step"), pluralize(model.channels, "channel")
             self.name.setText(f"model: {origin}, {steps}, {channels}")
+
+    def path_of(self, model: Model | None) -> str | None:
+        """The file that a model was saved in or loaded from; None where there is none."""
+        if model is None:
+            return None
+        return next((path for path, known in self._files.items() if known() is model), None)
 
     def load(self, path: str) -> None:
         """Read a model, in a thread: it needs torch."""

@@ -467,6 +467,8 @@ class Run:
             case Trained(model):
                 self.trained = model
             case Finished(result):
+                if self.result is not None and not self.make_labels:  # its map was made anew
+                    result = replace(self.result, confidence=result.confidence)
                 self.result = result
                 self.trained = result.model or self.trained
                 if self.found_nothing:
@@ -477,6 +479,23 @@ class Run:
                     )
             case Failed(error):
                 self.error = error
+
+    def forget_features(self) -> None:
+        """Free what hints are laid on."""
+        self._ground = self._place = None
+
+    def forget_maps(self) -> None:
+        """Keep what is small, labels, report and weights: maps can be made anew."""
+        self.pixels = self.preview = self.full = self.hinted = None
+        self.forget_features()
+        if self.result is not None:
+            self.result = replace(self.result, confidence=None, labels=None)
+
+    @property
+    def came_to_something(self) -> bool:
+        """Whether it has labels, or has learnt."""
+        # Stopped before it learnt it has made one step.
+        return self.base is not None or (self.trained is not None and len(self.history) > 1)
 
     @property
     def found_nothing(self) -> bool:

@@ -69,7 +69,7 @@ _ACTIONS: dict[str, tuple[str, str, Callable[[TrainingSession], None]]] = {
     ),
     "undo_correction": (
         "U",
-        "Undo the last correction",
+        "Undo the last correction or segmentation",
         lambda session: session.hand.undo(),
     ),
     "fill_nuclei": (

@@ -37,7 +37,7 @@ from ._hand_panel import HandPanel
 from ._image_panel import ImagePanel
 from ._plots import CurvesPlot, areas_of
 from ._results_panel import LabelsPanel, ModelPanel, folder_of, last_folder
-from ._run import RunState
+from ._run import Run, RunState
 from ._run_panel import RunPanel
 from .layer_source import METADATA_KEY, unwrap
 from .preload import preload
@@ -87,6 +87,7 @@ class PatchSegWidget(QWidget):
         self.models = ModelPanel(self._folder)
         self.folds = Folds()
         self._counted: Labels | None = None  # whose nuclei are counted
+        self._reached: Model | None = None  # of the run; another one may be loaded since
         self._lay_out()
         self._connect()
         self._end_hover = watch_hover(viewer)
@@ -140,7 +141,9 @@ class PatchSegWidget(QWidget):
         """Python that reproduces the last labels, or would make those of the run so far."""
         labels, session = self.session.labels, self.session
         report = None if labels is None else labels.metadata.get(METADATA_KEY, {})
-        return script_of(session.run, report, self.models.path, is_open=session.has_image)
+        run = session.run
+        path = None if run is None else self.models.path_of(run.model)
+        return script_of(run, report, path, is_open=session.has_image)
 
     # -- building
 
@@ -191,6 +194,7 @@ class PatchSegWidget(QWidget):
         self.session.state_changed.connect(self._on_state)
         self.session.labelled.connect(self._show_report)
         self.session.hand.class_chosen.connect(self._on_class_chosen)
+        self.session.returned.connect(self._on_returned)
 
     # -- starting
 
@@ -217,6 +221,7 @@ class PatchSegWidget(QWidget):
             self.image.choose(image)
             self.run.show_notice("")
             self.session.start(source, settings, model=model, make_labels=make_labels)
+            self._reached = model or self._reached
             if self.image.is_guess(source):
                 self._tell(
                     f"'{source.name}' is taken as channels; choose 'the plane shown only' beside "
@@ -334,8 +339,9 @@ class PatchSegWidget(QWidget):
         if self.curves.isVisibleTo(self):
             self.curves.show_history([] if run is None else run.history)
         if run is not None and run.trained is not None and not state.is_busy:
-            reached = run.reached
-            if (run.model is None or run.taught) and reached is not self.models.model:
+            reached = run.reached if run.model is None or run.taught else run.model
+            if reached is not self._reached:
+                self._reached = reached
                 self.models.take(reached)
             self.editors.offer_classes(run.trained.settings.training.classes)
         if self.session.shown_class is not None:
@@ -345,6 +351,16 @@ class PatchSegWidget(QWidget):
         self.labels.copy_button.setEnabled(run is not None)
         self.hand.refresh()
         self.labels.refresh()
+
+    def _on_returned(self, run: Run, asked: bool) -> None:
+        """The run before is back: show what its labels were made with."""
+        if asked:  # else what the user has just set is to be mended
+            self.image.choose(run.source.layer)
+            with self._guarded():
+                self.editors.show(self.settings().replace(**run.objects.model_dump()))
+            self._on_settings_shown()
+        self.objects.show_report(run.report_of_labels, run.source.pixel_size)
+        self._follow_labels()
 
     def _on_copy(self) -> None:
         # Not here: the image's file is read again, to see whether the run's pixels are in it.

@@ -79,6 +79,8 @@ class TrainingSession:
     state_changed = Signal(RunState)
     #: Labels were written, with this report.
     labelled = Signal(Report)
+    #: The run before is back, and whether the user asked for that.
+    returned = Signal(Run, bool)
     #: A sentence for the user, and whether it is an error.
     told = Signal(str, bool)
 
@@ -86,6 +88,7 @@ class TrainingSession:
         self._viewer = unwrap(viewer)
         #: The last run; None before the first.
         self.run: Run | None = None
+        self._earlier: tuple[Run, RunState] | None = None  # the one before, and how it ended
         self.layers = RunLayers(self._viewer)
         self._state = self._announced = RunState()
         self._streaming = True
@@ -198,6 +201,10 @@ class TrainingSession:
         if image is None:
             raise PatchSegError("The image layer is gone; choose another one.")
         self._forget()
+        self._earlier = None
+        if self.run is not None and self.run.came_to_something:
+            self._earlier = self.run, self._state
+            self.run.forget_features()
         run = Run(source, Canvas.of(source.shape, source.box), settings, model)
         run.outbox.arrived.connect(self._drain)
         run.outbox.moved.connect(self._throttler.throttle)
@@ -207,7 +214,8 @@ class TrainingSession:
         part = model is not None and not source.is_whole
         self._guard(lambda: self.layers.begin(image, run.canvas, source.plane, keeps_around=part))
         self._guard(lambda: self.layers.show(View.LIVE if model is None else None))
-        self.hand.begin(run)
+        name = "segmentation" if make_labels else "training"
+        self.hand.begin(run, name, None if self._earlier is None else self._give_back)
         # A refresh after a change in place says no more than "set_data".
         for event in (image.events.data, image.events.set_data):
             event.connect(self._check_source)
@@ -245,7 +253,8 @@ class TrainingSession:
         due = run.make_labels and labels and because is None
         run.continues = due and self._state.work is Phase.TRAINING
         if due and not run.continues:
-            self.told.emit("Stopped before there were labels; Make labels makes them.", False)
+            then = "those before stay" if self._falls_back(run) else "Make labels makes them"
+            self.told.emit(f"Stopped before there were labels; {then}.", False)
         run.inbox.cancel()
         self._set()
 
@@ -332,7 +341,7 @@ class TrainingSession:
 
     def shutdown(self) -> None:
         """The panel or the viewer goes away: end the run, and wait for nobody."""
-        run, self.run = self.run, None
+        run, self.run, self._earlier = self.run, None, None
         if run is not None:
             run.inbox.cancel()
         # to be told to nobody: the widgets may have gone
@@ -403,6 +412,8 @@ class TrainingSession:
             case Started() if run.model is None and run.outcome is None:
                 self._set(work=Phase.TRAINING, message="learning")
             case Mapped():
+                if event.is_full and self._earlier is not None:
+                    self._earlier[0].forget_maps()  # one run's are held at a time
                 if run.because is None:
                     self._show_map(event.chosen, event.shown)
                 if run.because is None and event.labels is not None:
@@ -437,6 +448,62 @@ class TrainingSession:
         else:
             self._finish(run)
         self._show_patches_soon.cancel()
+        self._leave_what_was(run)
+
+    def _leave_what_was(self, run: Run) -> None:
+        """Where a run ended without labels, those before it are in their place."""
+        if run is not self.run or self.is_busy or self._labels_wanted or run.base is not None:
+            return
+        if self._falls_back(run):
+            self._return(self._state)
+        else:
+            self._guard(self.layers.uncover)
+
+    def _falls_back(self, run: Run) -> bool:
+        """Whether nothing has come of a run, so that the one before it on this image goes on."""
+        if self._earlier is None or run.because is not None or run.came_to_something:
+            return False
+        return self._earlier[0].source.layer is run.source.layer
+
+    def _give_back(self) -> None:
+        """The user takes the run back, or gives it up."""
+        self._return()
+
+    def _return(self, ended: RunState | None = None) -> None:
+        """Go back to the run before: to its labels, weights and map.
+
+        Parameters
+        ----------
+        ended : RunState or None
+            How the present run has ended by itself; None where the user takes it back.
+        """
+        if self._earlier is None or self.run is None:
+            return
+        (run, state), self._earlier = self._earlier, None
+        self.run.inbox.cancel()
+        self._forget()
+        self._guard(self._activity.close)
+        self._throttler.cancel()
+        self.run, self._shown, self._shows_hints = run, None, run.taught is not None
+        self._labels_wanted = self._is_excused = False
+        self._guard(self.layers.resume)
+        is_corrected = self.hand.resume(run)
+        self._set(state if ended is None else replace(ended, nuclei=state.nuclei))
+        if (labels := self.labels) is not None:
+            self.hand.guard_undo(labels)
+            if is_corrected:
+                self._on_edited(False)
+        elif run.base is not None and run.report_of_labels is not None:  # the layer was deleted
+            self._write(run, run.base, run.report_of_labels)
+        self.returned.emit(run, ended is None)
+        if run.found_nothing or run.trained is None or not self.has_image:
+            return
+        if run.full is None:
+            self._launch(run, make_labels=False)
+        elif (self.hand.has_hints or self._shows_hints) and run.full_of_trained is not None:
+            self._on_taught()
+        else:
+            self._relabel(run, run.full, labels=False)
 
     def _finish(self, run: Run) -> None:
         """State, sentences and labels that a run ends with."""
@@ -615,6 +682,7 @@ class TrainingSession:
         if isinstance(answer, PatchSegError):
             self._labels_wanted &= waits_for_map
             self.told.emit(str(answer), True)
+            self._leave_what_was(run)
             return
         chosen = answer.chosen
         is_newest = run.preview is None or chosen.step >= run.preview.step
