@@ -246,12 +246,18 @@ def test_the_class_is_chosen_by_a_key_while_the_network_learns(
     QTest.keyClick(canvas.native, Qt.Key.Key_K)
     index, polarity = chosen(panel)
     assert index is not None
-    metadata = viewer.layers["confidence · slide"].metadata["napari_patchseg"]
-    is_so = {"class": index, "inverted": polarity == "inverted"}
-    wait(lambda: {name: metadata[name] for name in is_so} == is_so)
-    step = metadata["step"]
-    wait(lambda: metadata["step"] > step)  # later maps, too
-    assert {name: metadata[name] for name in is_so} == is_so
+
+    def shown() -> tuple[int, bool]:
+        metadata = viewer.layers["confidence · slide"].metadata["napari_patchseg"]
+        return metadata["class"], metadata["inverted"]
+
+    def step() -> int:
+        return viewer.layers["confidence · slide"].metadata["napari_patchseg"]["step"]
+
+    wait(lambda: shown() == (index, polarity == "inverted"))
+    before = step()
+    wait(lambda: step() > before)  # later maps, too
+    assert shown() == (index, polarity == "inverted")
     QTest.keyClick(canvas.native, Qt.Key.Key_U)
     assert chosen(panel) == (None, None)
     session.stop()
