@@ -82,7 +82,7 @@ def shown(make_napari_viewer, qtbot, wait, quick):
         middle = np.abs(places - places.mean(0)).sum(1).argmin()
         return tuple(places[middle].tolist())
 
-    here.segment, here.rest, here.centre = segment, rest, centre
+    here.segment, here.rest, here.centre, here.wait = segment, rest, centre, wait
     here.labels = lambda: here.session.labels.data.copy()
     segment()
     return here
@@ -407,3 +407,16 @@ def test_taking_the_brush_prepares_the_first_stroke_and_changes_nothing(shown):
     shown.mouse.drag(place, (place[0], place[1] + 2))  # while it is looked at whether all is there
     shown.rest()
     assert shown.labels()[place] == 0
+
+
+def test_a_stroke_that_is_undone_before_its_labels_came_leaves_nothing(shown):
+    before = shown.labels()
+    shown.hand.paint(2)
+    shown.rest()
+    place = shown.centre(5)
+    shown.mouse.drag(place, (place[0], place[1] + 2))
+    shown.wait(lambda: shown.hand.can_undo and shown.session.is_relabelling)
+    shown.hand.undo()
+    shown.rest()
+    np.testing.assert_array_equal(shown.labels(), before)
+    assert not shown.panel.models.model.heads

@@ -240,9 +240,9 @@ def test_the_class_is_chosen_by_a_key_while_the_network_learns(
     canvas = viewer.window._qt_viewer.canvas
     row, column = background(confidence(viewer))
     reduction = viewer.layers["confidence · slide"].metadata["napari_patchseg"]["reduction"]
-    viewer.mouse_over_canvas = True  # Qt tells it only of a real mouse
-    drag(viewer, (row * reduction, column * reduction))  # of no move without a button either
+    drag(viewer, (row * reduction, column * reduction))  # Qt tells of no move without a button
     canvas.native.setFocus()
+    viewer.mouse_over_canvas = True  # Qt tells it only of a real mouse
     QTest.keyClick(canvas.native, Qt.Key.Key_K)
     index, polarity = chosen(panel)
     assert index is not None

@@ -9,7 +9,8 @@ import pytest
 import tifffile
 from napari._qt.dialogs.qt_reader_dialog import QtReaderDialog
 from napari.layers import Image, Labels
-from napari.plugins import _initialize_plugins, _npe2
+from napari.plugins import _npe2
+from npe2 import PluginManager
 from PIL import Image as Picture
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QDialogButtonBox
@@ -43,7 +44,7 @@ NAMES = [
 @pytest.fixture(autouse=True)
 def plugins():
     """What napari finds as it starts: without it, nobody's files are anybody's."""
-    _initialize_plugins()
+    PluginManager.instance().discover()
 
 
 @pytest.fixture

@@ -222,10 +222,13 @@ def test_labels_stay_where_a_run_is_stopped_before_it_has_any(
 
 def test_labels_stay_where_the_image_changes_meanwhile(bench: Bench, long: Settings) -> None:
     bench.panel.show_settings(long)
+
+    def paint_over(_event: object) -> None:
+        if len(bench.nuclei()) == 2:  # the run has shown its first ones
+            bench.layer.data[:40] = 255
+
+    bench.viewer.layers.events.inserted.connect(paint_over)
     click(bench.panel.run.segment_button)
-    bench.wait(lambda: bench.session.run_state.step > 2 and len(bench.nuclei()) == 2)
-    bench.layer.data[:40] = 255
-    bench.layer.refresh()
     bench.end()
     assert "changed" in bench.panel.run.notice_label.text()
     assert bench.nuclei() == [bench.labels]

@@ -28,6 +28,7 @@ from .inference import predict_tiles
 from .maps import INTERIOR, ConfidenceMap
 from .network import AS_IT_IS, WIDTH, ConfidenceNetwork
 from .scale import NetworkInput
+from .training import Adam
 
 #: (H, W) uint8, of these values; 0 says nothing.
 Hints = NDArray[np.uint8]
@@ -302,15 +303,14 @@ class HintHead(nn.Module):
             if isinstance(layer, nn.Linear):
                 nn.init.normal_(layer.weight, std=layer.in_features**-0.5, generator=random)
                 nn.init.zeros_(layer.bias)
-        optimizer = torch.optim.Adam(self.parameters(), _RATE)
+        optimiser = Adam(self.parameters(), _RATE, weight_decay=0)
         target = (nuclei * (1 - 2 * _SOFT) + _SOFT).expand(_NETWORKS, -1)
         share = (weight / weight.sum()).expand(_NETWORKS, -1)
         for _ in range(_STEPS):
-            optimizer.zero_grad()
             binary_cross_entropy_with_logits(
                 self(features), target, share, reduction="sum"
             ).backward()
-            optimizer.step()
+            optimiser.step()
 
 
 def learn(

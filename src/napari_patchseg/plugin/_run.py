@@ -278,7 +278,7 @@ class Inbox(Control):
     def wait_while_paused(self) -> None:
         """Called by the worker between two pieces of work."""
         while True:
-            if self._corrected.is_set():
+            if self._corrected.is_set() and not self.cancelled:
                 self._corrected.clear()  # first: there may be the next one meanwhile
                 self.on_corrected()
             with self._changed:
@@ -692,18 +692,21 @@ def _events(run: Run) -> Iterator[Event]:
         make_labels=run.make_labels,
         pixel_size=run.source.pixel_size,
     )
-    for event in events:
-        if isinstance(event, Step):
-            import_tables()
-        if isinstance(event, MapMade):
-            yield live.mapped(event.confidence, sketch=True)
-            inbox.wait_until_shown()
-            continue
-        if isinstance(event, Finished):
-            confidence = event.result.confidence
-            if confidence is not None and confidence is not live.last:
-                yield live.mapped(confidence, sketch=False)
-        yield event
+    try:
+        for event in events:
+            if isinstance(event, Step):
+                import_tables()
+            if isinstance(event, MapMade):
+                yield live.mapped(event.confidence, sketch=True)
+                inbox.wait_until_shown()
+                continue
+            if isinstance(event, Finished):
+                confidence = event.result.confidence
+                if confidence is not None and confidence is not live.last:
+                    yield live.mapped(confidence, sketch=False)
+            yield event
+    finally:
+        inbox.on_corrected = lambda: None  # it holds the image and its map
 
 
 class _Live:

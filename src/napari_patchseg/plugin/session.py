@@ -624,7 +624,9 @@ class TrainingSession:
     def _on_begun(self) -> None:
         """The brush is taken: what the first stroke needs is made meanwhile."""
         run = self.run
-        if run is not None and run.full_of_trained is not None and not self.is_busy:
+        if run is None or run.because is not None or run.trained is None or self.is_busy:
+            return
+        if run.full_of_trained is not None:
             self._relabeller.get_ready_for_hints(run, run.full_of_trained)
 
     def _on_taught(self) -> None:
@@ -635,7 +637,8 @@ class TrainingSession:
         self._tell_of_hints(run)
         if run.full_of_trained is None or (self.is_busy and run.make_labels and self._streaming):
             return  # the run's worker shows them
-        if self.hand.has_hints or self._shows_hints:
+        # A job under way may be about hints that were taken back.
+        if self.hand.has_hints or self._shows_hints or self.is_relabelling:
             labels = self._labels_wanted or self.labels is not None
             self._relabel(run, run.full_of_trained, labels=labels)
             if not self.is_busy and run.objects.learn_from_hints:
