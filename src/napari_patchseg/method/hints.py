@@ -54,7 +54,7 @@ _NETWORKS, _HIDDEN, _STEPS, _RATE = 4, 24, 80, 0.02
 _SOFT = 0.02
 #: How far towards what was learnt a map goes after many strokes, how many take it half as far, and
 #: the share of that which other images take.
-_FARTHEST_BLEND, _HALFWAY, _ELSEWHERE = 0.6, 4, 0.5
+_FARTHEST_BLEND, _HALFWAY, _ELSEWHERE = 0.6, 4, 0.25
 #: Log-odds of the map count up to so much, so that what is unlike all strokes stays.
 _SUREST = 3.0
 #: Confidence is told from 0 and 1 by so much.
@@ -383,7 +383,7 @@ def spread(
     head : HintHead
         What they taught.
     is_elsewhere : bool
-        Whether the strokes were on another image: then it goes half as far.
+        Whether the strokes were on another image: then it goes a quarter as far.
     """
     height, width = confidence.nuclei.shape
     half = head.log_odds(surroundings)[None, None]
