@@ -420,3 +420,18 @@ def test_a_stroke_that_is_undone_before_its_labels_came_leaves_nothing(shown):
     shown.rest()
     np.testing.assert_array_equal(shown.labels(), before)
     assert not shown.panel.models.model.heads
+
+
+def test_a_run_on_another_image_leaves_labels_that_waited_for_what_hints_teach(shown):
+    shown.hand.paint(2)
+    shown.mouse.drag(shown.centre(5))
+    shown.rest()
+    other = shown.viewer.add_image(shown.image[::-1].copy(), name="other")
+    shown.panel.segment(shown.layer)
+    shown.wait(lambda: not shown.session.is_busy)
+    shown.panel.segment(other)  # at once: the labels with hints are not there yet
+    shown.wait(lambda: not shown.session.is_busy and shown.session.labels is not None)
+    shown.rest()
+    kept = [layer for layer in shown.viewer.layers if layer.name.startswith("nuclei · field")]
+    assert len(kept) == 2  # of both runs
+    assert not any(layer.metadata["napari_patchseg"].get("sketch") for layer in kept)

@@ -135,14 +135,20 @@ class Relabeller:
             self._begin_soon()
 
 
-def _get_ready(run: Run, confidence: ConfidenceMap) -> Generator[object, None, None]:
-    """So that the first stroke need not wait for it; what goes wrong is told when it matters."""
+def _get_ready(
+    run: Run, confidence: ConfidenceMap
+) -> Generator[object, None, PatchSegError | None]:
+    """What the first stroke needs, so that it need not wait for that."""
     yield None
     try:
         assert run.pixels is not None
         run.ground_of(as_chosen(confidence, run.pixels, run.settings, run.objects))
-    except Exception:
+    except PatchSegError as error:
+        return error
+    except Exception as error:
         LOG.exception("Hints could not be prepared.")
+        return in_words(error, "Hints could not be prepared")
+    return None
 
 
 def _relabel(job: Job) -> Generator[object, None, Relabelled | PatchSegError]:

@@ -200,6 +200,7 @@ class TrainingSession:
         image = source.layer
         if image is None:
             raise PatchSegError("The image layer is gone; choose another one.")
+        self._write_waiting()
         self._forget()
         self._earlier = None
         if self.run is not None and self.run.came_to_something:
@@ -683,6 +684,7 @@ class TrainingSession:
             self._set(hints="")
         waits_for_map = self.is_busy and run.inbox.map_wanted
         if isinstance(answer, PatchSegError):
+            self._write_waiting()
             self._labels_wanted &= waits_for_map
             self.told.emit(str(answer), True)
             self._leave_what_was(run)
@@ -724,6 +726,14 @@ class TrainingSession:
                 self._guard(self.layers.show)
         if self.labels is not None and report.objects is not None:
             self._note_labels(run, labels, report)
+
+    def _write_waiting(self) -> None:
+        """Labels of a run that wait for what hints teach: without it they are better than none."""
+        run = self.run
+        if run is None or run.base is None or run.report_of_labels is None:
+            return
+        if self._labels_wanted and not self.is_busy:
+            self._write(run, run.base, run.report_of_labels)
 
     def _note_labels(self, run: Run, shown: NDArray[np.integer], report: Report) -> None:
         """The labels layer has these labels (h, w): say where they come from, and how many."""
