@@ -168,6 +168,12 @@ class Corrections(_Frozen):
         return hints
 
     @property
+    def teaches(self) -> bool:
+        """Whether `hints` are any."""
+        is_taught = any(isinstance(edit, Delete | Add) for edit in self.edits)
+        return bool(self.nucleus or self.not_nucleus or is_taught)
+
+    @property
     def hints(self) -> NDArray[np.uint8]:
         """All that teaches, as `painted`: deleted objects are not nucleus, added ones are.
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
+from scipy import ndimage as ndi
 
 import napari_patchseg as ps
 from napari_patchseg.corrections import Delete
@@ -88,16 +89,10 @@ def shown(make_napari_viewer, qtbot, wait, quick):
     return here
 
 
-def free_place(labels, side=10):
-    """The middle of a square of background."""
-    rows, columns = (length - side for length in labels.shape)
-    row, column = next(
-        (row, column)
-        for row in range(4, rows)
-        for column in range(4, columns)
-        if not labels[row : row + side, column : column + side].any()
-    )
-    return row + side // 2, column + side // 2
+def free_place(labels):
+    """The pixel that is farthest from all nuclei and from the border."""
+    depth = ndi.distance_transform_edt(np.pad(labels == 0, 1))[1:-1, 1:-1]
+    return tuple(int(at) for at in np.unravel_index(depth.argmax(), depth.shape))
 
 
 def test_a_click_deletes_and_undo_brings_back_the_same(shown):

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
+from scipy import ndimage as ndi
 
 import napari_patchseg as ps
 from napari_patchseg.plugin._object_tools import Tool
 from napari_patchseg.plugin._run import Phase
 from napari_patchseg.plugin.layer_menu import find_panel
-
-FREE = 12
 
 
 class Learning:
@@ -80,16 +79,9 @@ class Learning:
         return layer.data[tuple(at)]
 
     def free(self):
-        """The middle of a square of background."""
-        labels = self.labels
-        rows, columns = (length - FREE for length in labels.shape)
-        row, column = next(
-            (row, column)
-            for row in range(4, rows)
-            for column in range(4, columns)
-            if not labels[row : row + FREE, column : column + FREE].any()
-        )
-        return row + FREE // 2, column + FREE // 2
+        """The pixel that is farthest from all nuclei and from the border."""
+        depth = ndi.distance_transform_edt(np.pad(self.labels == 0, 1))[1:-1, 1:-1]
+        return tuple(int(at) for at in np.unravel_index(depth.argmax(), depth.shape))
 
     def nucleus(self):
         """The middle of the largest nucleus."""

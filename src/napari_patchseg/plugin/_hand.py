@@ -193,12 +193,7 @@ class Hand:
     @property
     def has_hints(self) -> bool:
         """Whether anything teaches: what is painted, deleted or added."""
-        made = self._corrections
-        return made is not None and bool(
-            made.nucleus
-            or made.not_nucleus
-            or any(isinstance(edit, Delete | Add) for edit in made.edits)
-        )
+        return self._corrections is not None and self._corrections.teaches
 
     @property
     def is_available(self) -> bool:
