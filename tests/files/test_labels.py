@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 import xml.etree.ElementTree as ET
 from fractions import Fraction
 
@@ -208,6 +209,25 @@ def test_confidence(tmp_path):
     np.testing.assert_array_equal(back, confidence.astype(np.float32))
     assert pixels_element(path).get("PhysicalSizeY") == "0.25"
     assert read_report(path) == {"step": 3}
+
+
+@pytest.mark.parametrize("name", ["labels.ome.tif", "labels.png"])
+def test_the_same_labels_are_the_same_bytes(tmp_path, name):
+    labels = np.arange(48, dtype=np.uint16).reshape(6, 8)
+
+    def written(folder, labels, report):
+        (tmp_path / folder).mkdir()
+        target = tmp_path / folder / name
+        write_labels(target, labels, report=report, pixel_size=(0.5, 0.25))
+        return target.read_bytes()
+
+    one = written("a", labels, {"seed": 1})
+    assert one == written("b", labels[::-1][::-1], {"seed": 1})
+    others = [written("c", labels[::-1], {"seed": 1}), written("d", labels, {"seed": 2})]
+    assert len({one, *others}) == 3
+    if name.endswith("tif"):
+        uuids = {re.search(rb"urn:uuid:[0-9a-f-]{36}", some).group() for some in (one, *others)}
+        assert len(uuids) == 3
 
 
 def test_overwrite(tmp_path):

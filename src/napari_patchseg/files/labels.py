@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -237,12 +238,16 @@ def _write_ome_tiff(
     metadata: dict[str, Any] = {
         "axes": _AXES[array.ndim],
         "Name": _as_xml(name or image_name(path)),
-        "UUID": str(uuid.uuid4()),  # tifffile's own would hold this machine's network address
     }
     if report is not None:
         metadata["CommentAnnotation"] = {"Namespace": NAMESPACE, "Value": to_json(report)}
     for axis, size in zip("XYZ", reversed(sizes), strict=False):
         metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": "µm"}
+    # Of what is written: the same labels are the same file. tifffile's own would differ each time,
+    # and hold this machine's network address.
+    content = hashlib.sha256(to_json([metadata, array.shape, array.dtype.str]).encode())
+    content.update(np.ascontiguousarray(array))
+    metadata["UUID"] = str(uuid.UUID(bytes=content.digest()[:16], version=5))
     resolution: dict[str, Any] = {}
     if sizes:  # the plain TIFF tags too, for readers that know no OME; ImageJ turns cm into µm
         pixels_per_cm = (10_000 / sizes[-1], 10_000 / sizes[-2])
