@@ -246,7 +246,7 @@ def _write_ome_tiff(
     # Of what is written: the same labels are the same file. tifffile's own would differ each time,
     # and hold this machine's network address.
     content = hashlib.sha256(to_json([metadata, array.shape, array.dtype.str]).encode())
-    content.update(np.ascontiguousarray(array))
+    content.update(np.ascontiguousarray(array).data)
     metadata["UUID"] = str(uuid.UUID(bytes=content.digest()[:16], version=5))
     resolution: dict[str, Any] = {}
     if sizes:  # the plain TIFF tags too, for readers that know no OME; ImageJ turns cm into µm
