@@ -16,6 +16,8 @@ TILE = 1024
 #: Pixels that are worked on at a time. More than these are represented by an even grid of them, or
 #: by crops.
 ENOUGH = 1_000_000
+#: A pixel and its eight neighbours.
+EIGHT = np.ones((3, 3), bool)
 
 
 def tiles(shape: tuple[int, int], side: int = TILE) -> list[Box]:

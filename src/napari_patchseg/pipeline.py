@@ -288,7 +288,7 @@ class _Run:
             return
         hinted: ConfidenceMap | None = None
         if confidence is not None:
-            hinted = yield from self._learn_from_hints(confidence)
+            confidence, hinted = yield from self._learn_from_hints(confidence)
         labels: Labels | None = None
         objects: ObjectsReport | None = None
         if labelled and confidence is not None and not self.control.cancelled:
@@ -358,9 +358,9 @@ class _Run:
 
     def _learn_from_hints(
         self, confidence: ConfidenceMap
-    ) -> Generator[Event, None, ConfidenceMap | None]:
-        """The first image's map with all hints; None without any."""
-        hinted: ConfidenceMap | None = None
+    ) -> Generator[Event, None, tuple[ConfidenceMap, ConfidenceMap | None]]:
+        """The first image's map with what the model knew, and with its hints; None without any."""
+        first, hinted = confidence, None
         objects, seed = self.settings.objects, self.settings.training.seed
         for index, corrected in enumerate(self.corrections):
             assert self.model is not None
@@ -385,19 +385,20 @@ class _Run:
                     control=self.control,
                 )
             except Cancelled:
-                return hinted
-            found = ground.confidence
-            if hints is not None:
+                return first, hinted
+            if index == 0:
+                first = ground.confidence
+            if hints is not None and has_hints:
                 found, head = ground.hinted(hints, learns=objects.learn_from_hints, seed=seed)
                 if head is not None:
                     self.model = replace(self.model, heads=(*self.model.heads, head))
-            if index == 0:
-                hinted = found
+                if index == 0:
+                    hinted = found
             self.seconds["hints"] = time.perf_counter() - start + self.seconds.get("hints", 0)
         assert self.model is not None
         if self.corrections[0]:
             self.model = replace(self.model, corrections=self.corrections[0])
-        return hinted
+        return first, hinted
 
     def _label(
         self, confidence: ConfidenceMap, hinted: ConfidenceMap | None

@@ -404,6 +404,21 @@ def test_taking_the_brush_prepares_the_first_stroke_and_changes_nothing(shown):
     assert shown.labels()[place] == 0
 
 
+def test_a_slider_does_not_wait_for_what_the_first_stroke_needs(shown):
+    shown.hand.paint(1)
+    QTest.qWait(20)
+    assert shown.session.run._ground is None
+    shown.panel.objects.threshold.setValue(0.8)
+    shown.rest()
+    assert shown.session.run._ground is None  # it was given up
+    assert shown.session.labels.metadata["napari_patchseg"]["objects"]["threshold"] == 0.8
+    place = shown.centre(5)
+    shown.hand.paint(2)
+    shown.mouse.drag(place, (place[0], place[1] + 2))
+    shown.rest()
+    assert shown.labels()[place] == 0
+
+
 def test_a_stroke_that_is_undone_before_its_labels_came_leaves_nothing(shown):
     before = shown.labels()
     shown.hand.paint(2)
@@ -430,3 +445,26 @@ def test_a_run_on_another_image_leaves_labels_that_waited_for_what_hints_teach(s
     kept = [layer for layer in shown.viewer.layers if layer.name.startswith("nuclei · field")]
     assert len(kept) == 2  # of both runs
     assert not any(layer.metadata["napari_patchseg"].get("sketch") for layer in kept)
+
+
+def test_what_a_model_knows_of_hints_stays_in_labels_made_anew(shown, tmp_path):
+    shown.hand.paint(2)
+    for number in (3, 5, 7):
+        place = shown.centre(number)
+        shown.mouse.drag(place, (place[0], place[1] + 2))
+    shown.rest()
+    path = tmp_path / "taught.safetensors"
+    shown.panel.models.save(str(path))
+    other = shown.viewer.add_image(ps.synthetic_field((128, 160), seed=4)[0], name="other")
+    shown.panel.image.choose(other)
+    shown.panel.segment_with_model()
+    shown.wait(lambda: not shown.session.is_busy and shown.session.labels is not None)
+    shown.rest()
+    first = shown.labels()
+    np.testing.assert_array_equal(first, ps.segment(other.data, model=ps.load_model(path)))
+    threshold = shown.session.labels.metadata["napari_patchseg"]["objects"]["threshold"]
+    shown.panel.objects.threshold.setValue(0.9)
+    shown.rest()
+    shown.panel.objects.threshold.setValue(threshold)
+    shown.rest()
+    np.testing.assert_array_equal(shown.labels() > 0, first > 0)

@@ -279,3 +279,16 @@ def test_strokes_count_in_the_reduced_maps_of_large_images(make_napari_viewer, w
     assert here.confidence(place) > 0.9
     assert here.confidence(gone) < 0.1
     here.session.shutdown()
+
+
+def test_micrometres_of_an_unknown_pixel_size_are_refused_and_the_run_goes_on(learning):
+    learning.panel.image.unit.setCurrentText("µm")
+    learning.panel.diameter.setValue(3)
+    assert "pixel size" in learning.panel.run.notice_label.text()
+    learning.learn()
+    assert learning.session.state is Phase.TRAINING
+    learning.panel.image.pixel_size.setValue(0.25)
+    learning.panel.diameter.setValue(3.5)
+    learning.learn()
+    assert learning.session.run.objects.nucleus_diameter == 3.5
+    assert learning.session.state is Phase.TRAINING

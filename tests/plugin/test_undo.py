@@ -76,6 +76,9 @@ class Bench:
     def nuclei(self) -> list[Any]:
         return [layer for layer in self.viewer.layers if layer.name.startswith("nuclei")]
 
+    def shown_nuclei(self) -> list[Any]:
+        return [layer for layer in self.nuclei() if layer.visible]
+
     def is_as_before(self) -> None:
         """Labels, report, model and script are those noted, and live."""
         assert self.session.run is self.run
@@ -106,9 +109,13 @@ def test_another_segmentation_is_undone(bench: Bench) -> None:
     bench.segment(seed=1, max_steps=9, threshold=0.7)
     assert bench.session.labels is not bench.labels
     assert bench.panel.models.model is not bench.model
+    second = bench.session.labels
+    found = second.data.copy()
     assert len(bench.nuclei()) == 2
     bench.undo()
-    assert bench.nuclei() == [bench.labels]
+    assert bench.nuclei() == [bench.labels, second]  # once too often shall cost nothing
+    assert not second.visible
+    np.testing.assert_array_equal(second.data, found)
     assert bench.session.message == bench.message
     assert bench.panel.settings().objects == bench.run.objects
     bench.is_as_before()
@@ -145,7 +152,7 @@ def test_training_is_undone(bench: Bench) -> None:
     bench.end()
     assert bench.session.labels is not bench.labels
     bench.undo("training")
-    assert bench.nuclei() == [bench.labels]
+    assert bench.shown_nuclei() == [bench.labels]
     bench.is_as_before()
 
 
@@ -236,8 +243,8 @@ def test_labels_stay_where_the_image_changes_meanwhile(bench: Bench, long: Setti
     np.testing.assert_array_equal(bench.labels.data, bench.before)
 
 
-def test_a_run_under_way_can_be_taken_back(bench: Bench, long: Settings) -> None:
-    bench.panel.show_settings(long.replace(seed=1))
+def test_a_run_under_way_can_be_taken_back(bench: Bench, quick_paper: Settings) -> None:
+    bench.panel.show_settings(quick_paper.replace(max_steps=100_000))
     click(bench.panel.run.segment_button)
     bench.wait(lambda: bench.session.run_state.step > 2 and len(bench.nuclei()) == 2)
     bench.undo()
@@ -257,8 +264,52 @@ def test_another_image_and_back(bench: Bench) -> None:
     np.testing.assert_array_equal(bench.labels.data, bench.before)
     bench.undo()
     assert bench.panel.image.layer is slide
-    assert bench.nuclei() == [bench.labels]
+    assert bench.shown_nuclei() == [bench.labels]
     bench.is_as_before()
+
+
+def test_there_is_no_way_back_to_an_image_that_is_gone(bench: Bench) -> None:
+    bench.layer, slide = (
+        bench.viewer.add_image(np.rot90(bench.layer.data), rgb=True, name="other"),
+        bench.layer,
+    )
+    bench.segment()
+    labels, found = bench.session.labels, bench.session.labels.data.copy()
+    bench.viewer.layers.remove(slide)
+    assert not bench.undo_button.isEnabled()
+    bench.hand.undo()
+    assert bench.session.labels is labels
+    np.testing.assert_array_equal(labels.data, found)
+
+
+def test_a_slider_moved_right_after_an_undo_counts(bench: Bench) -> None:
+    bench.segment(seed=1)
+    click(bench.undo_button)
+    assert bench.session.is_busy  # its map is made anew
+    bench.panel.objects.threshold.setValue(0.85)
+    bench.end()
+    assert bench.session.labels is bench.labels
+    assert 0 < (bench.labels.data > 0).sum() < (bench.before > 0).sum()
+
+
+def test_undo_goes_back_to_a_class_of_more(bench: Bench, quick_paper: Settings) -> None:
+    shown = bench.panel.settings()
+    bench.panel.show_settings(quick_paper.replace(classes=4, nucleus_class=3))
+    bench.segment()
+    bench.run = bench.session.run
+    bench.panel.show_settings(shown)
+    bench.segment()
+    bench.undo()
+    assert bench.panel.editors.objects.nucleus_class == 3
+    assert bench.session.run is bench.run
+
+
+def test_one_step_of_training_counts(bench: Bench) -> None:
+    bench.panel.show_settings(bench.panel.settings().replace(seed=1, max_steps=1))
+    click(bench.panel.run.train_button)
+    bench.end()
+    assert bench.session.run is not bench.run
+    assert bench.undo_button.text() == "Undo training"
 
 
 def test_an_image_that_fails_leaves_the_other_one(bench: Bench) -> None:
@@ -293,7 +344,7 @@ def test_labels_that_were_deleted_are_written_anew(bench: Bench) -> None:
     bench.segment(seed=1)
     bench.viewer.layers.remove(bench.labels)
     bench.undo()
-    assert bench.nuclei() == [bench.session.labels]
+    assert bench.shown_nuclei() == [bench.session.labels]
     np.testing.assert_array_equal(bench.session.labels.data, bench.before)
 
 

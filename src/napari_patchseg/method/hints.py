@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, interpolate
 
 from napari_patchseg.corrections import NOT_NUCLEUS, NUCLEUS
-from napari_patchseg.geometry import Box, grown, window
+from napari_patchseg.geometry import EIGHT, Box, grown, window
 from napari_patchseg.settings import DEFAULT_DIAMETER, ResolvedMachine
 
 from .events import Control
@@ -59,7 +59,6 @@ _FARTHEST_BLEND, _HALFWAY, _ELSEWHERE = 0.6, 4, 0.25
 _SUREST = 3.0
 #: Confidence is told from 0 and 1 by so much.
 _TINY = 1e-6
-_EIGHT = np.ones((3, 3), bool)
 
 
 def strokes(hints: Hints) -> Iterator[tuple[int, NDArray[np.bool_], Box]]:
@@ -75,7 +74,7 @@ def strokes(hints: Hints) -> Iterator[tuple[int, NDArray[np.bool_], Box]]:
         The smallest around it.
     """
     for value in (NUCLEUS, NOT_NUCLEUS):
-        parts, _ = ndi.label(hints == value, _EIGHT)
+        parts, _ = ndi.label(hints == value, EIGHT)
         for number, (rows, columns) in enumerate(ndi.find_objects(parts), 1):
             box = (rows.start, columns.start, rows.stop, columns.stop)
             yield value, parts[rows, columns] == number, box
@@ -153,7 +152,7 @@ def _distances(cost: NDArray[np.float32], at: NDArray[np.bool_], most: int) -> N
     ways = np.pad(np.where(at, np.float32(0), np.float32(np.inf)), 1, constant_values=np.inf)
     costs = np.pad(cost, 1, mode="edge")
     steps = []
-    for row, column in np.argwhere(_EIGHT):
+    for row, column in np.argwhere(EIGHT):
         if (row, column) != (1, 1):
             beside = slice(row, row + height), slice(column, column + width)
             length = math.hypot(row - 1, column - 1) / 2

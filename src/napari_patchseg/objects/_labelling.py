@@ -14,7 +14,7 @@ from skimage.filters import threshold_otsu
 from skimage.morphology import disk, opening
 from skimage.segmentation import relabel_sequential
 
-from napari_patchseg.geometry import TILE, Box, Window, grid_step, grown, tiles, window
+from napari_patchseg.geometry import EIGHT, TILE, Box, Window, grid_step, grown, tiles, window
 from napari_patchseg.report import Labels
 
 from ._splitting import join, pieces_of, saddles_of
@@ -32,7 +32,6 @@ _NUCLEAR, _CERTAIN = 0.5, 0.8
 _REACH = 2
 #: Share of its surroundings by which what hints added lies on a nucleus, to be of it.
 _CONTACT = 1 / 6
-_EIGHT = np.ones((3, 3), bool)
 
 
 @dataclass(frozen=True)
@@ -239,7 +238,7 @@ def with_additions(labels: Labels, before: NDArray[np.bool_]) -> Labels:
             continue
         seen = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in box)
         inside = labels[seen] == number
-        around = labels[seen][ndi.binary_dilation(inside, _EIGHT) & ~inside]
+        around = labels[seen][ndi.binary_dilation(inside, EIGHT) & ~inside]
         touched, contact = np.unique(around[~is_new[around]], return_counts=True)
         contact[touched == 0] = 0
         if contact.max(initial=0) >= max(1, _CONTACT * len(around)):

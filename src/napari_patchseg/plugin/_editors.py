@@ -244,6 +244,12 @@ class Editors:
         for editor in self._editors.values():
             editor.set(editor.field.of(settings))
 
+    def show_objects(self, objects: Objects, classes: int) -> None:
+        """Show what counts as a nucleus in a run that has so many classes."""
+        self.offer_classes(classes)
+        for name, value in objects:
+            self[name].set(value)
+
     def reset(self) -> None:
         """Show what the chosen preset sets; that counts as the user's change."""
         preset = Settings.create(self["preset"].get())

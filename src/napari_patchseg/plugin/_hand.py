@@ -46,7 +46,7 @@ _STEPS, _NUMBERED = 50, 10
 #: Diameter of the brush at first, in expected nucleus diameters.
 _BRUSH = 0.5
 #: Radius in which a click looks for the class of a nucleus, in expected nucleus diameters.
-_AROUND = 1 / 6
+_CLICKED = 1 / 6
 
 #: Of every image of this process, region by region: what was corrected on it.
 _KEPT: weakref.WeakKeyDictionary[Image, dict[Box, Corrections]] = weakref.WeakKeyDictionary()
@@ -160,6 +160,11 @@ class Hand:
         self._take_up(run, is_new=False)
         self._announce()
         return bool(later)
+
+    def forget_earlier(self) -> None:
+        """There is no run to go back to any more."""
+        self._past = [one for one in self._past if one.give_back is None]
+        self._announce()
 
     def _take_up(self, run: Run, *, is_new: bool) -> None:
         self._keep()
@@ -505,7 +510,7 @@ class Hand:
         except PatchSegError as error:
             self.told.emit(str(error), True)
             return
-        chosen = class_at(made.data, point, _AROUND * diameter / made.reduction)
+        chosen = class_at(made.data, point, _CLICKED * diameter / made.reduction)
         if chosen is None:
             self.told.emit("No class stands out yet; let it learn on.", False)
             return

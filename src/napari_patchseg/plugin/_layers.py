@@ -215,7 +215,7 @@ class RunLayers:
     def resume(self) -> None:
         """Go back to the run before this one: its labels are shown and renewed again.
 
-        What this one wrote is taken away, unless the user has edited it: then it is hidden.
+        This one's labels are hidden: taken away are only those of a preview.
         """
         before, self._before = self._before, None
         if before is None:
@@ -223,10 +223,11 @@ class RunLayers:
         for layer in self._labels:
             if layer is not before.last and self._is_there(layer):
                 _find_edit(layer)
-                if _OWN[layer].is_edited:
-                    _set_visible(layer, False, asked=True)
-                else:
+                is_sketch = layer.metadata.get(METADATA_KEY, {}).get("sketch")
+                if is_sketch and not _OWN[layer].is_edited:
                     self._viewer.layers.remove(layer)
+                else:
+                    _set_visible(layer, False, asked=True)
         self._image, self._canvas, self._plane = before.image, before.canvas, before.plane
         self._around, self._labels = before.around, list(before.labels)
         for layer in before.shown:

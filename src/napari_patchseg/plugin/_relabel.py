@@ -14,6 +14,7 @@ from superqt.utils import create_worker, qdebounced
 
 from napari_patchseg.corrections import Corrections
 from napari_patchseg.errors import PatchSegError
+from napari_patchseg.method.events import Cancelled, Control
 from napari_patchseg.method.maps import ConfidenceMap
 from napari_patchseg.report import Labels, ObjectsReport
 from napari_patchseg.settings import DEFAULT_DIAMETER, Objects
@@ -86,6 +87,7 @@ class Relabeller:
     def __init__(self) -> None:
         self._wanted: Job | None = None
         self._worker: Any = None
+        self._control = Control()
         self._begin_soon = qdebounced(self._begin, timeout=_PATIENCE_MS)
 
     @property
@@ -98,13 +100,16 @@ class Relabeller:
         self._wanted = job
         if self._worker is not None:
             self._worker.quit()
+            if job is None or not job.corrections.teaches:  # else it needs just that
+                self._control.cancel()
         elif job is not None:
             self._begin_soon()
 
     def get_ready_for_hints(self, run: Run, confidence: ConfidenceMap) -> None:
         """Look at the image as hints are learnt by, unless there is something else to do."""
         if not self.is_busy:
-            self._start(_get_ready, run, confidence)
+            self._control = Control()
+            self._start(_get_ready, run, confidence, self._control)
 
     def _begin(self) -> None:
         if self._worker is not None or self._wanted is None:
@@ -136,13 +141,16 @@ class Relabeller:
 
 
 def _get_ready(
-    run: Run, confidence: ConfidenceMap
+    run: Run, confidence: ConfidenceMap, control: Control
 ) -> Generator[object, None, PatchSegError | None]:
     """What the first stroke needs, so that it need not wait for that."""
     yield None
     try:
         assert run.pixels is not None
-        run.ground_of(as_chosen(confidence, run.pixels, run.settings, run.objects))
+        chosen = as_chosen(confidence, run.pixels, run.settings, run.objects)
+        run.ground_of(chosen, control)
+    except Cancelled:
+        return None
     except PatchSegError as error:
         return error
     except Exception as error:

@@ -467,13 +467,14 @@ class Run:
             case Trained(model):
                 self.trained = model
             case Finished(result):
-                if self.result is not None and not self.make_labels:  # its map was made anew
+                is_anew = self.result is not None and not self.make_labels  # its map was made anew
+                if self.result is not None and is_anew:
                     result = replace(self.result, confidence=result.confidence)
                 self.result = result
                 self.trained = result.model or self.trained
                 if self.found_nothing:
                     self.full = None
-                elif result.confidence is not None:
+                elif result.confidence is not None and not is_anew:
                     self.note_diameter(
                         result.confidence, self.settings.objects, result.report.objects
                     )
@@ -494,8 +495,12 @@ class Run:
     @property
     def came_to_something(self) -> bool:
         """Whether it has labels, or has learnt."""
+        if self.base is not None:
+            return True
+        if self.trained is None or self.model is not None:
+            return False
         # Stopped before it learnt it has made one step.
-        return self.base is not None or (self.trained is not None and len(self.history) > 1)
+        return len(self.history) > 1 or self.trained.stop_reason == "step limit"
 
     @property
     def found_nothing(self) -> bool:
@@ -589,10 +594,11 @@ class Run:
         self.taught = replace(self.trained, heads=heads, corrections=corrections)
         return self.hinted
 
-    def ground_of(self, chosen: ConfidenceMap) -> Ground:
+    def ground_of(self, chosen: ConfidenceMap, control: Control | None = None) -> Ground:
         """What hints are laid on, of a full map of the weights reached.
 
-        The first time it takes a pass of the network: to be called in a worker's thread.
+        The first time it takes a pass of the network, which a control can end: to be called in a
+        worker's thread.
         """
         from napari_patchseg.hinting import Ground
 
@@ -605,7 +611,9 @@ class Run:
             model = replace(self.trained, heads=())
             objects = self.with_diameter(chosen, self.objects)
             diameter = objects.diameter_in_pixels(self.source.pixel_size)
-            ground = Ground.of(self.pixels, model, self.resolved, chosen, diameter=diameter)
+            ground = Ground.of(
+                self.pixels, model, self.resolved, chosen, diameter=diameter, control=control
+            )
             self._ground = key, ground
         return self._ground[1]
 

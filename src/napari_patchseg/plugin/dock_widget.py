@@ -331,7 +331,8 @@ class PatchSegWidget(QWidget):
     def _on_pixel_size(self) -> None:
         layer, run = self.image.layer, self.session.run
         if layer is not None and run is not None and run.source.layer is layer:
-            self.session.set_pixel_size(self.image.pixel_size_of(layer))
+            with self._guarded():
+                self.session.set_pixel_size(self.image.pixel_size_of(layer))
 
     def _on_state(self, state: RunState) -> None:
         run = self.session.run
@@ -356,8 +357,7 @@ class PatchSegWidget(QWidget):
         """The run before is back: show what its labels were made with."""
         if asked:  # else what the user has just set is to be mended
             self.image.choose(run.source.layer)
-            with self._guarded():
-                self.editors.show(self.settings().replace(**run.objects.model_dump()))
+            self.editors.show_objects(run.objects, run.settings.training.classes)
             self._on_settings_shown()
         self.objects.show_report(run.report_of_labels, run.source.pixel_size)
         self._follow_labels()

@@ -329,9 +329,16 @@ class TrainingSession:
             self.told.emit("Edited labels stay; Make labels adds a new layer.", False)
 
     def set_pixel_size(self, pixel_size: float | None) -> None:
-        """Take over µm per pixel of the run's image, for what is made and saved from now on."""
+        """Take over µm per pixel of the run's image, for what is made and saved from now on.
+
+        Raises
+        ------
+        SettingsError
+            If the run's diameter is given in µm, and there is no such size.
+        """
         if self.run is None:
             return
+        self.run.objects.diameter_in_pixels(pixel_size)
         self.run.source = source = replace(self.run.source, pixel_size=pixel_size)
         if (labels := self.labels) is not None:
             labels.metadata[METADATA_KEY] = source.note_pixel_size(labels.metadata[METADATA_KEY])
@@ -370,9 +377,12 @@ class TrainingSession:
             self.stop(f"The data of '{run.source.name}' changed, so the run was ended.")
 
     def _on_removed(self, event: Any) -> None:
-        run = self.run
-        if run is not None and event.value is run.source.layer:
+        run, removed = self.run, event.value
+        if run is not None and removed is run.source.layer:
             self.stop(f"'{run.source.name}' was removed, so the run was ended.")
+        elif self._earlier is not None and removed is self._earlier[0].source.layer:
+            self._earlier = None
+            self.hand.forget_earlier()
 
     def _forget(self) -> None:
         """What is still to be shown of a run shall not be."""
@@ -534,6 +544,12 @@ class TrainingSession:
             self._relabel(run, run.full)
         elif wanted or run.continues:
             self._launch(run, make_labels=True)
+        elif (
+            run.full is not None
+            and run.objects != run.settings.objects
+            and self.layers.unedited_labels is not None
+        ):
+            self._relabel(run, run.full)  # moved while the map of a run that is back was made
         else:
             self._on_taught()
 
@@ -610,6 +626,7 @@ class TrainingSession:
     def _take_objects(self, run: Run, objects: Objects) -> bool:
         """Whether it says anything new."""
         run.settings.replace(**objects.model_dump())  # raises where they do not fit
+        objects.diameter_in_pixels(run.source.pixel_size)
         is_new = objects != run.objects
         run.inbox.objects = objects
         return is_new
