@@ -1,5 +1,6 @@
 """The public names: the one list of them, for type checkers and for `__init__.py`."""
 
+from .api import measure as measure
 from .api import segment as segment
 from .api import train_model as train_model
 from .corrections import Corrections as Corrections

@@ -5,18 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from napari_patchseg.corrections import Corrections
 from napari_patchseg.errors import ImageError, ModelError, SettingsError
+from napari_patchseg.files.pixel_size import both_sizes
 from napari_patchseg.geometry import Box
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.network import Model
+from napari_patchseg.objects import measure as measure_objects
 from napari_patchseg.pipeline import NOTHING_SEPARATED, run
 from napari_patchseg.report import Finished, Labels
 from napari_patchseg.settings import Changes, Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def segment(
@@ -145,6 +150,40 @@ def train_model(
     if last.result.model is None:
         raise ImageError(NOTHING_SEPARATED)
     return last.result.model
+
+
+def measure(labels: Any, *, pixel_size: float | tuple[float, float] | None = None) -> pd.DataFrame:
+    """Measure every object of a label image.
+
+    Parameters
+    ----------
+    labels : array
+        (H, W), integer, 0 is background.
+    pixel_size : float or tuple of float, optional
+        µm per pixel, one number or (y, x). With it there are columns in µm as well.
+
+    Returns
+    -------
+    DataFrame
+        A row an object, in ascending label. `napari_patchseg.objects.SHAPE_COLUMNS` says what the
+        columns are.
+
+    Raises
+    ------
+    PatchSegError
+        With one sentence.
+
+    Examples
+    --------
+    >>> import napari_patchseg
+    >>> image, labels = napari_patchseg.synthetic_field((128, 128))
+    >>> table = napari_patchseg.measure(labels, pixel_size=0.25)
+    >>> bool((table["Area µm^2"] == table["Area px^2"] / 16).all())
+    True
+    """
+    return measure_objects(
+        labels, pixel_size=None if pixel_size is None else both_sizes(pixel_size)
+    )
 
 
 def _is_one_image(images: Any) -> bool:

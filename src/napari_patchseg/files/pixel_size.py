@@ -7,6 +7,10 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from napari_patchseg.errors import SettingsError
+
 from ._tiff import ome_pixels
 
 if TYPE_CHECKING:
@@ -29,6 +33,30 @@ def plausible(size_y: float, size_x: float) -> _Sizes | None:
     """
     low, high = PLAUSIBLE
     return (float(size_y), float(size_x)) if low <= size_y <= high >= size_x >= low else None
+
+
+def both_sizes(pixel_size: object) -> _Sizes:
+    """A pixel's height and width in µm, as they are given from Python.
+
+    Parameters
+    ----------
+    pixel_size : float or sequence of float
+        One number for both, or (y, x).
+
+    Raises
+    ------
+    SettingsError
+        If it is neither, or not above 0.
+    """
+    try:
+        size_y, size_x = np.broadcast_to(np.asarray(pixel_size, float), 2).tolist()
+    except (TypeError, ValueError):
+        size_y = size_x = math.nan
+    if not (0 < size_y < math.inf and 0 < size_x < math.inf):
+        raise SettingsError(
+            f"pixel_size should be µm above 0, one number or (y, x), not {pixel_size!r}."
+        )
+    return size_y, size_x
 
 
 def micrometres(unit: object) -> float:

@@ -18,11 +18,14 @@ from ._labelling import (
     smallest_area,
     with_additions,
 )
+from ._measuring import SHAPE_COLUMNS, Column, measure
 from ._numbering import keep_numbers
 
 __all__ = [
+    "SHAPE_COLUMNS",
     "Change",
     "ClassChooser",
+    "Column",
     "ResolvedObjects",
     "apply_edits",
     "change_of",
@@ -34,6 +37,7 @@ __all__ = [
     "label_nuclei",
     "label_steps",
     "labelling",
+    "measure",
     "outline",
     "pixels_of",
     "sketch",
