@@ -12,8 +12,8 @@ def pluralize(count: int, one: str, many: str | None = None) -> str:
 
 
 def image_name(path: PurePath) -> str:
-    """Name of a file's image: without its extension, or both of them in ".ome.tif"."""
-    return path.stem.removesuffix(".ome")
+    """Name of a file's image: without its extension, or both of them in ".ome.tif" and the like."""
+    return path.stem.removesuffix(".ome").removesuffix(".geojson")
 
 
 def layer_name(kind: str, image: str) -> str:

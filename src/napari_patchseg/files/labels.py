@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 #: that it stays whatever the report is called.
 NAMESPACE = "napari-patchseg/provenance"
 
+#: Size of a pixel in µm: one number, or one for each axis.
+PixelSize = float | Sequence[float] | None
+
 _AXES = {2: "YX", 3: "ZYX", 4: "TZYX"}
 #: What XML 1.0 cannot hold.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -44,7 +47,7 @@ def write_labels(
     path: str | os.PathLike[str],
     labels: ArrayLike,
     *,
-    pixel_size: Sequence[float] | None = None,
+    pixel_size: PixelSize = None,
     report: Mapping[str, Any] | None = None,
     name: str | None = None,
     overwrite: bool = True,
@@ -58,8 +61,8 @@ def write_labels(
     labels : array-like
         (H, W) of integers from 0. An OME-TIFF takes (Z, H, W) and (T, Z, H, W) as well. It is
         uint16 if no label is above 65,535, else uint32; a PNG holds labels up to 65,535.
-    pixel_size : sequence of float, optional
-        Size of a pixel in µm, (y, x) or (z, y, x). None: unknown, none is written.
+    pixel_size : float or sequence of float, optional
+        Size of a pixel in µm, one number, (y, x) or (z, y, x). None: unknown, none is written.
     report : mapping, optional
         Where the labels come from; anything that JSON can hold. `read_report` gets it back.
     name : str, optional
@@ -78,13 +81,10 @@ def write_labels(
         If the labels are not whole numbers from 0 that the format can hold, or the file cannot be
         written.
     """
-    path, array, sizes = Path(path), _smallest(labels), _sizes(pixel_size)
+    path, array, sizes = Path(path), checked_labels(labels), sizes_of(pixel_size)
     if path.suffix.lower() != ".png":
         return _write_ome_tiff(path, array, sizes, report, name, overwrite)
-    if array.ndim != 2:
-        raise FileError(
-            f"A PNG holds one plane, but the labels have {array.ndim} axes; save as OME-TIFF."
-        )
+    array = plane_of_labels(array, "A PNG")
     if array.dtype != np.uint16:
         raise FileError(
             f"A PNG holds labels up to 65,535, but there is a label {int(array.max()):,}; "
@@ -107,7 +107,7 @@ def write_confidence(
     path: str | os.PathLike[str],
     confidence: ArrayLike,
     *,
-    pixel_size: Sequence[float] | None = None,
+    pixel_size: PixelSize = None,
     report: Mapping[str, Any] | None = None,
     overwrite: bool = True,
 ) -> Path:
@@ -116,7 +116,7 @@ def write_confidence(
     Parameters, result and errors are as in `write_labels`.
     """
     array = np.asarray(confidence, dtype=np.float32)
-    return _write_ome_tiff(Path(path), array, _sizes(pixel_size), report, None, overwrite)
+    return _write_ome_tiff(Path(path), array, sizes_of(pixel_size), report, None, overwrite)
 
 
 @dataclass(frozen=True)
@@ -133,12 +133,15 @@ class SavedLabels:
         Name of the image inside the file, or of the file.
     report : dict
         What was given when they were written; empty where nothing was.
+    warnings : tuple of str
+        Sentences about what of the file is not in the labels.
     """
 
     labels: NDArray[Any]
     pixel_size: tuple[float | None, ...] | None
     name: str
     report: dict[str, Any]
+    warnings: tuple[str, ...] = ()
 
 
 def read_labels(path: str | os.PathLike[str]) -> SavedLabels | None:
@@ -281,15 +284,17 @@ def to_json(report: Any, indent: int | None = None) -> str:
     )
 
 
-def _sizes(pixel_size: Sequence[float] | None) -> tuple[float, ...]:
-    """The last two or three sizes as floats; empty if one of them is no size."""
+def sizes_of(pixel_size: PixelSize) -> tuple[float, ...]:
+    """The last two or three sizes as floats, of one number (y, x); empty if one is no size."""
+    if isinstance(pixel_size, int | float):
+        pixel_size = (pixel_size, pixel_size)
     sizes = tuple(float(size) for size in pixel_size or ())[-3:]
     good = len(sizes) >= 2 and all(math.isfinite(size) and size > 0 for size in sizes)
     return sizes if good else ()
 
 
-def _smallest(labels: ArrayLike) -> NDArray[Any]:
-    """Labels as uint16, or as uint32 where they need it."""
+def checked_labels(labels: ArrayLike) -> NDArray[Any]:
+    """Labels as uint16, or as uint32 where they need it; a `FileError` where they are none."""
     array = np.asarray(labels)
     if array.dtype.kind not in "bui":
         raise FileError(f"Labels must be whole numbers, but these are {array.dtype}.")
@@ -301,3 +306,13 @@ def _smallest(labels: ArrayLike) -> NDArray[Any]:
     if high >= 2**32:
         raise FileError(f"There is a label {high:,}, more than a file can hold; relabel first.")
     return array.astype(np.uint16 if high < 2**16 else np.uint32, copy=False)
+
+
+def plane_of_labels(labels: ArrayLike, kind: str) -> NDArray[Any]:
+    """Labels as `checked_labels` has them, for a kind of file that holds (H, W)."""
+    array = checked_labels(labels)
+    if array.ndim != 2:
+        raise FileError(
+            f"{kind} holds one plane, but the labels have {array.ndim} axes; save as OME-TIFF."
+        )
+    return array
