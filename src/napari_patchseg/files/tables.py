@@ -1,0 +1,69 @@
+"""Tables of measurements as CSV that spreadsheets open as they should."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .atomic import atomic_write
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+def write_table(
+    path: str | os.PathLike[str],
+    measurements: DataFrame,
+    *,
+    name: str | None = None,
+    overwrite: bool = True,
+) -> Path:
+    """Write a table as CSV: UTF-8 with byte order mark, commas, one header row.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    measurements : DataFrame
+        A row an object. Numbers are written with all their digits, what is missing is empty.
+    name : str, optional
+        Name of the image, for a first column "Image", so that tables can be put one below the
+        other.
+    overwrite : bool
+        Whether an existing file may be replaced.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be written.
+    """
+    path = Path(path)
+    table = measurements.rename(columns=_as_text)
+    for position, kind in enumerate(table.dtypes):
+        if kind.kind not in "biuf":
+            table.isetitem(position, table.iloc[:, position].map(_as_text))
+    if name is not None:
+        table.insert(0, "Image", _as_text(name), allow_duplicates=True)
+    with atomic_write(path, overwrite=overwrite) as temporary:
+        table.to_csv(
+            temporary,
+            index=False,
+            encoding="utf-8-sig",  # without the mark Excel takes µ for two other signs
+            errors="replace",
+            lineterminator="\r\n",  # RFC 4180, on every system
+        )
+    return path
+
+
+def _as_text(value: object) -> object:
+    """A text that no spreadsheet takes for a formula; what is no text stays as it is.
+
+    https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    return "'" + value if isinstance(value, str) and value[:1] in set("=+-@\t\r\n") else value
