@@ -24,6 +24,9 @@ Polygon = list[Ring]
 
 _Ints = NDArray[np.int64]
 
+#: No image reaches so far, and coordinates are no longer exact.
+FARTHEST = 2.0**31
+
 #: Most pixels of a frame that a file asks for for itself: 4 GB as uint16.
 _MOST_PIXELS = 2**31
 #: Most crossings of outlines with rows, and pixels, that are worked on at once; and the most
@@ -200,6 +203,13 @@ class Shape(NamedTuple):
 
     label: int | None
     rings: Sequence[Ring]
+
+
+def number_in(text: object) -> int | None:
+    """The label that a text is; None where it is no whole number above 0."""
+    digits = str(text)
+    good = digits.isascii() and digits.isdigit() and len(digits) <= 10 and int(digits) > 0
+    return int(digits) if good else None
 
 
 def numbered(shapes: Sequence[Shape]) -> list[int]:

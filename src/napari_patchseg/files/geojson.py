@@ -25,7 +25,8 @@ from pydantic_core import from_json
 from napari_patchseg.errors import FileError
 from napari_patchseg.words import image_name
 
-from ._outlines import Polygon, Shape, outlines, painted
+from ._about import About
+from ._outlines import FARTHEST, Polygon, Shape, number_in, outlines, painted
 from .atomic import atomic_write, reading
 from .labels import (
     NAMESPACE,
@@ -33,7 +34,6 @@ from .labels import (
     SavedLabels,
     plane_of_labels,
     sizes_of,
-    to_json,
 )
 
 if TYPE_CHECKING:
@@ -45,8 +45,6 @@ _GZIP = b"\x1f\x8b"
 #: Most bytes of a file, unpacked: some two million objects. A packed file of a few megabytes can
 #: hold terabytes.
 _MOST_BYTES = 2**31
-#: Farther coordinates are no longer exact, and no image's.
-_FARTHEST = 2.0**31
 
 
 def write_geojson(
@@ -95,17 +93,12 @@ def write_geojson(
     """
     path, array = Path(path), plane_of_labels(labels, "GeoJSON")
     name = name or image_name(path)
-    about = {
-        "name": name,
-        "shape": array.shape,
-        "pixel_size": sizes_of(pixel_size) or None,
-        "report": report,
-    }
+    about = About(name, (array.shape[0], array.shape[1]), sizes_of(pixel_size), report or {})
     with (
         atomic_write(path, overwrite=overwrite) as temporary,
         _created(temporary, packed=path.suffix.lower() == ".gz") as file,
     ):
-        file.write(f'{{"type":"FeatureCollection",{json.dumps(NAMESPACE)}:{to_json(about)},\n')
+        file.write(f'{{"type":"FeatureCollection",{json.dumps(NAMESPACE)}:{about.to_json()},\n')
         file.write('"features":[')
         between = "\n"
         for feature in _features(array, measurements, name):
@@ -138,8 +131,7 @@ def read_geojson(path: str | os.PathLike[str], shape: tuple[int, int] | None = N
     """
     path = Path(path)
     content = _parsed(path)
-    about = content.get(NAMESPACE) if isinstance(content, Mapping) else None
-    about = about if isinstance(about, Mapping) else {}
+    about = About.read(content.get(NAMESPACE) if isinstance(content, Mapping) else None)
     shapes, left_out = [], 0
     for number, feature in enumerate(_features_of(content, path), 1):
         try:
@@ -152,17 +144,10 @@ def read_geojson(path: str | os.PathLike[str], shape: tuple[int, int] | None = N
             shapes.append(Shape(_label_of(feature), rings))
         else:
             left_out += 1
-    labels, warnings = painted(shapes, path, frame=shape, told=_frame_in(about))
+    labels, warnings = painted(shapes, path, frame=shape, told=about.shape)
     if left_out:
         warnings = (f"Points, lines and empty objects were left out ({left_out}).", *warnings)
-    report = about.get("report")
-    return SavedLabels(
-        labels,
-        _size_in(about),
-        str(about.get("name") or image_name(path)),
-        dict(report) if isinstance(report, Mapping) else {},
-        warnings,
-    )
+    return about.labels(labels, path, warnings)
 
 
 @contextmanager
@@ -303,7 +288,7 @@ def _ring(points: Any) -> NDArray[Any]:
     if ring.ndim != 2 or ring.shape[0] < 4 or ring.shape[1] < 2 or ring.dtype.kind not in "iuf":
         raise ValueError(f"{ring.shape} {ring.dtype}")
     ring = ring[:, :2]
-    if not (np.abs(ring) < _FARTHEST).all():  # NaN is not
+    if not (np.abs(ring) < FARTHEST).all():  # NaN is not
         raise ValueError("too far")
     return ring
 
@@ -313,23 +298,5 @@ def _label_of(feature: Mapping[str, Any]) -> int | None:
     properties = properties if isinstance(properties, Mapping) else {}
     metadata = properties.get("metadata")
     told = [metadata.get("label")] if isinstance(metadata, Mapping) else []
-    for text in (str(value) for value in (*told, properties.get("name"))):
-        if text.isascii() and text.isdigit() and len(text) <= 10 and int(text):
-            return int(text)
-    return None
-
-
-def _frame_in(about: Mapping[str, Any]) -> tuple[int, int] | None:
-    shape = about.get("shape")
-    if isinstance(shape, list) and len(shape) == 2:
-        height, width = shape
-        if all(type(side) is int and side > 0 for side in shape):
-            return height, width
-    return None
-
-
-def _size_in(about: Mapping[str, Any]) -> tuple[float, ...] | None:
-    try:
-        return sizes_of(about.get("pixel_size")) or None
-    except (TypeError, ValueError):  # others may have written anything
-        return None
+    numbers = (number_in(text) for text in (*told, properties.get("name")))
+    return next((number for number in numbers if number), None)
