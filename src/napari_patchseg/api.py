@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from napari_patchseg.files.pixel_size import both_sizes
 from napari_patchseg.geometry import Box
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.network import Model
+from napari_patchseg.modality import ImageKind
 from napari_patchseg.objects import measure as measure_objects
 from napari_patchseg.pipeline import NOTHING_SEPARATED, run
 from napari_patchseg.report import Finished, Labels
@@ -152,21 +153,35 @@ def train_model(
     return last.result.model
 
 
-def measure(labels: Any, *, pixel_size: float | tuple[float, float] | None = None) -> pd.DataFrame:
+def measure(
+    labels: Any,
+    image: Any = None,
+    *,
+    pixel_size: float | tuple[float, float] | None = None,
+    confidence: Any = None,
+    rgb: bool | None = None,
+    channel_axis: int | None = None,
+    image_kind: ImageKind | Literal["auto"] | None = None,
+) -> pd.DataFrame:
     """Measure every object of a label image.
 
     Parameters
     ----------
     labels : array
-        (H, W), integer, 0 is background.
+        (H, W), integer, 0 is background. Pixels of one number are one object.
+    image : array, optional
+        Of the same height and width: what the objects' channels and stains are measured on.
     pixel_size : float or tuple of float, optional
         µm per pixel, one number or (y, x). With it there are columns in µm as well.
+    confidence : array, optional
+        (H, W) in [0, 1]: how sure the network is.
+    rgb, channel_axis, image_kind
+        See `Pixels.from_array`.
 
     Returns
     -------
     DataFrame
-        A row an object, in ascending label. `napari_patchseg.objects.SHAPE_COLUMNS` says what the
-        columns are.
+        A row an object, in ascending label; docs/measurements.md says what the columns are.
 
     Raises
     ------
@@ -177,13 +192,21 @@ def measure(labels: Any, *, pixel_size: float | tuple[float, float] | None = Non
     --------
     >>> import napari_patchseg
     >>> image, labels = napari_patchseg.synthetic_field((128, 128))
-    >>> table = napari_patchseg.measure(labels, pixel_size=0.25)
-    >>> bool((table["Area µm^2"] == table["Area px^2"] / 16).all())
-    True
+    >>> table = napari_patchseg.measure(labels, image, pixel_size=0.25)
+    >>> list(table.columns[:3])
+    ['Label', 'Centroid X px', 'Centroid X µm']
     """
-    return measure_objects(
-        labels, pixel_size=None if pixel_size is None else both_sizes(pixel_size)
-    )
+    sizes = None if pixel_size is None else both_sizes(pixel_size)
+    pixels = None
+    if image is not None:
+        pixels = Pixels.from_array(
+            image,
+            rgb=rgb,
+            channel_axis=channel_axis,
+            image_kind=image_kind,
+            to_segment=False,
+        )
+    return measure_objects(labels, pixels, pixel_size=sizes, confidence=confidence)
 
 
 def _is_one_image(images: Any) -> bool:

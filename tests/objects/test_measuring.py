@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import importlib.util
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from skimage import data
+from skimage.color import (
+    combine_stains,
+    hdx_from_rgb,
+    hed_from_rgb,
+    rgb_from_hed,
+    separate_stains,
+)
 from skimage.draw import disk
 from skimage.measure import label, regionprops_table
 
@@ -216,6 +227,189 @@ def test_without_objects_there_are_all_columns(shape: tuple[int, int]) -> None:
     assert (empty.dtypes == full.dtypes).all()
 
 
+# -- channels, stains, confidence
+
+
+def stained(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A section that is exactly of two stains, uint16, and what it has of haematoxylin."""
+    haematoxylin = np.where(labels > 0, 0.4 + 0.1 * (labels % 5), 0.05)
+    eosin = np.where(labels > 0, 0.1, 0.3)
+    glass = np.arange(labels.shape[1]) < 8
+    amounts = np.dstack([haematoxylin, eosin, 0 * eosin]) * ~glass[:, None] / 6
+    return (60_000 * combine_stains(amounts, rgb_from_hed)).astype(np.uint16), haematoxylin
+
+
+def assert_intensities(table: pd.DataFrame, labels: np.ndarray, **channels: np.ndarray) -> None:
+    for name, values in channels.items():
+        header = name.replace("_", " ")
+        expected = regionprops_table(labels, values, properties=("intensity_mean", "intensity_std"))
+        for ending, right in (("mean", "intensity_mean"), ("std dev", "intensity_std")):
+            found = table[f"{header} {ending}"]
+            np.testing.assert_allclose(found, expected[right], rtol=1e-9, atol=1e-9)
+
+
+@given(small, st.integers(0, 2**32 - 1), st.sampled_from([np.uint8, np.int16, np.float64]))
+def test_intensities_are_as_scikit_image_has_them(
+    labels: np.ndarray, seed: int, dtype: type
+) -> None:
+    image = np.random.default_rng(seed).integers(0, 250, labels.shape).astype(dtype)
+    table = ps.measure(labels, image)
+    assert list(table.columns[-2:]) == ["Intensity mean", "Intensity std dev"]
+    assert_intensities(table, labels, Intensity=image)
+
+
+@pytest.mark.parametrize("offset", [0, 1e9])
+def test_digits_are_kept_where_values_are_large(offset: float) -> None:
+    """And where there are more pixels than are worked on at a time."""
+    labels = np.zeros((1100, 1300), np.int32)
+    labels[disk((560, 600), 530)], labels[500:600, 500:600] = 7, 3
+    image = offset + np.random.default_rng(0).random(labels.shape)
+    assert_intensities(ps.measure(labels, image), labels, Intensity=image)
+
+
+def test_channels_have_names() -> None:
+    labels = np.zeros((40, 50), int)
+    labels[5:9, 5:9], labels[20:33, 20:29] = 1, 2
+    values = np.random.default_rng(0).random((40, 50, 4))
+    one, two, three, four = np.moveaxis(values, -1, 0)
+    table = ps.measure(labels, np.moveaxis(values, -1, 0))
+    assert_intensities(table, labels, Channel_1=one, Channel_4=four)
+    table = ps.measure(labels, values[..., :3], rgb=True)
+    assert_intensities(table, labels, Red=one, Green=two, Blue=three)
+    assert not any("OD" in header for header in table)
+    table = ps.measure(labels, values[..., :2], channel_axis=2)
+    assert_intensities(table, labels, Channel_1=one, Channel_2=two)
+    with_alpha = ps.measure(labels, values, rgb=True)
+    assert_intensities(with_alpha, labels, Red=one, Green=two, Blue=three)
+    assert len(with_alpha.columns) == len(ps.measure(labels).columns) + 6
+    grey = ps.measure(labels, np.dstack([one] * 3), rgb=True)
+    assert_intensities(grey, labels, Intensity=one)
+
+
+@pytest.mark.parametrize("library", ["dask", "zarr"])
+def test_arrays_of_other_libraries_are_read_by_region(library: str) -> None:
+    image, labels = ps.synthetic_field((128, 160), seed=1)
+    other = pytest.importorskip("dask.array" if library == "dask" else "zarr")
+    chunked = other.from_array(image, chunks=(50, 70, 3)) if library == "dask" else None
+    if chunked is None:
+        chunked = other.create_array({}, data=image, chunks=(50, 70, 3))
+    pd.testing.assert_frame_equal(ps.measure(labels, chunked), ps.measure(labels, image))
+
+
+def test_stains_are_measured_as_they_were_put_there() -> None:
+    labels = ps.synthetic_field((200, 200), seed=5)[1]
+    labels[:, :9] = 0
+    image, haematoxylin = stained(labels)
+    table = ps.measure(labels, image)
+    found = table.set_index("Label")
+    right = [haematoxylin[labels == number].mean() for number in found.index]
+    np.testing.assert_allclose(found["Haematoxylin OD mean"], right, atol=0.005)
+    np.testing.assert_allclose(found["Eosin OD mean"], 0.1, atol=0.005)
+    np.testing.assert_allclose(found["Haematoxylin OD std dev"], 0, atol=0.001)
+    assert_intensities(table, labels, Red=image[..., 0])
+    # under a lamp half as bright the stains are the same
+    dim = ps.measure(labels, image // 2)["Haematoxylin OD mean"]
+    np.testing.assert_allclose(dim, table["Haematoxylin OD mean"], atol=0.005)
+
+
+def test_no_light_at_all_is_no_endless_density() -> None:
+    labels = ps.synthetic_field((200, 200), seed=5)[1]
+    image, _ = stained(labels)
+    numbers = np.unique(labels)[1:]
+    image[labels == numbers[0]] = 0
+    table = ps.measure(labels, image, image_kind="stained")
+    assert 1 < table["Haematoxylin OD mean"][0] < 3
+    assert table["Haematoxylin OD mean"].max() == table["Haematoxylin OD mean"][0]
+
+
+def test_nuclei_of_a_field_are_denser_in_haematoxylin() -> None:
+    image, labels = ps.synthetic_field((300, 300), seed=2)
+    table = ps.measure(labels, image)
+    around = ps.measure((labels == 0).astype(int), image)
+    assert (table["Haematoxylin OD mean"] > around["Haematoxylin OD mean"].item()).mean() > 0.95
+    full = np.percentile(image.max(-1), 99.9) / 255
+    amounts = 6 * separate_stains((image / 255 / full).clip(1 / 255, 1), hed_from_rgb)[..., :2]
+    for name, channel in zip(("Haematoxylin", "Eosin"), np.moveaxis(amounts, -1, 0), strict=True):
+        expected = regionprops_table(labels, channel, properties=("intensity_mean",))
+        np.testing.assert_allclose(table[f"{name} OD mean"], expected["intensity_mean"], atol=0.01)
+
+
+def test_dab_is_measured_where_it_is() -> None:
+    """scikit-image's section of colon: nuclei are blue, membranes brown."""
+    image = data.immunohistochemistry()
+    stains = separate_stains(image, hdx_from_rgb)
+    labels = np.zeros(image.shape[:2], np.uint8)
+    labels[(stains[..., 0] > 0.04) & (stains[..., 1] < 0.02)] = 1
+    labels[(stains[..., 0] < 0.02) & (stains[..., 1] > 0.12)] = 2
+    table = ps.measure(labels, image)
+    assert "Eosin OD mean" not in table
+    blue, brown = table.to_dict("records")
+    assert blue["Haematoxylin OD mean"] > 3 * blue["DAB OD mean"]
+    assert brown["DAB OD mean"] > 5 * brown["Haematoxylin OD mean"]
+    assert "DAB OD mean" not in ps.measure(labels, image, image_kind="grey")
+
+
+def test_pixels_without_a_value_are_left_out() -> None:
+    labels = np.zeros((30, 30), int)
+    labels[2:6, 2:6], labels[10:14, 10:14], labels[20, 20] = 1, 2, 3
+    image = np.random.default_rng(0).random(labels.shape)
+    image[2, 2:5], image[5, 5], image[20, 20] = np.nan, np.inf, -np.inf
+    known = np.isfinite(image)
+    masked = np.ma.masked_array(np.where(known, image, 7), ~known)
+    for one in (image, masked):
+        table = ps.measure(labels, one)
+        good = image[(labels == 1) & known]
+        assert table["Intensity mean"][0] == pytest.approx(good.mean())
+        assert table["Intensity std dev"][0] == pytest.approx(good.std())
+        assert table["Intensity mean"][1] == pytest.approx(image[labels == 2].mean())
+        assert table[["Intensity mean", "Intensity std dev"]].iloc[2].isna().all()
+
+
+@pytest.mark.parametrize("value", [0, 7, 255])
+@pytest.mark.parametrize("shape", [(1, 1), (20, 3), (90, 90), (90, 90, 3)])
+def test_an_even_image_of_any_size_is_measured(value: int, shape: tuple[int, ...]) -> None:
+    labels = np.ones(shape[:2], int)
+    table = ps.measure(labels, np.full(shape, value, np.uint8))
+    assert table["Intensity mean"].item() == value
+    assert table["Intensity std dev"].item() == 0
+
+
+@pytest.mark.parametrize("colour", [(200, 100, 50), (0, 0, 255), (255, 0, 0)])
+def test_so_is_one_of_an_even_colour(colour: tuple[int, int, int]) -> None:
+    labels = np.ones((70, 70), int)
+    table = ps.measure(labels, np.full((70, 70, 3), colour, np.uint8), rgb=True)
+    assert tuple(table[f"{name} mean"].item() for name in ("Red", "Green", "Blue")) == colour
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.uint8])
+def test_confidence_is_a_column(dtype: type) -> None:
+    labels = ps.synthetic_field((100, 90), seed=4)[1]
+    confidence = np.random.default_rng(0).integers(0, 2, labels.shape).astype(dtype)
+    table = ps.measure(labels, confidence=confidence)
+    assert table.columns[-1] == "Mean confidence"
+    expected = regionprops_table(labels, confidence.astype(float), properties=("intensity_mean",))
+    np.testing.assert_allclose(table["Mean confidence"], expected["intensity_mean"])
+
+
+def test_the_docs_describe_each_column(project_root: Path) -> None:
+    spec = importlib.util.spec_from_file_location(
+        "make_measurements", project_root / "tools" / "make_measurements.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    page = tool.DOCS.read_text(encoding="utf-8")
+    assert page == tool.updated(page), "run python tools/make_measurements.py"
+    image, labels = ps.synthetic_field((128, 128))
+    for header in ps.measure(labels, image, pixel_size=0.5, confidence=labels / 255):
+        shown = re.sub("Green|Blue", "Red", header).replace("Eosin", "Haematoxylin")
+        assert f"`{shown}`" in page
+
+
+# -- wrong use
+
+
 @pytest.mark.parametrize(
     ("labels", "match"),
     [
@@ -232,6 +426,25 @@ def test_without_objects_there_are_all_columns(shape: tuple[int, int]) -> None:
 def test_what_are_no_labels_is_said(labels: Any, match: str) -> None:
     with pytest.raises(ps.PatchSegError, match=match):
         ps.measure(labels)
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        ({"image": np.zeros((30, 41))}, r"\(30, 40\).*\(30, 41\)"),
+        ({"image": np.zeros((3, 30, 40, 3))}, "dimensions"),
+        ({"image": np.zeros((30, 40), bool)}, "mask"),
+        ({"image": "slide.tif"}, "path"),
+        ({"image": np.full((30, 40), np.nan)}, "NaN"),
+        ({"image": np.zeros((30, 40)), "channel_axis": 5}, "channel_axis"),
+        ({"image": np.zeros((30, 40)), "image_kind": "x-ray"}, "x-ray"),
+        ({"confidence": np.zeros((30, 41))}, r"confidence.*\(30, 41\)"),
+        ({"confidence": np.full((30, 40), "high")}, "numbers"),
+    ],
+)
+def test_what_does_not_fit_the_labels_is_said(given: dict[str, Any], match: str) -> None:
+    with pytest.raises(ps.PatchSegError, match=match):
+        ps.measure(np.ones((30, 40), int), **given)
 
 
 @pytest.mark.parametrize(

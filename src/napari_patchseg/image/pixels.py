@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
+from skimage.color import hdx_from_rgb, hed_from_rgb
 
 from napari_patchseg.errors import ImageError
 from napari_patchseg.geometry import Box, crop_boxes, grid_step, strips
@@ -14,8 +15,15 @@ from napari_patchseg.modality import MODALITIES, STAINED, ImageKind, Modality
 from napari_patchseg.words import pluralize
 
 from .exclusion import ink, is_black, valid_pixels
-from .source import ImageSource, single
-from .stain import best_channel, counterstain, haematoxylin, is_stained, without_dab
+from .source import SMALLEST_SIDE, ImageSource, single
+from .stain import (
+    best_channel,
+    counterstain,
+    haematoxylin,
+    is_stained,
+    optical_density,
+    without_dab,
+)
 
 #: Scaled values are whole numbers of such steps: integers and floats of the same pixels, which are
 #: rounded otherwise, come to the same.
@@ -64,7 +72,13 @@ class Pixels:
 
     modality: Modality
 
-    def __init__(self, source: ImageSource, image_kind: ImageKind | None = None) -> None:
+    def __init__(
+        self,
+        source: ImageSource,
+        image_kind: ImageKind | None = None,
+        *,
+        to_segment: bool = True,
+    ) -> None:
         self._source, self._colours, self.image_kind = source, source, image_kind
         height, width, channels = source.shape
         label = "grey" if source.is_grey else pluralize(channels, "channel")
@@ -78,10 +92,11 @@ class Pixels:
         self._every = grid_step((height, width))
         grid = single(self._colours.read(*[slice(None, None, self._every)] * 2))
         sample = self._valid_of(grid)
-        self._check_constant(sample)
+        if to_segment:
+            self._check_constant(sample)
         colour = stained = False
         if self._colours.shape[2] == 3:
-            if np.ptp(sample, axis=1).max() < 0.05 * np.ptp(sample):  # no more than noise
+            if np.ptp(sample, axis=1).max() <= 0.05 * np.ptp(sample):  # no more than noise
                 label = "grey (three equal channels)"
                 self._colours, sample = source.first(1), sample[:, :1]
             else:
@@ -131,6 +146,7 @@ class Pixels:
         channel_axis: int | None = None,
         box: Box | None = None,
         image_kind: ImageKind | Literal["auto"] | None = None,
+        to_segment: bool = True,
     ) -> Pixels:
         """Take an image apart.
 
@@ -152,6 +168,8 @@ class Pixels:
         image_kind : {"stained", "grey", "fluorescence"}, optional
             How the image is understood: as a stained section in colour, as dark nuclei on light or
             as bright nuclei on dark, whatever it looks like. None or "auto": by what it holds.
+        to_segment : bool, optional
+            False for an image that is only measured: of any size, and perhaps all of one value.
 
         Raises
         ------
@@ -163,8 +181,14 @@ class Pixels:
             raise ImageError(
                 f"There is no image kind {kind!r}; choose {', '.join(map(repr, MODALITIES))}."
             )
-        source = ImageSource.of(array, rgb=rgb, channel_axis=channel_axis, box=box)
-        return cls(source, kind)
+        source = ImageSource.of(
+            array,
+            rgb=rgb,
+            channel_axis=channel_axis,
+            box=box,
+            smallest_side=SMALLEST_SIDE if to_segment else 1,
+        )
+        return cls(source, kind, to_segment=to_segment)
 
     @property
     def kind(self) -> ImageKind:
@@ -215,6 +239,47 @@ class Pixels:
                 haematoxylin(pixels) if self.modality is STAINED else 1 - pixels[self.prior_channel]
             )
         return out
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels as they are stored."""
+        count = self.shape[0]
+        if count == 1:
+            return ("Intensity",)
+        if self.modality is STAINED or self._source.colour:
+            return "Red", "Green", "Blue"
+        return tuple(f"Channel {number}" for number in range(1, count + 1))
+
+    @property
+    def stains(self) -> tuple[str, ...]:
+        """Names of the stains of a section in colour; none of any other image."""
+        if self.modality is not STAINED:
+            return ()
+        return "Haematoxylin", "Eosin" if self._counterstain is None else "DAB"
+
+    def values(self, rows: slice, where: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """What some pixels hold.
+
+        Parameters
+        ----------
+        rows : slice
+            Rows of the image.
+        where : ndarray
+            (h, W) bool, which pixels of theirs.
+
+        Returns
+        -------
+        ndarray
+            (C + S, n): the channels as they are stored, then the `optical_density` of the stains,
+            for which full light is that of the whole image. NaN where a pixel has no value.
+        """
+        part = np.ma.filled(self._colours.read(rows)[where].astype(float), np.nan)
+        part[~np.isfinite(part)] = np.nan
+        values: NDArray[np.float64] = np.ascontiguousarray(part.T)
+        if not self.stains:
+            return values
+        stains = hed_from_rgb if self._counterstain is None else hdx_from_rgb
+        return np.concatenate([values, optical_density(self._scale(single(part)), stains)])
 
     # -- inside
 

@@ -68,6 +68,7 @@ class ImageSource:
         rgb: bool | None = None,
         channel_axis: int | None = None,
         box: Box | None = None,
+        smallest_side: int = SMALLEST_SIDE,
     ) -> ImageSource:
         """Take an array apart; see `napari_patchseg.image.pixels.Pixels.from_array`.
 
@@ -105,10 +106,10 @@ class ImageSource:
             )
         if min(height, width) == 0:
             raise ImageError("The image is empty; choose an image with pixels.")
-        if min(height, width) < SMALLEST_SIDE:
+        if min(height, width) < smallest_side:
             raise ImageError(
                 f"The image is {width} x {height} px; "
-                f"both sides must be at least {SMALLEST_SIDE} px."
+                f"both sides must be at least {smallest_side} px."
             )
         return source
 

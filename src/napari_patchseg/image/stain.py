@@ -62,6 +62,28 @@ def haematoxylin(
     return np.asarray(amounts[..., 0], np.float32)
 
 
+def optical_density(light: NDArray[np.float32], stains: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Decadic optical density of a section's two stains, 0 and more.
+
+    A pixel without any light has that of a 255th of the full light, as in QuPath: the darkest that
+    8 bits tell apart.
+
+    Parameters
+    ----------
+    light : ndarray
+        (3, n) in [0, 1].
+    stains : ndarray
+        (3, 3), of scikit-image: what is told apart.
+
+    Returns
+    -------
+    ndarray
+        (2, n) float32.
+    """
+    density = -np.log10(np.maximum(light, np.float32(1 / 255)))
+    return np.maximum(stains.T[:2].astype(np.float32) @ density, 0)
+
+
 def is_stained(light: NDArray[np.float32]) -> bool:
     """Whether colours come from a stained section in bright field, under a lamp of any brightness.
 

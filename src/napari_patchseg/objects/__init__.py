@@ -18,10 +18,11 @@ from ._labelling import (
     smallest_area,
     with_additions,
 )
-from ._measuring import SHAPE_COLUMNS, Column, measure
+from ._measuring import CONFIDENCE_COLUMN, SHAPE_COLUMNS, Column, intensity_columns, measure
 from ._numbering import keep_numbers
 
 __all__ = [
+    "CONFIDENCE_COLUMN",
     "SHAPE_COLUMNS",
     "Change",
     "ClassChooser",
@@ -33,6 +34,7 @@ __all__ = [
     "class_at",
     "expected_diameter",
     "grow",
+    "intensity_columns",
     "keep_numbers",
     "label_nuclei",
     "label_steps",

@@ -7,6 +7,7 @@ pixels, and sums over a run's pixels are known without going through them.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,23 +29,19 @@ _PLACES += [(y, x, 9) for y in (-1, 1) for x in (-1, 1)]
 
 
 def _steps() -> Floats:
-    """(45, 3): steps down, across and diagonally that a pixel of the outline adds.
+    """(3, 45): steps down, across and diagonally that a pixel of the outline adds.
 
     Where pixels are not square, straight steps are shared out between down and across as the
     neighbours beside are.
     """
-    table = np.zeros((45, 3))
-    for index in range(45):
-        down, across, corners = index % 3, index // 3 % 3, index // 9
-        code = 1 + 2 * (down + across) + 10 * corners
-        beside = max(down + across, 1)
-        straight = _STRAIGHT.get(code, 0)
-        table[index] = (
-            straight * down / beside,
-            straight * across / beside,
-            _DIAGONAL.get(code, 0),
-        )
-    return table
+    index = np.arange(45)
+    down, across, corners = index % 3, index // 3 % 3, index // 9
+    codes = (1 + 2 * (down + across) + 10 * corners).tolist()
+    straight, diagonal = (
+        [worth.get(code, 0) for code in codes] for worth in (_STRAIGHT, _DIAGONAL)
+    )
+    beside = np.maximum(down + across, 1)
+    return np.stack([straight * down / beside, straight * across / beside, diagonal])
 
 
 _STEPS = _steps()
@@ -61,7 +58,7 @@ class Runs:
     row, start, length : ndarray
         (n,) int64.
     steps : ndarray
-        (n, 3), what the run adds to the outline's steps down, across and diagonally.
+        (3, n), what the run adds to the outline's steps down, across and diagonally.
     """
 
     number: NDArray[np.integer]
@@ -82,9 +79,7 @@ class Runs:
         codes = _outline(labels, rows)[part != 0]
         at, length, number = at[objects], length[objects], number[objects]
         first = np.cumsum(length) - length
-        steps = np.empty((len(at), 3))
-        for way in range(3):
-            steps[:, way] = sums(_STEPS[:, way][codes], first)
+        steps = np.stack([sums(way[codes], first) for way in _STEPS])
         return cls(number, at // part.shape[1] + rows.start, at % part.shape[1], length, steps)
 
     @classmethod
@@ -93,15 +88,18 @@ class Runs:
         parts = [cls._within(labels, rows) for rows in strips(labels.shape)]
         parts = parts or [cls._within(labels, slice(0, 0))]
         return cls(
-            *(np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(cls))
+            *(
+                np.concatenate([getattr(part, one.name) for part in parts], axis=-1)
+                for one in fields(cls)
+            )
         )
 
 
-def sums(values: NDArray[np.floating], first: Ints) -> Floats:
-    """Sums over runs of what their pixels have, (n, ...), where each run's begin at `first`."""
+def sums(values: NDArray[Any], first: Ints) -> Floats:
+    """Sums over runs of what their pixels have, (..., n), where each run's begin at `first`."""
     if not len(first):
-        return np.zeros((0, *values.shape[1:]))
-    return np.add.reduceat(values, first, axis=0, dtype=np.float64)
+        return np.zeros((*values.shape[:-1], 0))
+    return np.asarray(np.add.reduceat(values, first, axis=-1, dtype=np.float64))
 
 
 def _outline(labels: NDArray[np.integer], rows: slice) -> NDArray[np.uint8]:
