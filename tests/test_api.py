@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ import napari_patchseg
 from napari_patchseg.errors import ImageError, ModelError, PatchSegError, SettingsError
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.pipeline import run
+from napari_patchseg.report import Report
 from napari_patchseg.settings import Settings
 from napari_patchseg.synthetic import synthetic_field
 
@@ -102,3 +105,46 @@ def test_the_same_colours_give_the_same_labels(change):
     assert labels.max() > 0
     found = napari_patchseg.segment(other, max_steps=2, **MACHINE)
     np.testing.assert_array_equal(found, labels)
+
+
+@pytest.mark.parametrize("name", ["nuclei.geojson", "nuclei.csv"])
+def test_saved_objects_are_measured(tmp_path, name):
+    _, labels = synthetic_field((96, 96))
+    path = napari_patchseg.save(tmp_path / name, labels, pixel_size=0.5, name="field")
+    table = napari_patchseg.measure(labels, pixel_size=0.5)
+    if name.endswith(".csv"):
+        back = pd.read_csv(path)
+        assert (back.pop("Image") == "field").all()
+        pd.testing.assert_frame_equal(back, table, check_dtype=False)
+    else:
+        content = json.loads(path.read_text())["features"]
+        areas = [one["properties"]["measurements"]["Area µm^2"] for one in content]
+        assert areas == table["Area µm^2"].tolist()
+        np.testing.assert_array_equal(napari_patchseg.load_labels(path).labels, labels)
+
+
+def test_measurements_that_are_given_are_saved(tmp_path):
+    table = pd.DataFrame({"Label": [1], "Mitosis": [0.25]})
+    path = napari_patchseg.save(tmp_path / "a.csv", np.eye(3, dtype=int), measurements=table)
+    pd.testing.assert_frame_equal(pd.read_csv(path), table)
+
+
+def test_a_report_is_saved_as_it_is(tmp_path, quick):
+    report = Report(settings=quick, versions={}, stop_reason="done")
+    path = napari_patchseg.save(tmp_path / "a.zip", np.eye(3, dtype=int), report=report)
+    assert Report(**napari_patchseg.load_labels(path).report) == report
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "sentence"),
+    [
+        (np.eye(3), {}, "whole numbers"),
+        (-np.eye(3, dtype=int), {}, "-1"),
+        (np.zeros((2, 3, 4), int), {}, "axes|shape|\\(H, W\\)"),
+        (np.eye(3, dtype=int), {"pixel_size": 0}, "pixel_size"),
+    ],
+)
+def test_what_cannot_be_saved(tmp_path, labels, options, sentence):
+    with pytest.raises(PatchSegError, match=sentence):
+        napari_patchseg.save(tmp_path / "a.geojson", labels, **options)
+    assert list(tmp_path.iterdir()) == []

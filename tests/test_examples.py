@@ -45,7 +45,8 @@ def test_commands_in_the_readme_are_understood(call: list[str]) -> None:
     assert not parse(call).mistakes
 
 
-def test_examples_in_public_docstrings() -> None:
+def test_examples_in_public_docstrings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     public = [getattr(napari_patchseg, name) for name in napari_patchseg.__all__ if name[0] != "_"]
     results = [
         doctest.testmod(importlib.import_module(module))

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import numpy as np
 
 from napari_patchseg.corrections import Corrections
 from napari_patchseg.errors import ImageError, ModelError, SettingsError
+from napari_patchseg.files.labels import checked_labels
 from napari_patchseg.files.pixel_size import both_sizes
+from napari_patchseg.files.results import format_of
+from napari_patchseg.files.results import save as save_result
 from napari_patchseg.geometry import Box
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.network import Model
 from napari_patchseg.modality import ImageKind
 from napari_patchseg.objects import measure as measure_objects
 from napari_patchseg.pipeline import NOTHING_SEPARATED, run
-from napari_patchseg.report import Finished, Labels
+from napari_patchseg.report import Finished, Labels, Report
 from napari_patchseg.settings import Changes, Settings
 
 if TYPE_CHECKING:
@@ -207,6 +211,72 @@ def measure(
             to_segment=False,
         )
     return measure_objects(labels, pixels, pixel_size=sizes, confidence=confidence)
+
+
+def save(
+    path: str | os.PathLike[str],
+    labels: Any,
+    *,
+    measurements: pd.DataFrame | None = None,
+    pixel_size: float | tuple[float, float] | None = None,
+    report: Report | Mapping[str, Any] | None = None,
+    name: str | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Save labels in the kind of file that the name ends in.
+
+    ``.ome.tif`` and ``.png`` are label images, ``.geojson`` and ``.geojson.gz`` outlines with
+    measurements that QuPath opens as detections, ``.zip`` ROIs for ImageJ, and ``.csv``
+    measurements. All but the last of them come back by `load_labels`.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    labels : array
+        (H, W), integer, 0 is background.
+    measurements : DataFrame, optional
+        What `measure` made; by default it is called where the file holds measurements.
+    pixel_size : float or tuple of float, optional
+        µm per pixel, one number or (y, x). ROIs and CSV have no place for it.
+    report : Report or mapping, optional
+        Where the labels come from; kept in every file but CSV.
+    name : str, optional
+        Name of the image; the file's name by default, and in a CSV no column "Image".
+    overwrite : bool
+        Whether an existing file may be replaced.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    PatchSegError
+        With one sentence; nothing is written then.
+
+    Examples
+    --------
+    >>> import napari_patchseg
+    >>> image, labels = napari_patchseg.synthetic_field((128, 128))
+    >>> path = napari_patchseg.save("nuclei.geojson", labels, pixel_size=0.25)
+    >>> bool((napari_patchseg.load_labels(path).labels == labels).all())
+    True
+    """
+    sizes = None if pixel_size is None else both_sizes(pixel_size)
+    array = checked_labels(labels)
+    if measurements is None and format_of(path).measured:
+        measurements = measure_objects(array, pixel_size=sizes)
+    return save_result(
+        path,
+        array,
+        measurements=measurements,
+        pixel_size=sizes,
+        report=report.to_dict() if isinstance(report, Report) else report,
+        name=name,
+        overwrite=overwrite,
+    )
 
 
 def _is_one_image(images: Any) -> bool:
