@@ -96,7 +96,7 @@ def test_wrong_arguments_are_one_sentence(cli, tmp_path, arguments, sentence):
 def test_options_and_images_in_any_order():
     args = parse(["segment", "a.tif", "-o", "out/", "b.tif", "-q", "--", "-c.tif", "--seed"])
     assert args.images == ["a.tif", "b.tif", "-c.tif", "--seed"]
-    assert (args.output, args.quiet, args.seed, args.mistakes) == ("out/", True, None, [])
+    assert (args.output, args.quiet, args.seed, args.mistakes) == (["out/"], True, None, [])
 
 
 @given(

@@ -240,3 +240,14 @@ def test_hostile_headers(tmp_path, name, dtype, shape, end, metadata):
     path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(64))
     with pytest.raises((ModelError, FileError)):
         load_model(path)
+
+
+def test_one_model_is_the_same_bytes_in_every_process(tmp_path, fresh_python):
+    """safetensors itself has its metadata in another order each time."""
+    code = (
+        "from napari_patchseg.files.models import *; save_model('b.safetensors', load_model({!r}))"
+    )
+    path = save_model(tmp_path / "a.safetensors", MODEL)
+    for _ in range(2):
+        fresh_python("-c", code.format(str(path)))
+        assert (tmp_path / "b.safetensors").read_bytes() == path.read_bytes()

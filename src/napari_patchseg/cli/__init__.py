@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0, 2 for a mistake, 130 after Ctrl-C.
+        The exit code: 0, 1 if an image has no results, 2 for a mistake, 130 after Ctrl-C.
 
     Raises
     ------

@@ -16,6 +16,8 @@ from napari_patchseg.settings import AUTOMATIC, FIELDS, SettingField, Settings
 
 from ._console import PROGRAM, Console
 
+#: What can be written, by the end of its name.
+FORMATS = ("ome.tif", "tif", "png")
 #: Settings that change labels alone. The others of nuclei tell how large a network sees the image,
 #: and which class a model takes for them.
 OF_LABELS = ("prior_weight", "threshold", "min_area", "max_area", "split", "split_depth")
@@ -106,19 +108,41 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     commands = top.add_subparsers(metavar="COMMAND", title="commands")
     segment = commands.add_parser(
         "segment",
-        usage="%(prog)s [options] IMAGE [IMAGE ...]",
+        usage="%(prog)s [options] IMAGE|FOLDER [IMAGE|FOLDER ...]",
         help="label the nuclei of images",
-        description="Train on each image, or use a model, and write its labels as OME-TIFF.",
+        description="Train on each image, or use a model, and write its nuclei. Of several images "
+        "the folder OUT also takes a table, summary.csv, and a page to read, report.html.",
     )
     segment.add_argument(
         "-o",
         "--output",
+        action="append",
         metavar="OUT",
-        help="labels file (.ome.tif, .tif, or .png for 16-bit PNG), or the folder for them, which "
-        "is made if need be; without it: IMAGE_nuclei.ome.tif beside each image",
+        help="labels file (.ome.tif, .tif, or .png for 16-bit PNG), or the folder for all results, "
+        "which is made if need be; without it: IMAGE_nuclei.ome.tif beside each image; for one "
+        "image it may be repeated",
+    )
+    segment.add_argument(
+        "--formats",
+        metavar="F,F",
+        help="what is written for each image, where OUT is a folder or not given (default: "
+        f"ome.tif): some of {', '.join(FORMATS)}",
+    )
+    segment.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on in the folder OUT: what was done there with the same images, settings, model "
+        "and version is not done again",
     )
     segment.add_argument(
         "--model", metavar="M", help="use this model (see train) instead of training"
+    )
+    segment.add_argument(
+        "--train-on",
+        action="append",
+        metavar="IMAGE|first",
+        help="train once, on this image, folder or pattern, or on the first of the images, and use "
+        "that for all; its model is kept in the folder OUT; may be repeated",
     )
     segment.add_argument(
         "--hints",
@@ -142,7 +166,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     )
     train = commands.add_parser(
         "train",
-        usage="%(prog)s [options] -o MODEL IMAGE [IMAGE ...]",
+        usage="%(prog)s [options] -o MODEL IMAGE|FOLDER [IMAGE|FOLDER ...]",
         help="train one model on images",
         description="Train one model on all the images, to be used by segment --model.",
     )
@@ -152,7 +176,10 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     for command in (segment, train):
         # Not "+": that there are some is seen with everything else.
         command.add_argument(
-            "images", nargs="*", metavar="IMAGE", help="TIFF, PNG, JPEG and others"
+            "images",
+            nargs="*",
+            metavar="IMAGE",
+            help="TIFF, PNG, JPEG and others; all of a folder, or that match a pattern",
         )
         command.add_argument(
             "--report",

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from napari_patchseg.batch import Job
 from napari_patchseg.errors import FileError, PatchSegError
 from napari_patchseg.files.atomic import atomic_write
-from napari_patchseg.files.images import read_image
 from napari_patchseg.files.labels import read_report, to_json
 from napari_patchseg.words import image_name
 
+from ._arguments import FORMATS
 from ._console import Console
 
 #: Ends of image files' names.
@@ -36,10 +37,11 @@ def image_files(texts: Sequence[str], console: Console) -> list[Path]:
     found: dict[Path, bool] = {}
     for text in texts:
         for path in console.attempt(_matching, text) or []:
+            is_named = path == Path(os.path.expanduser(text))
             if path not in found:
-                if console.attempt(_checked, path):
+                if not is_named or console.attempt(_checked, path):
                     found[path] = _is_ours(path)
-            elif path == Path(os.path.expanduser(text)):  # a pattern may take what was named, too
+            elif is_named:  # a pattern may take what was named, too
                 console.mistake(f"{path} is given twice.")
     images = [path for path, is_ours in found.items() if not is_ours]
     ours = [str(path) for path, is_ours in found.items() if is_ours]
@@ -62,38 +64,55 @@ def _matching(text: str) -> list[Path]:
     if _ADDRESS.match(text):
         raise FileError(f"{text} is an address; give the path of a file on this computer.")
     path = Path(os.path.expanduser(text))
-    if not glob.has_magic(text) or os.path.lexists(path):  # a file may have such a name, too
+    if os.path.isdir(path) and path.suffix.lower() != ".zarr":
+        return _inside(path)
+    if not is_pattern(text):
         return [path]
     # Of Windows' shells, or in quotes.
-    matching = [Path(name) for name in sorted(glob.glob(str(path))) if os.path.isfile(name)]
+    names = sorted(glob.glob(str(path), recursive=True))
+    matching = [Path(name) for name in names if not os.path.isdir(name)]
     if not matching:
         raise FileError(f"No file matches {text}; check the pattern and the folder.")
     return matching
 
 
-def _checked(path: Path) -> bool:
-    """True; raises `FileError` where this is no file with something in it."""
-    if os.path.isdir(path):  # not Path's: it raises where a folder above may not be read
-        if path.suffix.lower() == ".zarr":
-            raise FileError(f"{path} is a Zarr store, which is not read; save the image as TIFF.")
-        inside = [item.suffix for item in path.glob("*") if item.suffix.lower() in IMAGES]
-        suffix = max(inside, key=inside.count, default=".tif")
-        raise FileError(f"{path} is a folder; give its images, such as {path / f'*{suffix}'}")
-    if os.path.exists(path) and not os.path.isfile(path):  # a pipe may never begin to speak
-        raise FileError(f"{path} is not an ordinary file; save the image as a file first.")
+def _inside(folder: Path) -> list[Path]:
+    """The images of a folder, by their names; not those of folders in it."""
     try:
-        with path.open("rb") as file:
-            empty = not file.read(1)
-    except OSError:
-        empty = True
-    if empty:
-        read_image(path)  # says why not
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        raise FileError(f"Folder {folder} cannot be read: {error.strerror}.") from error
+    images = [
+        folder / name
+        for name in names
+        # A system's own files begin with a dot.
+        if name.lower().endswith(IMAGES) and not name.startswith(".")
+    ]
+    images = [path for path in images if not os.path.isdir(path)]
+    if not images:
+        raise FileError(f"There is no image in folder {folder}: no {', '.join(IMAGES[:5])}, ...")
+    return images
+
+
+def is_pattern(text: str) -> bool:
+    """Whether a text may name several files; a file may have such a name, too."""
+    return glob.has_magic(text) and not os.path.lexists(os.path.expanduser(text))
+
+
+def _checked(path: Path) -> bool:
+    """True; raises `FileError` where a name is none of a file. What is in it, reading tells."""
+    if os.path.isdir(path):  # not Path's: it raises where a folder above may not be read
+        raise FileError(f"{path} is a Zarr store, which is not read; save the image as TIFF.")
+    if not os.path.exists(path):
+        raise FileError(f"There is no file {path}.")
+    if not os.path.isfile(path):  # a pipe may never begin to speak
+        raise FileError(f"{path} is not an ordinary file; save the image as a file first.")
     return True
 
 
 def _is_ours(path: Path) -> bool:
     try:
-        return read_report(path) is not None
+        return os.path.isfile(path) and read_report(path) is not None  # a pipe would be waited for
     except PatchSegError:
         return False
 
@@ -114,46 +133,97 @@ def file_of(text: str | None, option: str, console: Console) -> Path | None:
     return None
 
 
-def labels_files(images: Sequence[Path], output: str | None, *, several: bool) -> list[Path]:
-    """Where each image's labels go.
+def formats_from(text: str | None) -> tuple[str, ...]:
+    """Ends of names, such as ("ome.tif", "png") of "ome.tif,png".
+
+    Raises
+    ------
+    FileError
+        If there is one that is not known, or none.
+    """
+    if text is None:
+        return FORMATS[:1]
+    given = dict.fromkeys(part.strip().lower().lstrip(".") for part in text.split(","))
+    unknown = [name for name in given if name not in FORMATS]
+    if unknown:
+        raise FileError(f"--formats: {unknown[0]!r} is none; choose some of {', '.join(FORMATS)}.")
+    return tuple(given)
+
+
+def results(
+    images: Sequence[Path],
+    outputs: Sequence[str],
+    formats: Sequence[str],
+    *,
+    several: bool,
+    of_all: bool,
+) -> tuple[list[Job], Path | None]:
+    """Each image with the files that are made of it, and the folder of them all, if there is one.
 
     Parameters
     ----------
     images : sequence of Path
         The images.
-    output : str or None
-        A file (for one image), a folder, or None for beside each image.
+    outputs : sequence of str
+        Files (for one image), or a folder, or nothing for beside each image.
+    formats : sequence of str
+        Ends of the names that are made here.
     several : bool
         Whether more than one image was asked for.
+    of_all : bool
+        Whether a name that no format has is a folder's, also if it is not there yet.
 
     Raises
     ------
     FileError
-        If it can be neither.
+        If the outputs cannot be what they have to be.
     """
-    names = [f"{image_name(image)}_nuclei.ome.tif" for image in images]
-    if output is None:
-        return [image.with_name(name) for image, name in zip(images, names, strict=True)]
-    if not output.strip():
-        raise FileError("--output is empty; name a file or a folder.")
-    path = Path(os.path.expanduser(output))
-    if os.path.isdir(path) or is_folder(output):
-        return [path / name for name in names]
-    if not several:
-        if path.suffix.lower() in (".tif", ".tiff", ".png"):
-            return [path] * len(images)
-        raise FileError(
-            f"{output} is neither a folder nor a name that ends in .ome.tif, .tif or .png; "
-            f"choose another output, or write {output}{os.sep} for a new folder."
-        )
-    if os.path.exists(path):
-        raise FileError(f"{output} is a file; with several images the output must be a folder.")
-    if path.suffix.lower() in IMAGES:
-        raise FileError(
-            f"{output} is one file's name; with several images give a folder, such as "
-            f"{path.with_name(path.name.split('.')[0])}{os.sep}"
-        )
-    return [path / name for name in names]
+    folder: Path | None = None
+    if outputs:
+        folder = _folder(outputs, several=several, of_all=of_all)
+        if folder is None:
+            files = tuple(Path(os.path.expanduser(output)) for output in outputs)
+            return [Job(image, files) for image in images], None
+    jobs = [
+        Job(image, tuple((folder or image.parent) / _name(image, end) for end in formats))
+        for image in images
+    ]
+    return jobs, folder
+
+
+def _name(image: Path, end: str) -> str:
+    return f"{image_name(image)}_nuclei.{end}"
+
+
+def _folder(outputs: Sequence[str], *, several: bool, of_all: bool) -> Path | None:
+    """The folder that is meant; None for files."""
+    for output in outputs:
+        if not output.strip():
+            raise FileError("--output is empty; name a file or a folder.")
+        path = Path(os.path.expanduser(output))
+        if os.path.isdir(path) or is_folder(output):
+            if len(outputs) > 1:
+                raise FileError(
+                    f"{output} is a folder; give it alone, and --formats for what is written there."
+                )
+            return path
+        if several and os.path.exists(path):
+            raise FileError(f"{output} is a file; with several images the output must be a folder.")
+        if several and (len(outputs) > 1 or path.suffix.lower() in IMAGES):
+            raise FileError(
+                f"{output} is one file's name; with several images give a folder, such as "
+                f"{path.with_name(path.name.split('.')[0])}{os.sep}"
+            )
+        has_end = path.name.lower().endswith(tuple(f".{end}" for end in FORMATS))
+        if several or (of_all and not has_end and len(outputs) == 1 and not os.path.exists(path)):
+            return path
+        if not has_end:
+            ends = ", ".join(f".{end}" for end in FORMATS[:-1])
+            raise FileError(
+                f"{output} is neither a folder nor a name that ends in {ends} or .{FORMATS[-1]}; "
+                f"choose another output, or write {output}{os.sep} for a new folder."
+            )
+    return None
 
 
 def is_folder(output: str) -> bool:
@@ -191,7 +261,7 @@ class Outputs:
             with contextlib.suppress(OSError):  # there is something in it, as it should be
                 folder.rmdir()
 
-    def add(self, target: Path | None, what: str) -> None:
+    def add(self, target: Path | None, what: str, *, may_exist: bool = False) -> None:
         """Check that a file can be written, and watch it.
 
         Parameters
@@ -200,6 +270,8 @@ class Outputs:
             The file, if there is one.
         what : str
             What is written there, for the sentence about two outputs in one file.
+        may_exist : bool
+            Whether it is known to be of an earlier call that this one goes on with.
         """
         if target is None:
             return
@@ -213,7 +285,7 @@ class Outputs:
             )
         else:
             self._taken[key] = what
-            self._console.attempt(self._prepare, target)
+            self._console.attempt(self._prepare, target, self._overwrite or may_exist)
 
     def make_folder(self, folder: Path) -> bool:
         """Make a folder that is missing, with those above it. Returns whether it is there."""
@@ -228,12 +300,12 @@ class Outputs:
             self._console.mistake(f"Folder {folder} cannot be made: {error.strerror}.")
         return os.path.isdir(folder)
 
-    def _prepare(self, target: Path) -> None:
+    def _prepare(self, target: Path, overwrite: bool) -> None:
         # os.path's, here and above: Path's raises where a name is too long
-        if not self._overwrite and os.path.isfile(target):
+        if not overwrite and os.path.isfile(target):
             raise FileError(f"{target} exists already; choose another name or add --overwrite.")
         # The real thing, ended early: whatever would stop it later stops it now.
-        with contextlib.suppress(_Enough), atomic_write(target, overwrite=self._overwrite):
+        with contextlib.suppress(_Enough), atomic_write(target, overwrite=overwrite):
             raise _Enough
         self._console.watch(target)
 

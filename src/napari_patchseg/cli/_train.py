@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
+from napari_patchseg.batch import about
 from napari_patchseg.errors import ImageError, PatchSegError
 from napari_patchseg.files.models import save_model
 from napari_patchseg.pipeline import run
@@ -13,7 +14,7 @@ from napari_patchseg.words import pluralize
 from ._arguments import settings_from
 from ._console import Console
 from ._files import IMAGES, Outputs, file_of, image_files, write_json
-from ._run import about, follow, read, summary
+from ._run import follow, read, summary
 
 
 def train(args: argparse.Namespace, console: Console) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import stat
 import uuid
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from napari_patchseg.errors import FileError
 
+_PART = ".part"
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",
     errno.EDQUOT: "your disk quota is used up; free some space or choose another folder",
@@ -52,7 +54,7 @@ def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = True) -> Ite
     except ValueError as error:  # a null or half a character
         raise FileError(f"{path!r} is no file name: {error}.") from error
     # Not tempfile's files, which are for their owner only: here the umask decides.
-    temporary = target.parent / f".{uuid.uuid4().hex}.part"
+    temporary = target.parent / f".{uuid.uuid4().hex}{_PART}"
     try:
         _check(target, overwrite)
         temporary.touch(exist_ok=False)
@@ -70,6 +72,17 @@ def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = True) -> Ite
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what `atomic_write` had begun in a folder when its process was killed.
+
+    Not while anybody else writes there.
+    """
+    for path in folder.glob(f".*{_PART}"):
+        if re.fullmatch(rf"\.[0-9a-f]{{32}}{re.escape(_PART)}", path.name) and path.is_file():
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ safetensors and not pickle: a model from a stranger can be opened without runnin
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from functools import cache
@@ -92,8 +93,19 @@ def save_model(path: str | os.PathLike[str], model: Model, *, overwrite: bool = 
         {"format": FORMAT, "format_version": FORMAT_VERSION, "model": header.model_dump_json()},
     )
     with atomic_write(path, overwrite=overwrite) as temporary:
-        temporary.write_bytes(content)
+        temporary.write_bytes(_ordered(content))
     return Path(path)
+
+
+def _ordered(content: bytes) -> bytes:
+    """The same safetensors with its description in order: one model is always the same bytes.
+
+    safetensors writes metadata in the order of a hash map, another in each process.
+    """
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # as the format aligns its tensors
+    return len(header).to_bytes(8, "little") + header + content[end:]
 
 
 def load_model(path: str | os.PathLike[str]) -> Model:

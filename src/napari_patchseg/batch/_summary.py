@@ -1,0 +1,200 @@
+"""Numbers and pictures of an image, a table of all images, and the report."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from skimage.segmentation import find_boundaries
+
+from napari_patchseg.files.atomic import atomic_write
+from napari_patchseg.files.images import ImageFile
+from napari_patchseg.geometry import Box
+from napari_patchseg.image.pixels import Pixels
+from napari_patchseg.modality import STAINED
+from napari_patchseg.report import Labels, Report
+from napari_patchseg.settings import Settings
+
+from ._page import page
+from ._records import AreaCounts, Outcome
+
+#: What is written into the folder of the results, beside these.
+SUMMARY, PAGE, MODEL = "summary.csv", "report.html", "model.safetensors"
+#: Columns of the summary before those of the measurements.
+IMAGE, NUCLEI, WARNINGS, ERROR = "Image", "Nuclei", "Warnings", "Error"
+PIXEL_SIZES = ("Pixel size X µm", "Pixel size Y µm")
+DENSITY = "Nuclei per mm^2"
+MEDIAN_AREA, MEDIAN_AREA_PX = "Median area µm^2", "Median area px^2"
+
+#: Longest side of a picture in the report, in pixels.
+_SIDE = 480
+#: Nuclei of fewer pixels across are filled, not outlined.
+_OUTLINED = 8
+_COLOUR = np.array((255, 222, 0))
+
+
+def outcome_of(
+    report: Report, files: tuple[str, ...], file: ImageFile, pixels: Pixels, labels: Labels
+) -> Outcome:
+    """What came of an image.
+
+    Parameters
+    ----------
+    report : Report
+        Without seconds.
+    files : tuple of str
+        Names of the results.
+    file, pixels, labels : ImageFile, Pixels, ndarray
+        The image and its nuclei, (H, W).
+    """
+    areas = np.bincount(labels.ravel())[1:]
+    areas = areas[areas > 0]
+    overview, detail = _pictures(file, pixels, labels, areas)
+    return Outcome(
+        report=report,
+        files=files,
+        values=_values(file, labels, areas),
+        areas=_counts(areas),
+        overview=overview,
+        detail=detail,
+    )
+
+
+def _values(file: ImageFile, labels: Labels, areas: NDArray[np.int64]) -> dict[str, float]:
+    values: dict[str, float] = {NUCLEI: len(areas)}
+    sizes = file.pixel_size_yx
+    if sizes is not None:
+        pixel = sizes[0] * sizes[1]
+        values |= dict(zip(PIXEL_SIZES, reversed(sizes), strict=True))
+        values[DENSITY] = len(areas) / (labels.size * pixel / 1e6)
+        if len(areas):
+            values[MEDIAN_AREA] = float(np.median(areas)) * pixel
+    if len(areas):
+        values[MEDIAN_AREA_PX] = float(np.median(areas))
+    return values
+
+
+def _counts(areas: NDArray[np.int64]) -> AreaCounts:
+    if not len(areas):
+        return AreaCounts()
+    bins = np.floor(3 * np.log2(areas) + 1e-9).astype(int)
+    first = int(bins.min())
+    return AreaCounts(first=first, counts=tuple(np.bincount(bins - first).tolist()))
+
+
+# -- pictures
+
+
+def _pictures(
+    file: ImageFile, pixels: Pixels, labels: Labels, areas: NDArray[np.int64]
+) -> tuple[str, str]:
+    """The whole image, and its part with most nuclei at full size, with these: JPEG in base64."""
+    height, width = labels.shape
+    reduction = max(1, max(height, width) // (2 * _SIDE))
+    shown = _shown(file, pixels, (0, 0, height, width), reduction)
+    scale = min(1.0, _SIDE / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = Image.fromarray(shown).resize(size, Image.Resampling.BOX)
+    rows, columns = (
+        (np.arange(new) * old // new) for new, old in ((size[1], height), (size[0], width))
+    )
+    across = 2 * np.sqrt(np.median(areas) / np.pi) * scale if len(areas) else 0
+    overview = _marked(np.array(small), labels[np.ix_(rows, columns)], outlined=across >= _OUTLINED)
+    if scale == 1:
+        return overview, ""
+    side = _SIDE // 2
+    tops, lefts = (range(0, max(1, length - side + 1), side) for length in (height, width))
+    # the first of equals: the same picture each time
+    row, column = max(
+        ((top, left) for top in tops for left in lefts),
+        key=lambda corner: np.count_nonzero(
+            labels[corner[0] : corner[0] + side, corner[1] : corner[1] + side]
+        ),
+    )
+    box: Box = row, column, min(row + side, height), min(column + side, width)
+    part = labels[box[0] : box[2], box[1] : box[3]]
+    return overview, _marked(_shown(file, pixels, box), part, outlined=True)
+
+
+def _shown(file: ImageFile, pixels: Pixels, box: Box, reduction: int = 1) -> NDArray[np.uint8]:
+    """A part as (h, w, 3): colours as they are, else one channel as the microscope shows it."""
+    if file.rgb and file.array.dtype == np.uint8:
+        return file.array[box[0] : box[2] : reduction, box[1] : box[3] : reduction, :3]
+    part = pixels.as_rgb().read(box, reduction)
+    if pixels.modality is not STAINED and pixels.modality.is_bright:
+        part = 1 - part
+    return np.ascontiguousarray((part * 255).round().astype(np.uint8).transpose(1, 2, 0))
+
+
+def _marked(image: NDArray[np.uint8], labels: Labels, *, outlined: bool) -> str:
+    marked = image.astype(float)
+    if outlined:
+        marked[find_boundaries(labels, mode="inner")] = _COLOUR
+    else:
+        inside = labels > 0
+        marked[inside] = (marked[inside] + _COLOUR) / 2
+    buffer = io.BytesIO()
+    Image.fromarray(marked.astype(np.uint8)).save(buffer, format="JPEG", quality=85)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+# -- what is written about all
+
+
+def sum_up(
+    folder: Path, outcomes: Sequence[tuple[Path, Outcome | str]], settings: Settings
+) -> tuple[Path, ...]:
+    """Write the summary and the report.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to.
+    outcomes : sequence of tuple
+        Each image's file, and what came of it, or why nothing did.
+    settings : Settings
+        As they were asked for.
+
+    Raises
+    ------
+    FileError
+        If they cannot be written.
+    """
+    rows = [_row(path.name, outcome) for path, outcome in outcomes]
+    written = dict.fromkeys(name for row in rows for name in row)
+    measured = [name for name in written if name not in (IMAGE, NUCLEI, WARNINGS, ERROR)]
+    table = io.StringIO()
+    writer = csv.DictWriter(table, [IMAGE, NUCLEI, *measured, WARNINGS, ERROR], restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    content = page([(path.name, outcome) for path, outcome in outcomes], settings)
+    for name, text, encoding in (
+        (SUMMARY, table.getvalue(), "utf-8-sig"),  # or Excel would show no µ
+        (PAGE, content, "utf-8"),
+    ):
+        with atomic_write(folder / name) as temporary:
+            temporary.write_bytes(text.encode(encoding, "replace"))
+    return folder / SUMMARY, folder / PAGE
+
+
+def _row(name: str, outcome: Outcome | str) -> Mapping[str, object]:
+    if isinstance(outcome, str):
+        return {IMAGE: name, ERROR: outcome}
+    warnings = " ".join(outcome.report.warnings)
+    values = {column: _rounded(value) for column, value in outcome.values.items()}
+    return {IMAGE: name, **values, WARNINGS: warnings}
+
+
+def _rounded(value: float) -> float | int:
+    """To six digits that count; a whole number without a point."""
+    if not value:
+        return 0
+    rounded = round(value, 5 - math.floor(math.log10(abs(value))))
+    return int(rounded) if rounded.is_integer() else rounded
