@@ -225,9 +225,9 @@ def save(
 ) -> Path:
     """Save labels in the kind of file that the name ends in.
 
-    ``.ome.tif`` and ``.png`` are label images, ``.geojson`` and ``.geojson.gz`` outlines with
-    measurements that QuPath opens as detections, ``.zip`` ROIs for ImageJ, and ``.csv``
-    measurements. All but the last of them come back by `load_labels`.
+    ``.ome.tif``, ``.ome.zarr`` and ``.png`` are label images, ``.geojson`` and ``.geojson.gz``
+    outlines with measurements that QuPath opens as detections, ``.zip`` ROIs for ImageJ, and
+    ``.csv`` measurements. All but the last of them come back by `load_labels`.
 
     Parameters
     ----------
@@ -238,7 +238,8 @@ def save(
     measurements : DataFrame, optional
         What `measure` made; by default it is called where the file holds measurements.
     pixel_size : float or tuple of float, optional
-        µm per pixel, one number or (y, x). ROIs and CSV have no place for it.
+        µm per pixel, one number or (y, x). A CSV has no place for it, and ImageJ does not look
+        for it among ROIs.
     report : Report or mapping, optional
         Where the labels come from; kept in every file but CSV.
     name : str, optional

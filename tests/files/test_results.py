@@ -15,7 +15,7 @@ from napari_patchseg.files.results import FORMATS, format_of, load_labels, save
 
 LABELS = np.pad(np.arange(1, 5).reshape(2, 2), 3).repeat(3, axis=1)
 TABLE = pd.DataFrame({"Label": [1, 2, 3, 4], "Area px^2": [3, 3, 3, 3]})
-KINDS = [".ome.tif", ".png", ".geojson", ".geojson.gz", ".zip"]
+KINDS = [".ome.tif", ".png", ".ome.zarr", ".geojson", ".geojson.gz", ".zip"]
 
 few_labels = st.sampled_from([0, 0, 0, 1, 1, 2, 7, 65_535])
 many_labels = st.sampled_from([0, 0, 1, 65_536, 2**32 - 1])
@@ -85,7 +85,7 @@ def test_every_ending_means_its_kind(kind):
 
 
 def test_other_endings_are_refused_with_those_there_are(tmp_path):
-    with pytest.raises(FileError, match=r"\.ome\.tif.*\.png.*\.geojson.*\.csv.*\.zip"):
+    with pytest.raises(FileError, match=r"\.ome\.tif.*\.png.*\.ome\.zarr.*\.geojson.*\.csv.*\.zip"):
         save(tmp_path / "a.jpg", LABELS)
     assert list(tmp_path.iterdir()) == []
 

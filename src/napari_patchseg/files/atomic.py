@@ -9,7 +9,7 @@ import re
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from napari_patchseg.errors import FileError
@@ -49,10 +49,7 @@ def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = True) -> Ite
         If the folder is missing or read-only, the target exists (with ``overwrite=False``) or is no
         ordinary file, or the disk is full. Every `OSError` of the block counts as a failed write.
     """
-    try:
-        target = Path(os.path.realpath(path))
-    except ValueError as error:  # a null or half a character
-        raise FileError(f"{path!r} is no file name: {error}.") from error
+    target = _real(path)
     # Not tempfile's files, which are for their owner only: here the umask decides.
     temporary = target.parent / f".{uuid.uuid4().hex}{_PART}"
     try:
@@ -67,8 +64,7 @@ def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = True) -> Ite
     except FileError:
         raise
     except OSError as error:
-        reason = _REASONS.get(error.errno or 0) or error.strerror or error
-        raise FileError(f"{target} was not written: {reason}.") from error
+        raise _not_written(target, error) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -86,6 +82,56 @@ def remove_leftovers(folder: Path) -> None:
 
 
 @contextlib.contextmanager
+def atomic_folder(
+    path: str | os.PathLike[str], *, overwrite: bool, replaceable: Callable[[Path], bool]
+) -> Iterator[Path]:
+    """Write a folder so that it appears whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder to write.
+    overwrite : bool
+        Whether an existing folder may be replaced.
+    replaceable : callable
+        Whether a folder is such that it may be.
+
+    Yields
+    ------
+    Path
+        An empty folder beside it, for the block to fill; what becomes of it is as in
+        `atomic_write`.
+
+    Raises
+    ------
+    FileError
+        As in `atomic_write`, and if what is there is not replaceable.
+    """
+    target = _real(path)
+    temporary, old = (target.parent / f".{uuid.uuid4().hex}{end}" for end in (".part", ".old"))
+    try:
+        _check_for_folder(target, overwrite, replaceable)
+        temporary.mkdir()
+        yield temporary
+        if _check_for_folder(target, overwrite, replaceable):  # a full folder is not replaced
+            os.rename(target, old)
+        try:
+            os.rename(temporary, target)
+        except OSError:
+            if old.exists():
+                os.rename(old, target)
+            raise
+    except FileError:
+        raise
+    except OSError as error:
+        raise _not_written(target, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if target.exists():
+            shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def reading(path: str | os.PathLike[str]) -> Iterator[None]:
     """Say what keeps a file from being read, as a `FileError`."""
     try:
@@ -97,13 +143,43 @@ def reading(path: str | os.PathLike[str]) -> Iterator[None]:
         raise FileError(f"{path} cannot be read: {reason}.") from error
 
 
-def _check(target: Path, overwrite: bool) -> bool:
-    """Whether there is a file, which may be replaced; a `FileError` where it may not."""
+def _real(path: str | os.PathLike[str]) -> Path:
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError as error:  # a null or half a character
+        raise FileError(f"{path!r} is no file name: {error}.") from error
+
+
+def _not_written(target: Path, error: OSError) -> FileError:
+    reason = _REASONS.get(error.errno or 0) or error.strerror or error
+    return FileError(f"{target} was not written: {reason}.")
+
+
+def _check_parent(target: Path) -> None:
     folder = target.parent
     if not folder.exists():
         raise FileError(f"Folder {folder} does not exist; create it or choose another.")
     if not folder.is_dir():
         raise FileError(f"{folder} is a file, not a folder; choose another folder.")
+
+
+def _check_for_folder(target: Path, overwrite: bool, replaceable: Callable[[Path], bool]) -> bool:
+    """Whether there is a folder, which may be replaced; a `FileError` where it may not."""
+    _check_parent(target)
+    if not target.exists():
+        return False
+    if not overwrite:
+        raise FileError(f"{target} exists already; choose another name or allow overwriting.")
+    if not target.is_dir() or not replaceable(target):
+        raise FileError(
+            f"{target} is not a result that was written here, or holds more; choose another name."
+        )
+    return True
+
+
+def _check(target: Path, overwrite: bool) -> bool:
+    """Whether there is a file, which may be replaced; a `FileError` where it may not."""
+    _check_parent(target)
     try:
         mode = target.stat().st_mode
     except FileNotFoundError:

@@ -26,6 +26,7 @@ from napari_patchseg.errors import FileError
 from napari_patchseg.words import image_name
 
 from ._about import About
+from ._measured import rows_of
 from ._outlines import FARTHEST, Polygon, Shape, number_in, outlines, painted
 from .atomic import atomic_write, reading
 from .labels import (
@@ -167,7 +168,7 @@ def _created(path: Path, *, packed: bool) -> Iterator[IO[str]]:
 def _features(
     labels: NDArray[Any], measurements: DataFrame | None, name: str
 ) -> Iterator[dict[str, Any]]:
-    rows, columns = _measured(measurements)
+    rows = rows_of(measurements)
     for label, polygons in outlines(labels):
         coordinates = [[_closed(ring) for ring in polygon] for polygon in polygons]
         single = len(coordinates) == 1
@@ -176,12 +177,8 @@ def _features(
             "name": str(label),
             "classification": _CLASS,
         }
-        row = rows.get(label)
-        if row is not None:
-            values = {column: values[row] for column, values in columns.items()}
-            properties["measurements"] = {
-                column: value for column, value in values.items() if abs(value) < np.inf
-            }
+        if label in rows:
+            properties["measurements"] = rows[label]
         properties["metadata"] = {"label": str(label)}  # comes back even if it is renamed
         yield {
             "type": "Feature",
@@ -192,15 +189,6 @@ def _features(
             },
             "properties": properties,
         }
-
-
-def _measured(measurements: DataFrame | None) -> tuple[dict[int, int], dict[str, list[float]]]:
-    """Row of every label, and the columns of numbers."""
-    if measurements is None:
-        return {}, {}
-    numbers = measurements.select_dtypes(["number", "bool"])
-    columns = {str(column): numbers[column].tolist() for column in numbers}
-    return {label: row for row, label in enumerate(columns.pop("Label"))}, columns
 
 
 def _closed(ring: NDArray[Any]) -> list[list[int]]:

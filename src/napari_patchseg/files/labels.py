@@ -316,3 +316,11 @@ def plane_of_labels(labels: ArrayLike, kind: str) -> NDArray[Any]:
             f"{kind} holds one plane, but the labels have {array.ndim} axes; save as OME-TIFF."
         )
     return array
+
+
+def halved(labels: NDArray[Any], longest: int) -> list[NDArray[Any]]:
+    """A pyramid of labels: every second pixel, down to sides of a length."""
+    levels = [labels]
+    while max(levels[-1].shape[-2:]) > longest:
+        levels.append(levels[-1][..., ::2, ::2])
+    return levels

@@ -39,10 +39,11 @@ class Format:
 
 OME_TIFF = Format("OME-TIFF", (".ome.tif", ".tif", ".tiff"))
 PNG = Format("PNG", (".png",))
+OME_ZARR = Format("OME-Zarr", (".ome.zarr", ".zarr"))
 GEOJSON = Format("GeoJSON", (".geojson", ".geojson.gz"), measured=True)
 CSV = Format("CSV", (".csv",), measured=True)
 IMAGEJ_ROIS = Format("ImageJ ROIs", (".zip",))
-FORMATS = (OME_TIFF, PNG, GEOJSON, CSV, IMAGEJ_ROIS)
+FORMATS = (OME_TIFF, PNG, OME_ZARR, GEOJSON, CSV, IMAGEJ_ROIS)
 
 
 def format_of(path: str | os.PathLike[str]) -> Format:
@@ -80,7 +81,8 @@ def save(
     labels : array-like
         (H, W) of integers from 0; of an OME-TIFF (Z, H, W) and (T, Z, H, W) as well.
     measurements : DataFrame, optional
-        A row an object, with a column "Label". A CSV is nothing else; GeoJSON holds it as well.
+        A row an object, with a column "Label". A CSV is nothing else; GeoJSON and OME-Zarr hold
+        it as well.
     pixel_size : float or sequence of float, optional
         Size of a pixel in µm, one number or (y, x).
     report : mapping, optional
@@ -100,7 +102,7 @@ def save(
     FileError
         If the ending means no kind of file, the labels do not fit it, or it cannot be written.
     """
-    from . import geojson, rois, tables
+    from . import geojson, omezarr, rois, tables
     from . import labels as images
 
     kind = format_of(path)
@@ -116,6 +118,8 @@ def save(
     }
     if kind is GEOJSON:
         return geojson.write_geojson(path, labels, measurements=measurements, **said)
+    if kind is OME_ZARR:
+        return omezarr.write_ome_zarr(path, labels, measurements=measurements, **said)
     if kind is IMAGEJ_ROIS:
         return rois.write_rois(path, labels, **said)
     return images.write_labels(path, labels, **said)
@@ -137,12 +141,14 @@ def load_labels(path: str | os.PathLike[str], shape: tuple[int, int] | None = No
     FileError
         If there is no such file, it is damaged, or it holds no labels.
     """
-    from . import geojson, rois
+    from . import geojson, omezarr, rois
     from . import labels as images
 
     kind = IMAGEJ_ROIS if os.fspath(path).lower().endswith(".roi") else format_of(path)
     if kind is GEOJSON:
         return geojson.read_geojson(path, shape)
+    if kind is OME_ZARR:
+        return omezarr.read_ome_zarr(path)
     if kind is IMAGEJ_ROIS:
         return rois.read_rois(path, shape)
     if kind is CSV:
