@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 from fractions import Fraction
 
 import numpy as np
+import ome_types
 import pytest
 import tifffile
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from napari_patchseg.errors import FileError
+from napari_patchseg.files.images import read_image
 from napari_patchseg.files.labels import read_labels, read_report, write_confidence, write_labels
 
 OME = "{http://www.openmicroscopy.org/Schemas/OME/2016-06}"
@@ -84,6 +86,39 @@ def test_stack(tmp_path):
         assert tiff.series[0].axes == "ZYX"
         np.testing.assert_array_equal(tiff.asarray(), stack)
     assert pixels_element(path).get("PhysicalSizeZ") == "2.0"
+
+
+@pytest.mark.parametrize("shape", [(4097, 70), (70, 5001), (2, 70, 5001)])
+def test_large_labels_are_a_pyramid_of_tiles(tmp_path, shape):
+    labels = rng.integers(0, 70_000, shape)
+    path = write_labels(tmp_path / "a.ome.tif", labels, pixel_size=(0.5, 0.25), report={"seed": 3})
+    with tifffile.TiffFile(path) as tiff:
+        ome_types.validate_xml(tiff.ome_metadata)
+        (series,) = tiff.series
+        assert [level.shape[-2:] for level in series.levels] == [
+            tuple(-(-side // 2**level) for side in shape[-2:]) for level in range(4)
+        ]
+        for level, pixels in enumerate(series.levels):
+            step = 2**level
+            assert pixels.keyframe.tile == (512, 512)
+            np.testing.assert_array_equal(pixels.asarray(), labels[..., ::step, ::step])
+    saved = read_labels(path)
+    assert saved is not None
+    np.testing.assert_array_equal(saved.labels, labels)
+    assert saved.pixel_size is not None
+    assert saved.pixel_size[-2:] == (0.5, 0.25)
+    assert saved.report == {"seed": 3}
+    if len(shape) == 2:  # to all other programs too it is one image
+        np.testing.assert_array_equal(read_image(path).array, labels)
+
+
+def test_small_labels_are_one_image(tmp_path):
+    path = write_labels(tmp_path / "a.ome.tif", some_labels(3), pixel_size=0.5)
+    with tifffile.TiffFile(path) as tiff:
+        ome_types.validate_xml(tiff.ome_metadata)
+        assert len(tiff.series[0].levels) == 1
+        assert not tiff.pages[0].is_tiled
+        assert tiff.pages[0].tags.get("SubIFDs") is None
 
 
 def test_report_is_valid_and_comes_back(tmp_path):

@@ -39,6 +39,9 @@ NAMESPACE = "napari-patchseg/provenance"
 PixelSize = float | Sequence[float] | None
 
 _AXES = {2: "YX", 3: "ZYX", 4: "TZYX"}
+#: From sides longer than this on a TIFF is a pyramid of tiles; sides of tiles and, at most, of the
+#: smallest level.
+_LARGE, _TILE, _SMALLEST_LEVEL = 4096, 512, 1024
 #: What XML 1.0 cannot hold.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -60,7 +63,8 @@ def write_labels(
         The file.
     labels : array-like
         (H, W) of integers from 0. An OME-TIFF takes (Z, H, W) and (T, Z, H, W) as well. It is
-        uint16 if no label is above 65,535, else uint32; a PNG holds labels up to 65,535.
+        uint16 if no label is above 65,535, else uint32, and a pyramid of tiles where a side is
+        longer than 4096 px; a PNG holds labels up to 65,535.
     pixel_size : float or sequence of float, optional
         Size of a pixel in µm, one number, (y, x) or (z, y, x). None: unknown, none is written.
     report : mapping, optional
@@ -255,17 +259,21 @@ def _write_ome_tiff(
     if sizes:  # the plain TIFF tags too, for readers that know no OME; ImageJ turns cm into µm
         pixels_per_cm = (10_000 / sizes[-1], 10_000 / sizes[-2])
         resolution = {"resolution": pixels_per_cm, "resolutionunit": "CENTIMETER"}
-    with atomic_write(path, overwrite=overwrite) as temporary:
-        tifffile.imwrite(
-            temporary,
-            array,
-            ome=True,
-            bigtiff=array.nbytes >= 2**32 - 2**25,  # tifffile's own rule leaves compression out
-            photometric="minisblack",
-            compression="zlib",
-            metadata=metadata,
-            **resolution,
-        )
+    options: dict[str, Any] = {"photometric": "minisblack", "compression": "zlib"}
+    levels = [array]
+    if max(array.shape[-2:]) > _LARGE:  # viewers then read what they show, no more
+        levels = halved(array, _SMALLEST_LEVEL)
+        options["tile"] = (_TILE, _TILE)
+    # tifffile's own rule for this leaves compression out
+    big = sum(level.nbytes for level in levels) >= 2**32 - 2**25
+    with (
+        atomic_write(path, overwrite=overwrite) as temporary,
+        tifffile.TiffWriter(temporary, ome=True, bigtiff=big) as tiff,
+    ):
+        below = len(levels) - 1 or None
+        tiff.write(array, subifds=below, metadata=metadata, **options, **resolution)
+        for level in levels[1:]:
+            tiff.write(level, subfiletype=1, metadata=None, **options)
     return path
 
 
