@@ -1,7 +1,7 @@
 """Speed: every figure a ratio, or beside its yardstick, measured in one run.
 
-    python benchmarks/speed.py [--sections step,scale,window] [--images DIR] [--json results.json]
-        [--write]
+    python benchmarks/speed.py [--sections step,scale,window,measure] [--images DIR]
+        [--json results.json] [--write]
 
 A section is a module ``speed_<section>.py`` beside this one, with ``measure(images) -> dict``
 (JSON-ready) and ``report(figures)``, which makes tables of them by name; it runs in a process of
@@ -20,7 +20,7 @@ from typing import Any
 
 from common import Kept, write
 
-SECTIONS = ("step", "scale", "window")
+SECTIONS = ("step", "scale", "window", "measure")
 
 
 def measured(name: str, images: Path | None) -> tuple[dict[str, Any], dict[str, str]]:

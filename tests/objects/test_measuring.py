@@ -23,6 +23,7 @@ from skimage.draw import disk
 from skimage.measure import label, regionprops_table
 
 import napari_patchseg as ps
+from napari_patchseg import objects
 
 #: Columns in pixels, and what scikit-image calls them.
 SAME = {
@@ -296,6 +297,14 @@ def test_arrays_of_other_libraries_are_read_by_region(library: str) -> None:
     pd.testing.assert_frame_equal(ps.measure(labels, chunked), ps.measure(labels, image))
 
 
+def test_a_box_of_an_image_is_measured_by_itself() -> None:
+    image, labels = ps.synthetic_field((200, 220), seed=1)
+    box = (30, 50, 140, 190)
+    inside = labels[30:140, 50:190]
+    table = objects.measure(inside, ps.Pixels.from_array(image, box=box))
+    assert_intensities(table, inside, Red=image[30:140, 50:190, 0])
+
+
 def test_stains_are_measured_as_they_were_put_there() -> None:
     labels = ps.synthetic_field((200, 200), seed=5)[1]
     labels[:, :9] = 0
@@ -346,7 +355,9 @@ def test_dab_is_measured_where_it_is() -> None:
     blue, brown = table.to_dict("records")
     assert blue["Haematoxylin OD mean"] > 3 * blue["DAB OD mean"]
     assert brown["DAB OD mean"] > 5 * brown["Haematoxylin OD mean"]
-    assert "DAB OD mean" not in ps.measure(labels, image, image_kind="grey")
+    grey = ps.measure(labels, image, image_kind="grey")
+    assert "DAB OD mean" not in grey
+    pd.testing.assert_frame_equal(grey, table[grey.columns])
 
 
 def test_pixels_without_a_value_are_left_out() -> None:

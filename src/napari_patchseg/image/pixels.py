@@ -103,6 +103,7 @@ class Pixels:
                 low, high, lit = _light(sample)
                 stained = is_stained(((lit - low) / (high - low)).T)
                 colour = stained if image_kind is None else image_kind == "stained"
+        self._in_colour = bool(source.colour or colour or stained)
         if colour:
             label = "RGB" if opacity is None else "RGBA (alpha left out)"
             self._low, self._high = np.full((2, 3), [[low], [high]], np.float32)
@@ -246,7 +247,7 @@ class Pixels:
         count = self.shape[0]
         if count == 1:
             return ("Intensity",)
-        if self.modality is STAINED or self._source.colour:
+        if self._in_colour:
             return "Red", "Green", "Blue"
         return tuple(f"Channel {number}" for number in range(1, count + 1))
 

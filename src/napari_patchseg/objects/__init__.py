@@ -1,4 +1,4 @@
-"""From a confidence map to nuclei: which class they are, their labels and their numbers."""
+"""From a confidence map to nuclei: their class, labels, numbers and measurements."""
 
 from ._choices import (
     ClassChooser,
