@@ -95,6 +95,12 @@ def test_measurements_are_numbers_by_label(tmp_path):
     assert "measurements" not in found["7"]
 
 
+def test_measurements_of_no_labels_are_refused(tmp_path):
+    with pytest.raises(FileError, match="Label"):
+        write_geojson(tmp_path / "a.geojson", LABELS, measurements=pd.DataFrame({"Area": [1]}))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_no_objects(tmp_path):
     path = write_geojson(tmp_path / "a.geojson", np.zeros((3, 5), int))
     assert geojson.loads(path.read_text()).is_valid

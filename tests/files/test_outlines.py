@@ -101,3 +101,9 @@ def test_no_image_reaches_so_far(far):
         painted([Shape(1, [square])], FILE)
     labels, _ = painted([Shape(1, [square])], FILE, frame=(4, 5))
     assert labels.all()
+
+
+@pytest.mark.parametrize("frame", [(0, 5), (-1, 5), (5,), (5, 6, 7), (5.5, 6), "ab", 5])
+def test_what_is_no_shape_is_refused(frame):
+    with pytest.raises(FileError, match="shape"):
+        painted([], FILE, frame=frame)

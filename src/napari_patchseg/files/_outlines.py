@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import count
+from operator import index
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -121,23 +122,24 @@ def _runs(padded: NDArray[Any], width: int) -> list[tuple[_Ints, _Ints]]:
     found = []
     for kind in range(4):
         image = padded if kind % 2 == 0 else padded.T  # runs lie in rows
-        neighbour = np.zeros_like(image)
-        if kind in (0, 3):
-            neighbour[1:] = image[:-1]
-        else:
-            neighbour[:-1] = image[1:]
-        edge = np.where(image == neighbour, 0, image)
-        steps = edge[:, 1:] != edge[:, :-1]
-        starts = np.flatnonzero(steps & (edge[:, 1:] != 0))
-        stops = np.flatnonzero(steps & (edge[:, :-1] != 0))
+        beside = -1 if kind in (0, 3) else 1
         length = image.shape[1] - 1
-        places = [
-            (starts // length, starts % length + 1),
-            (stops // length, stops % length),
-        ]
+        rows = max(1, _BATCH // length)
+        begins, ends = [], []
+        for top in range(1, image.shape[0] - 1, rows):
+            stop = min(top + rows, image.shape[0] - 1)
+            part = image[top:stop]
+            edge = np.where(part == image[top + beside : stop + beside], 0, part)
+            steps = edge[:, 1:] != edge[:, :-1]
+            begins.append(np.flatnonzero(steps & (edge[:, 1:] != 0)) + top * length)
+            ends.append(np.flatnonzero(steps & (edge[:, :-1] != 0)) + top * length)
+        pixels = []
+        for places, after in ((begins, 1), (ends, 0)):
+            row, column = np.divmod(np.concatenate(places), length)
+            column += after
+            pixels.append(row * width + column if kind % 2 == 0 else column * width + row)
         if kind in (2, 3):  # these go against the order of pixels
-            places.reverse()
-        pixels = [r * width + c if kind % 2 == 0 else c * width + r for r, c in places]
+            pixels.reverse()
         found.append((pixels[0], pixels[1]))
     return found
 
@@ -259,6 +261,8 @@ def painted(
     FileError
         If the image would be too large to be meant.
     """
+    if frame is not None:
+        frame = _checked(frame)
     numbers = np.array(numbered(shapes), np.int64)
     rings = [np.asarray(ring, np.float64) for shape in shapes for ring in shape.rings]
     points = np.concatenate([*rings, np.empty((0, 2))])
@@ -305,6 +309,16 @@ def painted(
     if not lost:
         return labels, ()
     return labels, (f"Objects that cover no pixel of the image were left out ({lost}).",)
+
+
+def _checked(shape: Any) -> tuple[int, int]:
+    try:
+        height, width = (index(side) for side in shape)
+    except (TypeError, ValueError):
+        height = width = 0
+    if min(height, width) < 1:
+        raise FileError(f"shape should be height and width of the image in px, not {shape!r}.")
+    return height, width
 
 
 def _paint(

@@ -79,10 +79,16 @@ def write_ome_zarr(
     sizes = sizes_of(pixel_size)
     about = About(name or image_name(path), (array.shape[0], array.shape[1]), sizes, report or {})
     levels = halved(array, _CHUNK)
-    shown = {"image-label": _image_label(measurements)}
     with atomic_folder(path, overwrite=overwrite, replaceable=_is_ours) as temporary:
-        root = zarr.create_group(temporary, attributes={"ome": {"version": _VERSION}})
-        root.attrs[NAMESPACE] = json.loads(about.to_json())
+        root = zarr.create_group(temporary)
+        # Labels without an image are what is shown, so that any viewer can open the folder.
+        shown = _multiscales(f"labels/{_NAME}/", len(levels), sizes)
+        root.attrs.update(
+            {
+                "ome": {"version": _VERSION, "multiscales": shown},
+                NAMESPACE: json.loads(about.to_json()),
+            }
+        )
         group = root.create_group("labels")
         group.attrs["ome"] = {"version": _VERSION, "labels": [_NAME]}
         nuclei = group.create_group(_NAME)
@@ -95,8 +101,11 @@ def write_ome_zarr(
                 dtype=level.dtype,
                 dimension_names=["y", "x"],
             )[...] = level
-        multiscales = _multiscales(len(levels), sizes)
-        nuclei.attrs["ome"] = {"version": _VERSION, "multiscales": multiscales, **shown}
+        nuclei.attrs["ome"] = {
+            "version": _VERSION,
+            "multiscales": _multiscales("", len(levels), sizes),
+            "image-label": _image_label(measurements),
+        }
     return path
 
 
@@ -152,7 +161,7 @@ def _image_label(measurements: DataFrame | None) -> dict[str, Any]:
     return {"properties": [{"label-value": label, **values} for label, values in rows.items()]}
 
 
-def _multiscales(levels: int, sizes: tuple[float, ...]) -> list[dict[str, Any]]:
+def _multiscales(folder: str, levels: int, sizes: tuple[float, ...]) -> list[dict[str, Any]]:
     unit = {"unit": "micrometer"} if sizes else {}
     steps = sizes[-2:] or (1.0, 1.0)
     return [
@@ -161,7 +170,7 @@ def _multiscales(levels: int, sizes: tuple[float, ...]) -> list[dict[str, Any]]:
             "axes": [{"name": axis, "type": "space", **unit} for axis in "yx"],
             "datasets": [
                 {
-                    "path": str(number),
+                    "path": f"{folder}{number}",
                     # of every second pixel the first: its centre stays where it is
                     "coordinateTransformations": [
                         {"type": "scale", "scale": [step * 2**number for step in steps]}
