@@ -136,6 +136,16 @@ def test_a_diamond_has_diagonal_steps() -> None:
     assert row["Perimeter µm"] == pytest.approx(16 * 5)
 
 
+@pytest.mark.parametrize(("tall", "long"), [(0.25, 0.05), (0.5, 0.08)])
+def test_a_circle_comes_out_as_much_too_long_as_the_docs_say(tall: float, long: float) -> None:
+    rows, columns = np.mgrid[: 24 / tall, : 24 / 0.25]
+    labels = np.hypot(rows * tall - 12, columns * 0.25 - 12) <= 10
+    (row,) = ps.measure(labels.astype(int), pixel_size=(tall, 0.25)).to_dict("records")
+    assert row["Perimeter µm"] == pytest.approx(2 * np.pi * 10 * (1 + long), rel=0.005)
+    assert row["Area µm^2"] == pytest.approx(np.pi * 10**2, rel=0.005)
+    assert row["Solidity"] > 0.97
+
+
 @pytest.mark.parametrize(("turn", "degrees"), [(0, 45), (1, -45)])
 def test_orientation_is_counted_from_the_vertical_counter_clockwise(
     turn: int, degrees: int
