@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from napari_patchseg.errors import FileError
-from napari_patchseg.files.atomic import atomic_write
+from napari_patchseg.files.atomic import atomic_folder, atomic_write
 
 
 def names(folder: Path) -> list[str]:
@@ -89,7 +89,7 @@ def test_failure_leaves_the_old_file(tmp_path, error):
 def test_killed_by_interrupt_in_another_process(tmp_path):
     code = (
         "import sys, time\n"
-        "from napari_patchseg.files.atomic import atomic_write\n"
+        "from napari_patchseg.files.atomic import atomic_folder, atomic_write\n"
         "with atomic_write(sys.argv[1]) as t:\n"
         "    t.write_bytes(b'half')\n"
         "    print('ready', flush=True)\n"
@@ -238,3 +238,44 @@ def test_readers_never_see_half_a_file(tmp_path):
             file.flush()
             assert path.read_bytes() == b"a" * 1000
     assert path.read_bytes() == b"b" * 1000
+
+
+def write_folder(path: Path, then: Callable[[], object] | None = None, **options: bool) -> None:
+    with atomic_folder(path, replaceable=lambda _: True, **options) as folder:
+        (folder / "file").write_text("new")
+        if then is not None:
+            then()
+
+
+def test_a_folder_appears_whole(tmp_path):
+    path = tmp_path / "a"
+    write_folder(path, lambda: pytest.fail("too early") if path.exists() else None, overwrite=False)
+    assert (path / "file").read_text() == "new"
+    assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_folder_that_fails_changes_nothing(tmp_path, error):
+    def fail():
+        raise error
+
+    path = tmp_path / "a"
+    path.mkdir()
+    (path / "file").write_text("old")
+    with pytest.raises(error):
+        write_folder(path, fail, overwrite=True)
+    assert (path / "file").read_text() == "old"
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_folder_that_appears_meanwhile_stays(tmp_path):
+    path = tmp_path / "a"
+    with pytest.raises(FileError, match="exists"):
+        write_folder(path, path.mkdir, overwrite=False)
+    assert names(path) == []
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_folder_in_none(tmp_path):
+    with pytest.raises(FileError, match="does not exist"):
+        write_folder(tmp_path / "a" / "b", overwrite=True)

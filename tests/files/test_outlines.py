@@ -80,6 +80,18 @@ def test_inside_is_a_pixel_whose_centre_is():
     np.testing.assert_array_equal(labels, inside)
 
 
+@given(st.lists(st.floats(0.5, 12), min_size=3, max_size=12), st.floats(-3, 25), st.floats(-3, 25))
+def test_of_any_star_the_pixels_whose_centre_is_inside(radii, x, y):
+    angle = np.linspace(0, 2 * np.pi, len(radii), endpoint=False)
+    ring = np.stack([np.cos(angle), np.sin(angle)], axis=1) * np.reshape(radii, (-1, 1)) + (x, y)
+    labels, _ = painted([Shape(None, [ring])], FILE, frame=(20, 25))
+    rows, columns = np.mgrid[:20, :25] + 0.5
+    star = shapely.Polygon(ring)
+    on_the_edge = shapely.dwithin(star.exterior, shapely.points(columns, rows), 1e-9)
+    inside = shapely.contains_xy(star, columns, rows)
+    np.testing.assert_array_equal(labels[~on_the_edge], inside[~on_the_edge])
+
+
 def test_what_is_outside_is_cut_off_and_what_covers_nothing_is_told():
     square = np.array([[-5, -5], [3, -5], [3, 3], [-5, 3]])
     tiny = np.array([[5.1, 5.1], [5.2, 5.1], [5.2, 5.2]])

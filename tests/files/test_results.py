@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -82,6 +84,7 @@ def test_a_file_is_kept_unless_it_may_go(tmp_path, ending):
 def test_every_ending_means_its_kind(kind):
     for ending in kind.endings:
         assert format_of(f"Slide 1.2{ending.upper()}") is kind
+        assert format_of(Path(f"~/a.csv/b{ending}/")) is kind
 
 
 def test_other_endings_are_refused_with_those_there_are(tmp_path):

@@ -54,7 +54,7 @@ def format_of(path: str | os.PathLike[str]) -> Format:
     FileError
         If it means none; the sentence names those that there are.
     """
-    name = os.fspath(path).lower()
+    name = Path(path).name.lower()  # of a folder without the stroke at its end
     for kind in FORMATS:
         if name.endswith(kind.endings):
             return kind
@@ -144,7 +144,7 @@ def load_labels(path: str | os.PathLike[str], shape: tuple[int, int] | None = No
     from . import geojson, omezarr, rois
     from . import labels as images
 
-    kind = IMAGEJ_ROIS if os.fspath(path).lower().endswith(".roi") else format_of(path)
+    kind = IMAGEJ_ROIS if Path(path).suffix.lower() == ".roi" else format_of(path)
     if kind is GEOJSON:
         return geojson.read_geojson(path, shape)
     if kind is OME_ZARR:
