@@ -1,4 +1,4 @@
-"""GeoJSON out and in; the package geojson judges what we write."""
+"""GeoJSON out and in; the package geojson judges what we write, as QuPath's classes once did."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import gzip
 import json
 import math
 import uuid
+from pathlib import Path
 
 import geojson
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from napari_patchseg.errors import FileError
 from napari_patchseg.files.geojson import read_geojson, write_geojson
 
+DATA = Path(__file__).parent / "data"
 LABELS = np.zeros((12, 15), np.int32)
 LABELS[1:5, 1:5] = 3
 LABELS[2:4, 2:4] = 0  # a hole
@@ -140,6 +143,15 @@ def test_areas_of_all_kinds_of_files_are_objects(tmp_path, content):
     assert saved.report == {}
     larger = read_geojson(tmp_path / "others.geojson", (8, 9)).labels
     np.testing.assert_array_equal(larger, np.pad(expected, ((0, 3), (0, 3))))
+
+
+def test_what_qupath_exports_is_read_as_qupath_sees_it():
+    """Written, with the pixels whose centres are in its objects, by QuPath 0.8's own classes."""
+    with Image.open(DATA / "qupath.png") as image:
+        expected = np.array(image)
+    saved = read_geojson(DATA / "qupath.geojson", expected.shape)
+    np.testing.assert_array_equal(saved.labels, expected)
+    assert len(saved.warnings) == 1  # a point and a line
 
 
 @pytest.mark.parametrize("inside", [True, False])

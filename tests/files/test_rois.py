@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import math
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from roifile import ROI_OPTIONS, ROI_SUBTYPE, ROI_TYPE, ImagejRoi, roiread, roiwrite
 
 from napari_patchseg.errors import FileError
 from napari_patchseg.files.rois import read_rois, write_rois
 
+DATA = Path(__file__).parent / "data"
 LABELS = np.zeros((12, 15), np.int32)
 LABELS[1:5, 1:5] = 3
 LABELS[2:4, 2:4] = 0  # a hole
@@ -115,6 +118,15 @@ def test_a_file_is_kept_unless_it_may_go(tmp_path):
 
 
 # -- ROIs of others
+
+
+def test_what_imagej_saves_is_read_as_imagej_sees_it():
+    """Written, with the masks of its ROIs, by ImageJ 1.54's own classes."""
+    with Image.open(DATA / "imagej.png") as image:
+        expected = np.array(image)
+    saved = read_rois(DATA / "imagej.zip", expected.shape)
+    np.testing.assert_array_equal(saved.labels, expected)
+    assert len(saved.warnings) == 1  # a point, lines and a text
 
 
 def test_areas_of_all_kinds(tmp_path):
