@@ -71,6 +71,13 @@ def test_pixel_size_unit_and_name(tmp_path):
         assert tags["Compression"].value == 8
 
 
+@pytest.mark.parametrize("size", [0.5, np.float32(0.5), np.array([0.5, 0.5])])
+def test_one_number_is_the_size_of_both_sides(tmp_path, size):
+    path = write_labels(tmp_path / "a.ome.tif", some_labels(3), pixel_size=size)
+    assert pixels_element(path).get("PhysicalSizeX") == "0.5"
+    assert pixels_element(path).get("PhysicalSizeY") == "0.5"
+
+
 @pytest.mark.parametrize("size", [None, (0, 0.25), (math.nan, 1), (-1, 1), (0.25,)])
 def test_unknown_pixel_size_is_not_written(tmp_path, size):
     path = tmp_path / "a.ome.tif"

@@ -294,9 +294,8 @@ def to_json(report: Any, indent: int | None = None) -> str:
 
 def sizes_of(pixel_size: PixelSize) -> tuple[float, ...]:
     """The last two or three sizes as floats, of one number (y, x); empty if one is no size."""
-    if isinstance(pixel_size, int | float):
-        pixel_size = (pixel_size, pixel_size)
-    sizes = tuple(float(size) for size in pixel_size or ())[-3:]
+    given = np.asarray(() if pixel_size is None else pixel_size, float)
+    sizes = tuple((np.repeat(given, 2) if given.ndim == 0 else given).tolist()[-3:])
     good = len(sizes) >= 2 and all(math.isfinite(size) and size > 0 for size in sizes)
     return sizes if good else ()
 
