@@ -323,35 +323,29 @@ def test_a_record_that_is_damaged_is_none(cli, fields, quickly):
     assert contents(Path("out")) == before
 
 
-def test_killed_at_any_moment_it_ends_as_if_undisturbed(fields, quickly, tmp_path):
+def test_killed_at_any_moment_it_ends_as_if_undisturbed(cli, fields, quickly, tmp_path):
     draw = random.Random(0)
-    command = [sys.executable, "-m", "napari_patchseg", "segment", "fields", "--resume", *quickly]
-    command += ["--formats", ALL, "--train-on", "first"]
-
-    def run(folder: str, seconds: float | None = None) -> int:
-        with subprocess.Popen(
-            [*command, "-o", folder],
-            cwd=tmp_path,
-            stderr=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-        ) as running:
-            assert running.stderr is not None
-            if seconds is not None:
-                running.stderr.readline()  # what is before, loading libraries, leaves nothing
-                time.sleep(seconds)
-                running.send_signal(signal.SIGKILL)
-            running.communicate(timeout=300)
-            return running.returncode
-
+    command = ["segment", "fields", "--formats", ALL, "--train-on", "first", *quickly, "-o"]
     start = time.monotonic()
-    assert run("whole") == 0
-    longest = time.monotonic() - start  # with the loading of libraries
+    assert cli(*command, "whole").code == 0
+    longest = time.monotonic() - start
     expected = contents(tmp_path / "whole")
     for number in range(KILLS):
         folder = f"killed-{number}"
         for _ in range(draw.randint(1, 2)):
-            run(folder, draw.uniform(0, longest / 2))
-        assert run(folder) == 0
+            with subprocess.Popen(
+                [sys.executable, "-m", "napari_patchseg", *command, folder, "--resume"],
+                cwd=tmp_path,
+                stderr=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+            ) as running:
+                assert running.stderr is not None
+                running.stderr.readline()  # what is before, loading libraries, leaves nothing
+                time.sleep(draw.uniform(0, longest))
+                running.kill()
+                running.communicate(timeout=300)
+        again = cli(*command, folder, "--resume")
+        assert again.code == 0, again.err
         assert contents(tmp_path / folder) == expected
 
 
