@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
+from napari_patchseg.conditions import conditions_of, in_words
 from napari_patchseg.errors import SettingsError
 from napari_patchseg.modality import FLUORESCENCE, STAINED, ImageKind, Modality
 
@@ -245,12 +246,26 @@ class Objects(_Group):
         f"{SPLIT_DEPTH_WITHOUT_INTERIORS} from random weights.",
         json_schema_extra={"unit": "radii", "in_view": True},
     )
+    keep: str = Field(
+        "",
+        title="keep only",
+        max_length=1000,
+        description="Conditions that every nucleus must fulfil, on any of its measurements, such "
+        'as "Solidity >= 0.8 and Area px^2 <= 900"; empty: none.',
+        json_schema_extra={"of_one_image": True, "of_preset": False},
+    )
     learn_from_hints: bool = Field(
         True,
         description="Whether hints teach their like all over the image; else they count at their "
         "own place alone.",
         json_schema_extra=_IN_VIEW,
     )
+
+    @field_validator("keep")
+    @classmethod
+    def _conditions(cls, text: str) -> str:
+        """As it is written in reports."""
+        return in_words(conditions_of(text))
 
     @field_validator("diameter_unit", mode="before")
     @classmethod
@@ -337,6 +352,7 @@ class Changes(TypedDict, total=False):
     max_area: float | None
     split: Split
     split_depth: float | None
+    keep: str
     learn_from_hints: bool
     device: Device | None
     precision: Precision | None
@@ -508,7 +524,7 @@ class SettingField(NamedTuple):
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """All words that it may be; empty where it is a number, or yes or no."""
+        """All words that it may be; empty where it is a number, yes or no, or any text."""
         return _words(self.info.annotation)
 
     @property

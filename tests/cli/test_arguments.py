@@ -65,7 +65,7 @@ def test_help_says_what_the_settings_say(cli, monkeypatch, command):
         (line,) = re.findall(rf"^ *{option(name)} .*(?:\n {{8,}}.*)?", out, re.MULTILINE)
         assert str(field.info.description) in line
         assert all(choice in line for choice in field.choices)
-        default = "auto" if field.info.default is None else str(field.info.default)
+        default = "auto" if field.info.default is None else str(field.info.default) or "none"
         assert f"default: {default}".lower() in line
 
 
@@ -146,6 +146,8 @@ def test_every_setting_is_an_option(name):
     low, high, _ = field.limits
     if field.choices:
         value = field.choices[0 if name == "device" else -1]  # what there is everywhere
+    elif field.kind is str:
+        value = "Solidity >= 0.8"
     elif field.kind is bool:
         value = not field.info.default
     else:

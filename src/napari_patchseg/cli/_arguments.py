@@ -16,8 +16,8 @@ from napari_patchseg.settings import AUTOMATIC, FIELDS, SettingField, Settings
 
 from ._console import PROGRAM, Console
 
-#: What can be written, by the ends of names; without loading what writes it.
-FORMATS = "ome.tif, png, ome.zarr, geojson, csv, zip"
+#: What can be written, by the end of its name.
+FORMATS = ("ome.tif", "tif", "png")
 #: Settings that change labels alone. The others of nuclei tell how large a network sees the image,
 #: and which class a model takes for them.
 OF_LABELS = ("prior_weight", "threshold", "min_area", "max_area", "split", "split_depth")
@@ -118,16 +118,15 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         "--output",
         action="append",
         metavar="OUT",
-        help=f"file to write, which its end says the kind of ({FORMATS}), may be repeated; or the "
-        "folder for all results, made if need be; without it: IMAGE_nuclei.ome.tif beside each "
-        "image",
+        help="labels file (.ome.tif, .tif, or .png for 16-bit PNG), or the folder for all results, "
+        "which is made if need be; without it: IMAGE_nuclei.ome.tif beside each image; for one "
+        "image it may be repeated",
     )
     segment.add_argument(
         "--formats",
         metavar="F,F",
         help="what is written for each image, where OUT is a folder or not given (default: "
-        "ome.tif): labels as ome.tif, png or ome.zarr, objects as geojson (QuPath) or zip (ImageJ "
-        "ROIs), measurements as csv",
+        f"ome.tif): some of {', '.join(FORMATS)}",
     )
     segment.add_argument(
         "--resume",
@@ -240,11 +239,12 @@ def _values(field: SettingField) -> str:
     """What may be given, in a word."""
     if field.choices:
         return "|".join([*field.choices, *([AUTOMATIC] if field.may_be_none else [])])
-    return field.unit.upper() or {bool: "true|false", int: "N", float: "X"}[field.kind]
+    words = {bool: "true|false", int: "N", float: "X", str: "CONDITIONS"}
+    return field.unit.upper() or words[field.kind]
 
 
 def _described(field: SettingField) -> str:
-    default = AUTOMATIC if field.may_be_none else str(field.info.default)
+    default = AUTOMATIC if field.may_be_none else str(field.info.default) or "none"
     if field.kind is bool:
         default = default.lower()
     elif field.unit and default != AUTOMATIC:

@@ -216,8 +216,7 @@ def _said(event: Done, console: Console) -> dict[str, Any]:
     for text in report.warnings:
         console.warn(f"{event.path}: {text}")
     targets = [str(target) for target in event.job.targets]
-    more = f" and {len(targets) - 3} more" if len(targets) > 3 else ""
-    console.result(f"{event.path}: {summary(report)} -> {', '.join(targets[:3])}{more}")
+    console.result(f"{event.path}: {summary(report)} -> {', '.join(targets)}")
     return {
         "image_file": str(event.path),
         "labels_file": targets[0],

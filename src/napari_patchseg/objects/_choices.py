@@ -12,6 +12,7 @@ from scipy import ndimage as ndi
 from skimage.draw import disk
 from skimage.morphology import remove_small_objects
 
+from napari_patchseg.conditions import conditions_of
 from napari_patchseg.corrections import Edits
 from napari_patchseg.errors import SettingsError
 from napari_patchseg.geometry import ENOUGH, Box, crop_boxes, grid_step, window
@@ -21,6 +22,7 @@ from napari_patchseg.method.maps import NUCLEUS, ConfidenceMap, NucleusClass
 from napari_patchseg.report import Labels, ObjectsReport
 from napari_patchseg.settings import DEFAULT_DIAMETER, SPLIT_DEPTH_WITHOUT_INTERIORS, Objects
 
+from ._conditions import keep_only
 from ._editing import apply_edits
 from ._labelling import (
     SMOOTHING,
@@ -33,6 +35,7 @@ from ._labelling import (
     smallest_area,
     with_additions,
 )
+from ._measuring import measure
 
 #: The largest diameter in pixels that is estimated.
 LARGEST_DIAMETER = 80.0
@@ -247,8 +250,13 @@ def labelling(
     if hinted is not None:
         labels = with_additions(labels, without > chosen.threshold)
     count = int(labels.max(initial=0))
-    if edits:
+    if objects.keep:
+        sizes = None if pixel_size is None else (pixel_size, pixel_size)
+        table = measure(labels, pixels, pixel_size=sizes, confidence=confidence.nuclei)
+        labels = keep_only(labels, conditions_of(objects.keep), table)
+    if edits:  # what the user says of an object counts, whatever it measures
         labels = apply_edits(labels, edits, chosen.min_area)
+    if edits or objects.keep:
         count = int(np.count_nonzero(np.bincount(labels.ravel())[1:]))
     return labels, ObjectsReport(count=count, **vars(chosen), marker_threshold=least)
 
@@ -268,7 +276,7 @@ def sketch(
     confidence : ConfidenceMap
         At whatever reduction.
     pixels, objects
-        See `run`; the stain's weight counts for full maps alone.
+        See `run`; the stain's weight and `keep` count for full maps alone.
     diameter : float
         The expected diameter in pixels of the image.
     hinted : ConfidenceMap or None
@@ -283,7 +291,8 @@ def sketch(
     lengths = {"nucleus_diameter": (diameter, step), "min_area": (objects.min_area, step**2)}
     lengths["max_area"] = (objects.max_area, step**2)
     reduced = {name: of and of / by for name, (of, by) in lengths.items()}
-    small = objects.model_copy(update={**reduced, "diameter_unit": "px", "prior_weight": 0.0})
+    others = {"diameter_unit": "px", "prior_weight": 0.0, "keep": ""}
+    small = objects.model_copy(update={**reduced, **others})
     labels, _ = finished(labelling(confidence, pixels, small, hinted=hinted))
     height, width = pixels.shape[1:]
     full: Labels = labels.repeat(step, 0).repeat(step, 1)[:height, :width]

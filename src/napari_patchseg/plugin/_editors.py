@@ -12,7 +12,15 @@ from typing import Any
 
 from psygnal import Signal
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QAbstractSpinBox, QCheckBox, QComboBox, QHBoxLayout, QLabel, QWidget
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QCheckBox,
+    QComboBox,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QWidget,
+)
 from superqt import QDoubleSlider
 from superqt.utils import signals_blocked
 
@@ -156,6 +164,29 @@ class _NumberEditor(Editor):
         self._box.setSpecialValueText(f"{AUTOMATIC} ({choice})" if choice else AUTOMATIC)
 
 
+class _TextEditor(Editor):
+    """Any text, which counts once it is complete."""
+
+    def _make(self) -> QWidget:
+        self._box = QLineEdit()
+        self._box.setPlaceholderText("none")
+        self._box.editingFinished.connect(self._on_edited)
+        self._shown = ""
+        return self._box
+
+    def get(self) -> Any:
+        return self._box.text()
+
+    def _show(self, value: Any) -> None:
+        self._shown = value
+        self._box.setText(value)
+
+    def _on_edited(self) -> None:
+        if self._box.text() != self._shown:
+            self._shown = self._box.text()
+            self._say()
+
+
 class _SliderEditor(Editor):
     """A number between 0 and 1 or the automatic choice, which the slider shows, too."""
 
@@ -269,6 +300,8 @@ def _editor(field: SettingField) -> Editor:
         return _CheckEditor(field)
     if field.choices or field.name == "nucleus_class":  # as many as there are
         return _ChoiceEditor(field)
+    if field.kind is str:
+        return _TextEditor(field)
     if field.may_be_none and field.limits[:2] == (0, 1):
         return _SliderEditor(field)
     return _NumberEditor(field)

@@ -1,0 +1,53 @@
+"""Which objects fulfil conditions on their measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_patchseg.conditions import Condition
+from napari_patchseg.errors import SettingsError
+from napari_patchseg.report import Labels
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Columns that say which object it is, not how.
+_NAMES = ("Label", "Centroid")
+
+
+def keep_only(labels: Labels, conditions: Sequence[Condition], table: pd.DataFrame) -> Labels:
+    """Labels (H, W) of the objects that fulfil all conditions, with the numbers that they have.
+
+    A measurement that an object has not (NaN) fulfils none.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such measurement.
+    """
+    kept = np.ones(len(table), bool)
+    for name, sign, limit in conditions:
+        values = table[_header(name, table)].to_numpy(float)
+        kept &= values >= limit if sign == ">=" else values <= limit
+    stays = np.zeros(int(labels.max(initial=0)) + 1, bool)
+    stays[table["Label"].to_numpy()[kept]] = True
+    return np.where(stays[labels], labels, labels.dtype.type(0))
+
+
+def _header(name: str, table: pd.DataFrame) -> str:
+    known = {one.casefold(): one for one in table.columns if not one.startswith(_NAMES)}
+    if (found := known.get(name.casefold())) is not None:
+        return str(found)
+    if "µm" in name or "mm^2" in name:
+        px = name.replace("µm", "px").replace("per mm^2", "per 10^4 px^2")
+        if px.casefold() in known:
+            raise SettingsError(
+                f'keep: "{name}" needs the pixel size; give it, or take "{known[px.casefold()]}".'
+            )
+    close = get_close_matches(name.casefold(), known, 3, 0.4)
+    there = ", ".join(known[one] for one in close or known)
+    raise SettingsError(f'keep: there is no measurement "{name}"; there is {there}.')
