@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -15,9 +17,12 @@ from PIL import Image as Picture
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QDialogButtonBox
 
-from napari_patchseg.cli._files import labels_files
+import napari_patchseg as ps
+from napari_patchseg.cli._files import results
+from napari_patchseg.errors import FileError
 from napari_patchseg.files.labels import write_confidence
-from napari_patchseg.plugin.reader import labels_reader
+from napari_patchseg.plugin.layer_menu import find_panel
+from napari_patchseg.plugin.reader import labels_reader, objects_reader
 
 PLUGIN = "napari-patchseg"
 REPORT = {"role": "nuclei", "steps": 120, "settings": {"preset": "default"}}
@@ -139,8 +144,10 @@ def test_napari_asks_nothing_about_other_names(tmp_path, name):
 
 def test_every_name_of_ours_is_known(tmp_path):
     for image in ("slide.svs", "a.b.ome.tif", "ünï.png"):
-        (target,) = labels_files([tmp_path / image], None, several=False)
-        assert PLUGIN in _npe2.get_readers(str(target))
+        ends = ("ome.tif", "png", "ome.zarr", "geojson", "zip")
+        ((job,), _) = results([tmp_path / image], (), ends, several=False, of_all=False)
+        for target in job.targets:
+            assert PLUGIN in _npe2.get_readers(str(target))
 
 
 def test_files_that_are_not_ours(tmp_path, viewer):
@@ -188,3 +195,68 @@ def test_labels_lie_on_their_image_where_it_is_open(tmp_path, viewer, ending):
     viewer.layers.remove(other)
     (alone,) = viewer.open(again, plugin=PLUGIN)
     np.testing.assert_allclose(alone.scale, (0.25, 0.25), rtol=1e-6)
+
+
+@pytest.mark.parametrize("ending", [".geojson", ".geojson.gz", ".zip", ".ome.zarr"])
+def test_objects_go_out_and_come_back_over_their_image(tmp_path, viewer, ending):
+    viewer.add_image(np.zeros((*LABELS.shape, 3), np.uint8), name="slide", scale=(2, 2))
+    layer = viewer.add_labels(LABELS, name="nuclei · slide", metadata={"napari_patchseg": REPORT})
+    path = tmp_path / f"nuclei{ending}"
+    assert layer.save(str(path), plugin=PLUGIN) == [str(path)]
+    (opened,) = viewer.open(str(path), plugin=PLUGIN)
+    assert isinstance(opened, Labels)
+    np.testing.assert_array_equal(opened.data, LABELS)
+    assert opened.metadata["napari_patchseg"] == REPORT
+    np.testing.assert_array_equal(opened.scale, (2, 2))
+    assert layer.save(str(path), plugin=PLUGIN) == [str(path)]  # as the dialog has asked about it
+
+
+def test_what_a_pathologist_corrected_in_qupath_comes_back(tmp_path, viewer):
+    """An export of QuPath: a bare list, without a word about the image."""
+    viewer.add_image(np.zeros((70, 90, 3), np.uint8), name="slide")
+
+    def ring(left, top, right, bottom):
+        return [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
+
+    objects = [
+        {
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "coordinates": [ring(*box)]},
+            "properties": {"objectType": "annotation", "name": name},
+        }
+        for name, box in (("7", (5, 3, 12, 9)), ("tumour", (20.2, 30.1, 24.4, 41.7)))
+    ]
+    objects.append({"type": "Feature", "geometry": {"type": "Point", "coordinates": [3, 3]}})
+    path = tmp_path / "export.geojson"
+    path.write_text(json.dumps(objects))
+    (opened,) = viewer.open(str(path), plugin=PLUGIN)
+    assert opened.data.shape == (70, 90)
+    assert np.unique(opened.data).tolist() == [0, 7, 8]
+    assert (opened.data[3:9, 5:12] == 7).all()
+    assert (opened.data == 8).sum() == 4 * 12
+
+
+def test_a_damaged_file_of_objects_is_told_of(tmp_path, viewer):
+    (tmp_path / "a.geojson").write_text('{"features": [')
+    with pytest.raises(FileError):
+        viewer.open(str(tmp_path / "a.geojson"), plugin=PLUGIN)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("readme.txt", "no ROIs")
+    assert objects_reader(str(tmp_path / "a.zip")) is None
+    assert objects_reader([str(tmp_path / "a.zip")]) is None
+    assert len(viewer.layers) == 0
+
+
+def test_a_model_that_is_opened_is_at_hand(tmp_path, viewer, wait):
+    field = ps.synthetic_field((96, 96))[0]
+    model = ps.train_model([field], max_steps=2, threads=1, device="cpu")
+    path = ps.save_model(tmp_path / "mine.safetensors", model)
+    assert viewer.open(str(path), plugin=PLUGIN) == []
+    panel = find_panel(viewer)
+    wait(lambda: panel.models.path == str(path))
+    assert panel.models.apply_button.isVisibleTo(panel)
+    layer = viewer.add_image(field, name="field")
+    panel.image.choose(layer)
+    panel.models.apply_button.click()
+    wait(lambda: not panel.session.is_busy and panel.session.labels is not None)
+    np.testing.assert_array_equal(panel.session.labels.data, ps.segment(field, model=model))

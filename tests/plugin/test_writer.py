@@ -7,16 +7,26 @@ from pathlib import Path
 
 import dask.array as da
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from napari.layers import Labels
 from napari.utils.notifications import notification_manager
 from PIL import Image
 
-from napari_patchseg.errors import FileError
+import napari_patchseg as ps
+from napari_patchseg.errors import FileError, PatchSegError
 from napari_patchseg.files.images import read_image
 from napari_patchseg.files.labels import read_report
-from napari_patchseg.plugin.writer import pixel_size, write_ome_tiff, write_png
+from napari_patchseg.plugin._features import as_features
+from napari_patchseg.plugin.writer import (
+    pixel_size,
+    write_csv,
+    write_geojson,
+    write_ome_tiff,
+    write_png,
+    write_rois,
+)
 
 PLUGIN = "napari-patchseg"
 REPORT = {"steps": 120, "stop_reason": "converged", "settings": {"preset": "default"}}
@@ -314,3 +324,39 @@ def test_metadata_that_are_not_ours(tmp_path):
         write_ome_tiff(str(tmp_path / "a.ome.tif"), labels(), {"metadata": metadata})
         assert read_report(tmp_path / "a.ome.tif") == {}  # the mark of a labels file
         write_png(str(tmp_path / "a.png"), labels(), {})
+
+
+# -- measurements
+
+
+def test_a_table_holds_what_the_layer_knows_but_never_of_other_objects(tmp_path, viewer):
+    image = np.random.default_rng(0).integers(0, 255, (70, 90, 3), np.uint8)
+    table = ps.measure(labels(), image, pixel_size=0.5)
+    layer = viewer.add_labels(
+        labels(), name="nuclei · slide", scale=(0.5, 0.5), units="µm", features=as_features(table)
+    )
+    path = tmp_path / "a.csv"
+    assert layer.save(str(path), plugin=PLUGIN) == [str(path)]
+    read = pd.read_csv(path)
+    assert set(read.pop("Image")) == {"slide"}
+    pd.testing.assert_frame_equal(read, table)
+    layer.data_setitem(np.nonzero(labels() == 1), 0)
+    layer.save(str(path), plugin=PLUGIN)
+    read = pd.read_csv(path).drop(columns="Image")
+    pd.testing.assert_frame_equal(read, ps.measure(layer.data, pixel_size=0.5))
+
+
+def test_no_name_says_another_kind_of_file(tmp_path, viewer):
+    layer = viewer.add_labels(labels(), name="slide nuclei")
+    for write, ending in ((write_csv, ".csv"), (write_geojson, ".geojson"), (write_rois, ".zip")):
+        data, meta, _ = layer.as_layer_data_tuple()
+        assert write(str(tmp_path / "a.txt"), data, meta) == [str(tmp_path / f"a.txt{ending}")]
+        with pytest.raises(FileError, match="exists"):
+            write(str(tmp_path / "a.txt"), data, meta)
+
+
+def test_stacks_are_no_table(tmp_path, viewer):
+    layer = viewer.add_labels(np.stack([labels(), labels()]))
+    with pytest.raises(PatchSegError, match="one plane"):
+        layer.save(str(tmp_path / "a.csv"), plugin=PLUGIN)
+    assert names(tmp_path) == []

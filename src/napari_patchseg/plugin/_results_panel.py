@@ -18,12 +18,22 @@ from superqt import QElidingLabel
 from superqt.utils import create_worker
 
 from napari_patchseg.errors import PatchSegError
+from napari_patchseg.files.results import (
+    CSV,
+    FORMATS,
+    GEOJSON,
+    IMAGEJ_ROIS,
+    OME_TIFF,
+    OME_ZARR,
+    PNG,
+    format_of,
+)
 from napari_patchseg.words import pluralize
 
 from ._controls import button
 from ._layers import image_of
 from .layer_source import role_of, unwrap
-from .writer import write_ome_tiff, write_png
+from .writer import write
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -33,9 +43,21 @@ if TYPE_CHECKING:
 
     from .session import TrainingSession
 
+#: What people know the formats for.
+_FOR = {
+    OME_TIFF: "Labels, OME-TIFF",
+    PNG: "Labels, 16-bit PNG",
+    OME_ZARR: "Labels, OME-Zarr",
+    GEOJSON: "Objects for QuPath, GeoJSON",
+    CSV: "Measurements for Excel and others, CSV",
+    IMAGEJ_ROIS: "Outlines for ImageJ and Fiji, ROIs",
+}
 #: Filters of the dialog, each with the ending that a name without one gets.
-_LABELS_FORMATS = {"OME-TIFF (*.ome.tif *.ome.tiff)": ".ome.tif", "16-bit PNG (*.png)": ".png"}
-_LABELS_ENDINGS = (".tif", ".tiff", ".png")
+_LABELS_FORMATS = {
+    f"{text} ({' '.join('*' + ending for ending in kind.endings)})": kind.endings[0]
+    for kind, text in _FOR.items()
+}
+_LABELS_ENDINGS = tuple(ending for kind in FORMATS for ending in kind.endings)
 _MODEL_ENDING = ".safetensors"
 _MODEL_FILTER = f"PatchSeg models (*{_MODEL_ENDING})"
 
@@ -56,21 +78,26 @@ class LabelsPanel(QWidget):
         Whose labels are saved.
     session : TrainingSession
         The labels of its run come first.
+    measure : callable
+        Brings a layer's measurements up to date.
     """
 
     #: A sentence for the user, and whether it is an error.
     told = Signal(str, bool)
 
-    def __init__(self, viewer: Viewer, session: TrainingSession) -> None:
+    def __init__(
+        self, viewer: Viewer, session: TrainingSession, measure: Callable[[Labels], object]
+    ) -> None:
         super().__init__()
         self._viewer = viewer
         self._session = session
+        self._measure = measure
         self.make_button = button(
             "Make labels",
             "Add the nuclei as a Labels layer, at any moment; training goes on.",
             key="F8",
         )
-        self.save_button = button("Save labels…", "", self._on_save)
+        self.save_button = button("Save…", "", self._on_save)
         self.copy_button = button(
             "Copy as Python", "Put a script on the clipboard that makes the same labels."
         )
@@ -83,15 +110,20 @@ class LabelsPanel(QWidget):
         grid.addWidget(self.saved_label, 1, 0, 1, 3)
 
     def save(self, path: str) -> None:
-        """Write the labels that the user sees to a file."""
+        """Write the nuclei that the user sees to a file, of the kind that its name ends in."""
         layer = self._to_save()
         if layer is None:
             self.told.emit("There are no labels to save; make some first.", True)
             return
-        data, meta, _ = layer.as_layer_data_tuple()
-        write = write_png if path.lower().endswith(".png") else write_ome_tiff
         try:
-            show_info(f"Saved the labels as {write(path, data, meta)[0]}.")
+            kind = format_of(path)
+        except PatchSegError:
+            kind = OME_TIFF
+        if kind.measured:
+            self._measure(layer)
+        data, meta, _ = layer.as_layer_data_tuple()
+        try:
+            show_info(f"Saved {write(kind, path, data, meta)[0]}.")
         except PatchSegError as error:
             self.told.emit(str(error), True)
 
@@ -106,7 +138,10 @@ class LabelsPanel(QWidget):
             text, what = f"saves: {layer.name}", f"Save the labels '{layer.name}'."
         self.saved_label.setText(text)
         for widget in (self.save_button, self.saved_label):
-            widget.setToolTip(f"{what}\nAs OME-TIFF, with pixel size and report, or 16-bit PNG.")
+            widget.setToolTip(
+                f"{what}\nAs an image (OME-TIFF, OME-Zarr, PNG), objects with measurements for "
+                "QuPath,\na table for Excel, or ROIs for ImageJ and Fiji: choose in the dialog."
+            )
 
     def _to_save(self) -> Labels | None:
         active = unwrap(self._viewer.layers.selection.active)
@@ -124,7 +159,7 @@ class LabelsPanel(QWidget):
             return
         folder = folder_of(image_of(layer)) or folder_of(layer) or last_folder()
         start = folder / f"{offered_name(layer.name)}.ome.tif"
-        path = ask_for_file(self, "Save labels", start, _LABELS_FORMATS, _LABELS_ENDINGS)
+        path = ask_for_file(self, "Save nuclei", start, _LABELS_FORMATS, _LABELS_ENDINGS)
         if path is not None:
             self.save(path)
 

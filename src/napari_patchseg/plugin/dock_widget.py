@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QEvent, QObject, QPoint, QSize, Qt, QTimer
 from qtpy.QtGui import QShortcut
@@ -22,20 +21,21 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt.utils import create_worker, qdebounced, qthrottled
+from superqt.utils import create_worker, qdebounced
 
 from napari_patchseg.errors import PatchSegError
 from napari_patchseg.files import preferences
 from napari_patchseg.report import Report
 from napari_patchseg.settings import FIELDS, Polarity, Settings
 
+from ._circle import Circle
 from ._controls import Folds, NumberBox, WheelScrolls
-from ._diameter_circle import DiameterCircle
 from ._editors import Editors
 from ._forms import ObjectsForm, SettingsForm
 from ._hand_panel import HandPanel
 from ._image_panel import ImagePanel
-from ._plots import CurvesPlot, areas_of
+from ._measuring import Measurements
+from ._plots import CurvesPlot
 from ._results_panel import LabelsPanel, ModelPanel, folder_of, last_folder
 from ._run import Run, RunState
 from ._run_panel import RunPanel
@@ -47,7 +47,7 @@ from .session import TrainingSession, running_session
 from .view_switch import ViewSwitch, watch_hover
 
 if TYPE_CHECKING:
-    from napari.layers import Labels, Layer
+    from napari.layers import Layer
     from napari.viewer import Viewer
 
     from napari_patchseg.method.network import Model
@@ -75,18 +75,20 @@ class PatchSegWidget(QWidget):
         self.editors.show(Settings.create(**preferences.load_settings()))
         self.diameter = self.editors["nucleus_diameter"].widget
         self.image = ImagePanel(viewer, self.editors)
-        self.circle = DiameterCircle(viewer)
+        self.circle = Circle(viewer)
         self.run = RunPanel(self.session)
         self.curves = CurvesPlot()
         self.view_switch = ViewSwitch(self.session)
         self.objects = ObjectsForm(self.editors)
+        self.measurements = Measurements(
+            viewer, self.session, self.objects.measurements, self.circle
+        )
         learn_box = self.editors["learn_from_hints"].widget
         self.hand = HandPanel(self.session.hand, learn_box, self._folder)
         self.form = SettingsForm(self.editors, self.run.image_label, self.hand.class_button)
-        self.labels = LabelsPanel(viewer, self.session)
+        self.labels = LabelsPanel(viewer, self.session, self.measurements.measure_now)
         self.models = ModelPanel(self._folder)
         self.folds = Folds()
-        self._counted: Labels | None = None  # whose nuclei are counted
         self._reached: Model | None = None  # of the run; another one may be loaded since
         self._lay_out()
         self._connect()
@@ -126,6 +128,11 @@ class PatchSegWidget(QWidget):
             self._tell("There is no model yet; train one or load one.", True)
         else:
             self._begin(self.image.layer, make_labels=True, model=self.models.model)
+
+    def take_model(self, path: str) -> None:
+        """Have the model of a file at hand, and show that."""
+        self.folds.buttons["Model"].setChecked(True)
+        self.models.load(path)
 
     def make_labels(self) -> None:
         """Add or renew the labels."""
@@ -189,7 +196,7 @@ class PatchSegWidget(QWidget):
         self.labels.make_button.clicked.connect(self.make_labels)
         self.models.apply_button.clicked.connect(self.segment_with_model)
         self.labels.copy_button.clicked.connect(self._on_copy)
-        for part in (self.session, self.labels, self.models, self.hand):
+        for part in (self.session, self.labels, self.models, self.hand, self.measurements):
             part.told.connect(self._tell)
         self.session.state_changed.connect(self._on_state)
         self.session.labelled.connect(self._show_report)
@@ -260,37 +267,7 @@ class PatchSegWidget(QWidget):
         run = self.session.run
         size = None if run is None else run.source.pixel_size
         self.objects.show_report(report, size)
-        self._follow_labels()
-
-    def _follow_labels(self) -> None:
-        """Count the nuclei of the last labels, now and whenever they change."""
-        labels = self.session.labels
-        if labels is not self._counted:
-            self._leave_labels()
-            if labels is None:
-                self.objects.histogram.clear()
-                return
-            self._counted = labels
-            for event in (labels.events.paint, labels.events.set_data):  # undo tells of the latter
-                event.connect(self._count_soon)
-        self._count()
-
-    def _leave_labels(self) -> None:
-        labels, self._counted = self._counted, None
-        if labels is not None:
-            for event in (labels.events.paint, labels.events.set_data):
-                event.disconnect(self._count_soon)
-
-    def _count_soon(self, _event: object = None) -> None:
-        self._count()
-
-    # Not at once: napari tells of an edit before it makes it. A millisecond or two a megapixel.
-    @qthrottled(timeout=200, leading=False)
-    def _count(self) -> None:
-        labels, run = self._counted, self.session.run
-        if labels is not None and run is not None:
-            areas = areas_of(np.asarray(labels.data))
-            self.objects.histogram.show_areas(areas, run.source.pixel_size)
+        self.measurements.follow()
 
     def _show_circle(self) -> None:
         """Show the diameter that was just typed, where the image says what it is in pixels."""
@@ -312,8 +289,8 @@ class PatchSegWidget(QWidget):
             self.image.refresh()
         if event.type in ("inserted", "removed", "name", "visible"):
             self.labels.refresh()
-        if event.type == "removed" and self._counted is not self.session.labels:
-            self._follow_labels()
+        if event.type == "removed" and self.measurements.labels is not self.session.labels:
+            self.measurements.follow()
         elif event.type in ("scale", "units", "affine"):
             self.image.show_pixel_size()
 
@@ -333,6 +310,7 @@ class PatchSegWidget(QWidget):
         if layer is not None and run is not None and run.source.layer is layer:
             with self._guarded():
                 self.session.set_pixel_size(self.image.pixel_size_of(layer))
+            self.measurements.follow()
 
     def _on_state(self, state: RunState) -> None:
         run = self.session.run
@@ -347,8 +325,8 @@ class PatchSegWidget(QWidget):
             self.editors.offer_classes(run.trained.settings.training.classes)
         if self.session.shown_class is not None:
             self.objects.show_class(self.session.shown_class)
-        if self.session.labels is not self._counted:  # the first ones have no report yet
-            self._follow_labels()
+        if self.session.labels is not self.measurements.labels:  # the first ones have no report yet
+            self.measurements.follow()
         self.labels.copy_button.setEnabled(run is not None)
         self.hand.refresh()
         self.labels.refresh()
@@ -360,7 +338,7 @@ class PatchSegWidget(QWidget):
             self.editors.show_objects(run.objects, run.settings.training.classes)
             self._on_settings_shown()
         self.objects.show_report(run.report_of_labels, run.source.pixel_size)
-        self._follow_labels()
+        self.measurements.follow()
 
     def _on_copy(self) -> None:
         # Not here: the image's file is read again, to see whether the run's pixels are in it.
@@ -424,7 +402,7 @@ class PatchSegWidget(QWidget):
         self._remember.flush(restart_timer=False)
         self.session.shutdown()
         self._end_hover()
-        self._leave_labels()
+        self.measurements.close()
         self.circle.close()
         self._viewer.layers.events.disconnect(self._on_layers)
         self._viewer.layers.selection.events.active.disconnect(self._on_active)

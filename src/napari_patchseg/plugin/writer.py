@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from napari_patchseg.files.labels import write_labels
+from napari_patchseg.files.labels import plane_of_labels
 from napari_patchseg.files.pixel_size import micrometres
+from napari_patchseg.files.results import (
+    CSV,
+    GEOJSON,
+    IMAGEJ_ROIS,
+    OME_TIFF,
+    OME_ZARR,
+    PNG,
+    Format,
+    save,
+)
+from napari_patchseg.words import layer_name
 
+from ._features import table_of
 from .layer_source import METADATA_KEY
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def write_ome_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
@@ -19,7 +35,7 @@ def write_ome_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     Parameters
     ----------
     path : str
-        The file; ``.ome.tif`` is added where the name does not end as that of a TIFF.
+        The file; the ending is added where the name does not end as that of such a file.
     data : array-like
         The layer's data: (H, W) or a stack; of a multiscale layer the full resolution is written.
     meta : dict
@@ -32,24 +48,43 @@ def write_ome_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
 
     Raises
     ------
-    FileError
+    PatchSegError
         If the file cannot be written; napari shows the sentence.
     """
-    return _write(path, data, meta, (".tif", ".tiff"), ".ome.tif")
+    return write(OME_TIFF, path, data, meta)
 
 
 def write_png(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Write a Labels layer as 16-bit PNG; parameters, result and errors as in `write_ome_tiff`."""
-    return _write(path, data, meta, (".png",), ".png")
+    return write(PNG, path, data, meta)
 
 
-def _write(
-    path: str, data: Any, meta: dict[str, Any], endings: tuple[str, ...], ending: str
-) -> list[str]:
+def write_ome_zarr(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Write a Labels layer as OME-Zarr; parameters, result and errors as in `write_ome_tiff`."""
+    return write(OME_ZARR, path, data, meta)
+
+
+def write_geojson(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Write outlines and measurements for QuPath; otherwise as `write_ome_tiff`."""
+    return write(GEOJSON, path, data, meta)
+
+
+def write_csv(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Write measurements as a table; otherwise as `write_ome_tiff`."""
+    return write(CSV, path, data, meta)
+
+
+def write_rois(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Write outlines as a zip of ROIs for ImageJ and Fiji; otherwise as `write_ome_tiff`."""
+    return write(IMAGEJ_ROIS, path, data, meta)
+
+
+def write(kind: Format, path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Write a Labels layer as a kind of file; otherwise as `write_ome_tiff`."""
     # napari's dialog offers the layer's bare name and hands on whatever was typed. A file never
     # gets a name that says another format; and since the dialog has asked about the name without
     # the ending, a file that has it is not replaced.
-    overwrite = path.lower().endswith(endings)
+    overwrite = path.lower().endswith(kind.endings)
     # np.asarray of napari's MultiScaleData would be the coarsest level.
     labels = np.asarray(data[0] if meta.get("multiscale") else data)
     report = _report(meta)
@@ -57,15 +92,37 @@ def _write(
     if len(axes) != 2 or report.get("role") != "nuclei":
         axes = list(range(labels.ndim))  # else the others only say which plane of a stack it is
     own = report.get("pixel_size")  # known of our labels where the image's units don't say it
-    written = write_labels(
-        path if overwrite else path + ending,
-        labels.reshape([labels.shape[axis] for axis in axes]),
-        pixel_size=(own, own) if isinstance(own, int | float) else pixel_size(meta, axes),
+    sizes = (own, own) if isinstance(own, int | float) else pixel_size(meta, axes)
+    labels = labels.reshape([labels.shape[axis] for axis in axes])
+    if kind.measured:
+        labels = plane_of_labels(labels, kind.name)
+    name = meta.get("name")
+    if kind is CSV and name:
+        name = name.removeprefix(layer_name("nuclei", ""))  # its column is that of the image
+    written = save(
+        path if overwrite else path + kind.endings[0],
+        labels,
+        measurements=_table(labels, meta, sizes) if kind.measured else None,
+        pixel_size=sizes,
         report=report,
-        name=meta.get("name"),
+        name=name,
         overwrite=overwrite,
     )
     return [str(written)]
+
+
+def _table(
+    labels: NDArray[Any], meta: Mapping[str, Any], sizes: tuple[float, ...] | None
+) -> pd.DataFrame:
+    """What the layer knows of its objects; shape and place alone where that is of other ones."""
+    from napari_patchseg.objects import measure
+
+    measured = measure(labels, pixel_size=None if sizes is None else (sizes[-2], sizes[-1]))
+    known = table_of(meta.get("features"))
+    same = ["Label", "Area px^2"]
+    if known is None or not set(measured.columns) <= set(known.columns):
+        return measured
+    return known if known[same].equals(measured[same]) else measured
 
 
 def pixel_size(

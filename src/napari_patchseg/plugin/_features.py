@@ -1,0 +1,39 @@
+"""A table of measurements as the features of a Labels layer, and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Rows of features per nucleus, up to which napari's table finds a label by its row.
+_ROWS = 4
+
+
+def as_features(table: pd.DataFrame) -> pd.DataFrame:
+    """As a layer has it: row k is of label k, which napari's table takes for granted.
+
+    Where numbers leave too many out, a column "index" says which label a row is of.
+    """
+    numbers = table["Label"].to_numpy()
+    values = table.drop(columns="Label")
+    most = int(numbers.max(initial=0)) + 1
+    if most > _ROWS * len(table) + 1000:
+        return values.assign(index=numbers)
+    values.index = numbers
+    return values.reindex(range(most))
+
+
+def table_of(features: Any) -> pd.DataFrame | None:
+    """The table that was made features; None where these are no table of ours."""
+    if features is None or "Area px^2" not in features:
+        return None
+    table = features.rename(columns={"index": "Label"}) if "index" in features else features.copy()
+    if "Label" not in table:
+        table.insert(0, "Label", np.arange(len(table)))
+    table = table[table["Area px^2"].notna()].reset_index(drop=True)
+    table["Area px^2"] = table["Area px^2"].astype(np.int64)
+    return table[["Label", *table.columns.drop("Label")]]
