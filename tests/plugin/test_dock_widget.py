@@ -148,7 +148,7 @@ def test_what_matters_fits_a_small_window_in_the_order_of_work(
     window.resize(1024, 700)
     window.show()
     panel.segment(layer)
-    wait(lambda: not panel.session.is_busy and panel.objects.histogram.handles)
+    wait(lambda: not panel.session.is_busy and panel.objects.measurements.histogram.handles)
     area = panel.findChild(QScrollArea)
     wait(lambda: area.verticalScrollBar().maximum() == 0)
     for button in panel.findChildren(QPushButton):

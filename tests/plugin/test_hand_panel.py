@@ -66,7 +66,7 @@ def test_tools_are_taken_used_undone_and_put_away(viewer: Any, segmented: Any, w
     hand, labels = segmented.hand, segmented.session.labels
     before = labels.data.copy()
     count = len(np.unique(before)) - 1
-    summary = segmented.objects.histogram.summary
+    summary = segmented.objects.measurements.summary
     wait(lambda: summary.text().startswith(f"{count} nuclei"))
     assert not hand.undo_button.isEnabled()
     click(hand.tool_buttons[Tool.DELETE])

@@ -1,4 +1,4 @@
-"""The histogram of areas: what it counts, and its handles dragged by a real mouse."""
+"""The histogram of a measurement: what it counts, and its handles dragged by a real mouse."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QGraphicsView
 
-from napari_patchseg.plugin._plots import AreaHistogram, areas_of
+from napari_patchseg.plugin._editors import Editors
+from napari_patchseg.plugin._measurement_panel import MeasurementPanel
+from napari_patchseg.plugin._plots import Histogram, areas_of
 from napari_patchseg.plugin.layer_source import METADATA_KEY
 
 
@@ -27,24 +29,29 @@ def test_areas_are_those_of_all_objects() -> None:
 
 
 def test_sizes_are_said_in_the_unit_that_is_known(qtbot: Any) -> None:
-    histogram = AreaHistogram()
-    qtbot.addWidget(histogram)
-    assert histogram.summary.text() == "no nuclei yet"
-    assert not histogram.handles
-    histogram.show_areas(np.array([100, 200, 400]), None)
-    assert histogram.summary.text() == "3 nuclei, median 200 px²"
-    histogram.show_limits(50, 300)
-    low, high = histogram.handles.values()
+    editors = Editors()
+    panel = MeasurementPanel(editors)
+    qtbot.addWidget(panel)
+    assert panel.summary.text() == "no nuclei yet"
+    assert not panel.histogram.handles
+    panel.show_areas(np.array([100, 200, 400]), None)
+    assert panel.summary.text() == "3 nuclei, median 200 px²"
+    editors["min_area"].set(50)
+    editors["max_area"].set(300)
+    panel.show_limits()
+    low, high = panel.histogram.handles.values()
     assert (low.value(), high.value()) == (50, 300)
-    histogram.show_areas(np.array([200]), 0.5)
-    assert histogram.summary.text() == "1 nucleus, median 50 µm²"
+    panel.show_areas(np.array([200]), 0.5)
+    assert panel.summary.text() == "1 nucleus, median 50 µm²"
     assert (low.value(), high.value()) == (12.5, 75)
-    histogram.clear()
-    assert histogram.summary.text() == "no nuclei yet"
+    panel.show_areas(np.array([200]), 0.5, 1_000_000)
+    assert panel.summary.text() == "1 nucleus, median 50 µm², 4 per mm²"
+    panel.clear()
+    assert panel.summary.text() == "no nuclei yet"
 
 
-def drag(histogram: AreaHistogram, name: str, to: float) -> None:
-    """Take a handle to an area, in the axis' unit, by the left button."""
+def drag(histogram: Histogram, name: str, to: float) -> None:
+    """Take a handle to a value by the left button."""
     (view,) = histogram.findChildren(QGraphicsView)
     viewport = view.viewport()
     handle = histogram.handles[name]
@@ -85,12 +92,13 @@ def segmented(viewer: Any, panel: Any, image: np.ndarray, wait: Callable[..., No
     panel.segment(
         viewer.add_image(image, rgb=True, name="slide", scale=(0.5, 0.5), units=("um", "um"))
     )
-    wait(lambda: not panel.session.is_busy and panel.objects.histogram.handles)
+    wait(lambda: not panel.session.is_busy and panel.objects.measurements.histogram.handles)
     return panel
 
 
 def test_dragged_limits_redraw_the_nuclei(segmented: Any, wait: Callable[..., None]) -> None:
-    histogram, objects = segmented.objects.histogram, segmented.objects
+    objects = segmented.objects
+    histogram, summary = objects.measurements.histogram, objects.measurements.summary
     labels = segmented.session.labels
 
     def report() -> Any:
@@ -98,39 +106,39 @@ def test_dragged_limits_redraw_the_nuclei(segmented: Any, wait: Callable[..., No
 
     def counted() -> bool:
         count = len(areas_of(labels.data))
-        return report()["count"] == count and histogram.summary.text().startswith(f"{count} nucle")
+        return report()["count"] == count and summary.text().startswith(f"{count} nucle")
 
     wait(counted)
-    assert "µm²" in histogram.summary.text()
-    automatic = histogram.handles["min_area"].value()
+    assert "µm²" in summary.text()
+    automatic = histogram.handles["low"].value()
     assert automatic == pytest.approx(report()["min_area"] / 4, abs=0.5)  # µm², and none of ours
     assert objects.min_area.text().startswith("auto")
     areas = np.sort(areas_of(labels.data))
     low, high = areas[[len(areas) // 3, -3]] / 4
-    drag(histogram, "max_area", high)
+    drag(histogram, "high", high)
     limit = segmented.editors["max_area"].get()
     assert limit == pytest.approx(high * 4, rel=0.1)
     wait(lambda: report()["max_area"] == limit)
     assert areas_of(labels.data).max() <= limit
     wait(counted)
-    drag(histogram, "min_area", low)
+    drag(histogram, "low", low)
     least = segmented.editors["min_area"].get()
     assert least == pytest.approx(low * 4, rel=0.2)
     wait(lambda: report()["min_area"] == least)
     wait(counted)
     assert segmented.editors["max_area"].get() == limit
     assert segmented.settings().changes().items() >= {"min_area": least, "max_area": limit}.items()
-    drag(histogram, "max_area", histogram.handles["max_area"].bounds()[1] * 1.1)  # to the end
+    drag(histogram, "high", histogram.handles["high"].bounds()[1] * 1.1)  # to the end
     assert segmented.editors["max_area"].get() is None
     assert objects.max_area.text() == "no limit"
     objects.min_area.setValue(objects.min_area.minimum())  # and by its field
-    wait(lambda: histogram.handles["min_area"].value() == pytest.approx(automatic))
+    wait(lambda: histogram.handles["low"].value() == pytest.approx(automatic))
 
 
 def test_the_count_follows_edits_and_their_undo(
     viewer: Any, segmented: Any, wait: Callable[..., None]
 ) -> None:
-    summary, labels = segmented.objects.histogram.summary, segmented.session.labels
+    summary, labels = segmented.objects.measurements.summary, segmented.session.labels
     before = len(areas_of(labels.data))
     wait(lambda: summary.text().startswith(f"{before} nuclei"))
     labels.data_setitem(np.nonzero(labels.data == 1), 0)
@@ -146,7 +154,7 @@ def test_the_first_nuclei_are_counted_while_it_learns(
 ) -> None:
     panel.show_settings(long.replace(batch_size=48))  # each step takes its time
     panel.segment(viewer.add_image(image, rgb=True, name="slide"))
-    wait(lambda: "nuclei, median" in panel.objects.histogram.summary.text())
+    wait(lambda: "nuclei, median" in panel.objects.measurements.summary.text())
     assert panel.session.is_busy
     panel.session.stop(labels=False)
     wait(lambda: not panel.session.is_busy)

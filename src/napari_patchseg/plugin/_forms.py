@@ -10,7 +10,7 @@ from napari_patchseg.settings import FIELDS
 
 from ._controls import button, caption, form
 from ._editors import Editors
-from ._plots import AreaHistogram
+from ._measurement_panel import MeasurementPanel
 
 #: Those that people ask for, before those of the method.
 _FIRST = ("max_steps", "seed", "image_kind", "nucleus_class", "nucleus_polarity")
@@ -75,7 +75,8 @@ class ObjectsForm(QWidget):
         super().__init__()
         self._editors = editors
         self.class_box = editors["nucleus_class"].widget
-        self.histogram = AreaHistogram()
+        self.measurements = MeasurementPanel(editors)
+        self.measurements.setParent(self)  # the tab key comes there first
         self.threshold = editors["threshold"].box
         self.threshold_auto = editors["threshold"].automatic
         self.min_area = editors["min_area"].widget
@@ -87,7 +88,6 @@ class ObjectsForm(QWidget):
         self.split_depth = editors["split_depth"].widget
         self.split.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self.split.toggled.connect(self.split_depth.setEnabled)
-        self._least = 0.0  # what an automatic smallest area came to
         #: The diameter that the last labels were made with, in pixels, and µm per pixel.
         self._diameter: tuple[float | None, float | None] = None, None
         layout = form(
@@ -96,23 +96,15 @@ class ObjectsForm(QWidget):
             (caption("area", self.min_area), self.min_area, QLabel("to"), self.max_area),
             ("", self.split, self.split_depth),
         )
-        layout.insertRow(0, self.histogram)
-        layout.insertRow(0, self.histogram.summary)
-        self.histogram.moved.connect(self._on_moved)
-        editors.changed.connect(self._show_sizes)
+        layout.insertRow(0, self.measurements)
+        editors.changed.connect(self._show_diameter)
 
-    def _on_moved(self, name: str, value: float | None) -> None:
-        self._editors[name].set(value)
-        self._editors[name].changed.emit()
-
-    def _show_sizes(self) -> None:
+    def _show_diameter(self) -> None:
         diameter, pixel_size = self._diameter
         text = "" if diameter is None else f"{diameter:.0f} px"
         if self._editors["diameter_unit"].get() == "µm" and diameter and pixel_size:
             text = f"{diameter * pixel_size:.3g} µm"
         self._editors["nucleus_diameter"].show_automatic(text)
-        least, most = (self._editors[name].get() for name in ("min_area", "max_area"))
-        self.histogram.show_limits(self._least if least is None else least, most)
 
     def forget_class(self) -> None:
         """Class numbers mean nothing for another image."""
@@ -146,7 +138,7 @@ class ObjectsForm(QWidget):
         if objects is not None and objects.threshold is not None:
             editors["threshold"].show_automatic(objects.threshold)
         if report is None:
-            self.histogram.clear()
+            self.measurements.clear()
         if min_area is not None and editors["min_area"].get() is None:
-            self._least = min_area
-        self._show_sizes()
+            self.measurements.show_least(min_area)
+        self._show_diameter()

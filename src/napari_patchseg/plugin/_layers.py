@@ -21,7 +21,7 @@ from napari_patchseg.settings import DEFAULT_DIAMETER
 from napari_patchseg.words import layer_name
 
 from ._display import Canvas, DisplayPatches
-from .layer_source import METADATA_KEY, Plane
+from .layer_source import METADATA_KEY, Plane, displayed_axes
 from .napari_workarounds import can_show_shapes, draw_before_removal
 
 if TYPE_CHECKING:
@@ -476,6 +476,17 @@ class RunLayers:
     def inside(self) -> tuple[slice, slice]:
         """The region in the layers' rows and columns."""
         return self._canvas.inside
+
+    def world_of(self, row: float, column: float) -> tuple[float, float]:
+        """Where a pixel of the image's plane is in the world, along the axes shown."""
+        layer, (top, left) = self._image(), self._canvas.origin
+        nuclei = self.last_labels
+        if layer is None or nuclei is None:
+            return row, column
+        place = self._plane.vertices(np.array([row - top, column - left]))
+        world = np.asarray(nuclei.data_to_world(place))
+        y, x = world[list(displayed_axes(self._viewer.dims.order, nuclei.ndim))].tolist()
+        return y, x
 
     @property
     def is_edited(self) -> bool:

@@ -1,8 +1,8 @@
-"""Plots of the panel: curves of a training, and how large the nuclei are."""
+"""Plots of the panel: curves of a training, and how the nuclei are distributed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,6 @@ from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_patchseg.report import LOSS_COLOUR, NEGATIVE_COLOUR, POSITIVE_COLOUR
-from napari_patchseg.words import pluralize
 
 if TYPE_CHECKING:
     import pyqtgraph as pg
@@ -110,54 +109,53 @@ class CurvesPlot(_Plots):
         )
 
 
-class AreaHistogram(_Plots):
-    """How large the nuclei are, with the size limits as handles to be dragged.
+class Histogram(_Plots):
+    """How many nuclei have which value of a measurement, with limits as handles to be dragged."""
 
-    Everything said to it and by it is in square pixels; it shows µm² where the size of a pixel is
-    known.
-    """
-
-    #: The user has moved a limit: the setting's name, and its value, None for no limit.
+    #: The user has moved the "low" or the "high" limit; None: there is none.
     moved = Signal(str, object)
 
     def __init__(self) -> None:
         super().__init__("Areas are drawn here once there are labels.", 88)
         self.setToolTip(
-            "Number of nuclei by area. Drag the handles: what is smaller than the left one, or\n"
-            "larger than the right one, is no nucleus. At its right end there is no limit."
+            "Number of nuclei by the measurement chosen. Drag the handles: what is below the left\n"
+            "one, or above the right one, is no nucleus. At the end of the axis there is no limit."
         )
-        #: How many nuclei there are, and their median area.
-        self.summary = QLabel("no nuclei yet")
-        #: The handles by the name of their setting; none before the first labels.
+        #: "low" and "high"; none before the first labels.
         self.handles: dict[str, pg.InfiniteLine] = {}
-        self._areas: NDArray[Any] = np.empty(0, int)
-        self._limits: tuple[float, float | None] = (0, None)
-        self._reach = 0.0  # of the axis: it grows only, else a handle would flee what it let go
-        self._unit = 1.0  # of the axis, in square pixels
+        self._values: NDArray[Any] = np.empty(0)
+        self._unit = ""
+        self._limits: dict[str, float | None] = {"low": None, "high": None}
+        #: Of the axis: it grows only, else a handle would flee what it let go.
+        self._reach: tuple[float, float] | None = None
+        self._colours: Callable[[NDArray[Any]], NDArray[Any]] | None = None
 
     def clear(self) -> None:
-        """Another image, or another run."""
-        self._reach = 0.0
-        self.show_areas(np.empty(0, int), None)
+        """Another image, another run, or another measurement."""
+        self._reach = None
+        self._values = np.empty(0)
+        self._limits = {"low": None, "high": None}
+        self._draw()
 
-    def show_areas(self, areas: NDArray[Any], pixel_size: float | None) -> None:
-        """Draw the areas (n,) of all nuclei; µm per pixel where that is known."""
-        self._areas = areas
-        self._unit = 1.0 if pixel_size is None else pixel_size**-2
-        if len(areas):
-            count = pluralize(len(areas), "nucleus", "nuclei")
-            self.summary.setText(f"{count}, median {self._in_words(float(np.median(areas)))}")
-        else:
-            self.summary.setText("no nuclei yet")
-        if len(areas) and not self.handles:
+    def show_values(self, values: NDArray[Any], unit: str) -> None:
+        """Draw the values (n,) of all nuclei; those that are NaN are left out."""
+        if unit != self._unit:
+            self.clear()
+        self._values, self._unit = values[np.isfinite(values)], unit
+        if len(values) and not self.handles:
             self._make_plot()
         self._draw()
 
-    def show_limits(self, least: float, most: float | None) -> None:
-        """Put the handles where the limits are."""
-        if self._limits != (least, most):
-            self._limits = least, most
+    def show_limits(self, low: float | None, high: float | None) -> None:
+        """Put the handles where the limits are, in the unit shown."""
+        if self._limits != {"low": low, "high": high}:
+            self._limits = {"low": low, "high": high}
             self._draw()
+
+    def show_colours(self, colours: Callable[[NDArray[Any]], NDArray[Any]] | None) -> None:
+        """Draw bars in the colours (n, 4) that nuclei of such values (n,) have; None: in one."""
+        self._colours = colours
+        self._draw()
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """The wheel is the panel's."""
@@ -166,13 +164,10 @@ class AreaHistogram(_Plots):
             return True
         return super().eventFilter(watched, event)
 
-    def _in_words(self, area: float) -> str:
-        return f"{area:.0f} px²" if self._unit == 1 else f"{area / self._unit:.3g} µm²"
-
     def _make_plot(self) -> None:
         import pyqtgraph as pg
 
-        view = self._make_view("histogram of areas")
+        view = self._make_view("histogram of the nuclei")
         view.viewport().installEventFilter(self)
         for widget in (view, view.viewport()):  # the fields below do the same by keyboard
             widget.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -184,7 +179,7 @@ class AreaHistogram(_Plots):
         plot.hideButtons()
         self._bars = pg.BarGraphItem(x0=[], width=1, height=[], pen=None, brush=POSITIVE_COLOUR)
         plot.addItem(self._bars)
-        for name, anchor in (("min_area", 0), ("max_area", 1)):
+        for name, anchor in (("low", 0), ("high", 1)):
             handle = pg.InfiniteLine(
                 movable=True,
                 pen={"color": NEGATIVE_COLOUR, "width": 3},
@@ -200,40 +195,59 @@ class AreaHistogram(_Plots):
             plot.addItem(handle)
             self.handles[name] = handle
 
+    def _ends(self) -> tuple[float, float]:
+        """Of the axis."""
+        least, most = (0.0, 1.0) if self._reach is None else self._reach
+        if len(self._values):
+            low, high = float(self._values.min()), float(np.percentile(self._values, 99))
+            # What is never negative has its whole axis; a margin is room to drag.
+            low = 0.0 if 0 <= low < (high or 1) / 2 else low - 0.05 * (high - low)
+            high += 0.25 * (high - low) or 1.0
+            least, most = (low, high) if self._reach is None else (min(low, least), max(high, most))
+        for limit in self._limits.values():
+            if limit is not None:
+                least = min(least, limit)
+                most = most if limit <= most else least + 1.25 * (limit - least)
+        return least, most
+
     def _draw(self) -> None:
         if not self.handles:
             return
-        least, most = self._limits
-        usual = float(np.percentile(self._areas, 99)) if len(self._areas) else 0.0
-        self._reach = max(self._reach, 1.25 * usual, 1.0)
-        if max(least, most or 0) > self._reach:
-            self._reach = 1.25 * max(least, most or 0)
-        reach = self._reach
-        counts, edges = np.histogram(
-            np.minimum(self._areas, reach), bins=_BARS, range=(0, reach)
-        )  # the last bar is that size and more
-        edges /= self._unit
-        self._bars.setOpts(x0=edges[:-1], width=edges[1], height=counts)
-        self._plot.setXRange(0, edges[-1], padding=0.01)
+        least, most = self._ends()
+        if len(self._values):
+            self._reach = least, most
+        # The last bar is that much and more.
+        shown = np.clip(self._values, least, most)
+        counts, edges = np.histogram(shown, bins=_BARS, range=(least, most))
+        colours = None
+        if self._colours is not None:
+            colours = [tuple(c) for c in (255 * self._colours(edges[:-1])).astype(int).tolist()]
+        self._bars.setOpts(
+            x0=edges[:-1],
+            width=edges[1] - edges[0],
+            height=counts,
+            brush=POSITIVE_COLOUR,
+            brushes=colours,
+        )
+        self._plot.setXRange(least, most, padding=0.01)
         self._plot.setYRange(0, max(1, 1.3 * counts.max()), padding=0)
-        low, high = self.handles["min_area"], self.handles["max_area"]
-        for handle, value in ((low, least), (high, reach if most is None else most)):
-            handle.setValue(value / self._unit)
-        low.setBounds((0, high.value()))
-        high.setBounds((low.value(), edges[-1]))
-        low.label.setFormat(self._in_words(least))
-        high.label.setFormat("no limit" if most is None else self._in_words(most))
+        low, high = self.handles["low"], self.handles["high"]
+        for name, handle, end in (("low", low, least), ("high", high, most)):
+            limit = self._limits[name]
+            handle.setValue(end if limit is None else limit)
+            text = "no limit" if limit is None else f"{limit:.3g} {self._unit}".rstrip()
+            handle.label.setFormat(text)
+        low.setBounds((least, high.value()))
+        high.setBounds((low.value(), most))
 
     def _on_dragged(self, handle: pg.InfiniteLine) -> None:
-        least, most = self._limits
-        value: float | None = float(round(handle.value() * self._unit))
-        if handle is self.handles["min_area"]:
-            name, least = "min_area", value or 0.0
-        else:
-            if value is not None and value > 0.99 * self._reach:
-                value = None
-            name, most = "max_area", value
-        self.show_limits(least, most)
+        least, most = self._ends()
+        value: float | None = float(f"{handle.value():.3g}")
+        name = "low" if handle is self.handles["low"] else "high"
+        at_end = 0.01 * (most - least)
+        if (name == "high" and handle.value() > most - at_end) or handle.value() < least + at_end:
+            value = None
+        self.show_limits(**{**self._limits, name: value})
         self.moved.emit(name, value)
 
 

@@ -127,7 +127,7 @@ class Relabeller:
         worker.start()
 
     def _on_yielded(self, what: object) -> None:
-        if isinstance(what, Outline | Relabelled):
+        if isinstance(what, Outline | Relabelled | PatchSegError):
             self._on_answer(what)
 
     def _on_answer(self, answer: Outline | Relabelled | PatchSegError | None) -> None:
@@ -142,7 +142,7 @@ class Relabeller:
 
 def _get_ready(
     run: Run, confidence: ConfidenceMap, control: Control
-) -> Generator[object, None, PatchSegError | None]:
+) -> Generator[object, None, None]:
     """What the first stroke needs, so that it need not wait for that."""
     yield None
     try:
@@ -150,17 +150,16 @@ def _get_ready(
         chosen = as_chosen(confidence, run.pixels, run.settings, run.objects)
         run.ground_of(chosen, control)
     except Cancelled:
-        return None
+        return
     except PatchSegError as error:
-        return error
+        yield error
     except Exception as error:
         LOG.exception("Hints could not be prepared.")
-        return in_words(error, "Hints could not be prepared")
-    return None
+        yield in_words(error, "Hints could not be prepared")
 
 
-def _relabel(job: Job) -> Generator[object, None, Relabelled | PatchSegError]:
-    """Do a job, step by step; what it raises it returns, since superqt swallows some of that."""
+def _relabel(job: Job) -> Generator[object, None, Relabelled | None]:
+    """Do a job, step by step; errors it yields, since superqt raises what is returned, too."""
     from napari_patchseg.objects import keep_numbers, labelling, outline
 
     run, pixel_size = job.run, job.run.source.pixel_size
@@ -186,7 +185,8 @@ def _relabel(job: Job) -> Generator[object, None, Relabelled | PatchSegError]:
             labels = keep_numbers(labels, job.before)
         return Relabelled(chosen, shown, labels, found, hinted is not None)
     except PatchSegError as error:
-        return error
+        yield error
     except Exception as error:
         LOG.exception("Labels could not be made.")
-        return in_words(error, "Labels could not be made")
+        yield in_words(error, "Labels could not be made")
+    return None

@@ -1,4 +1,4 @@
-"""The expected nucleus diameter as a circle on the canvas, while it is changed."""
+"""A circle on the canvas for a few seconds: the expected diameter, or where a nucleus is."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from superqt.utils import qdebounced
 
 from ._layers import OUTLINE_COLOUR
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 _SEEN_MS = 3000
 
 
-class DiameterCircle:
-    """A circle in the middle of what the canvas shows, gone a few seconds after the last change.
+class Circle:
+    """A circle on the canvas, gone a few seconds after it was last shown.
 
     Parameters
     ----------
@@ -33,8 +34,26 @@ class DiameterCircle:
         self._layer: Points | None = None
         self._remove_later = qdebounced(self.remove, timeout=_SEEN_MS)
 
-    def show(self, image: Image, diameter: float) -> None:
-        """Draw a circle of so many of an image's pixels; none where these are no squares."""
+    def show(
+        self,
+        image: Image,
+        diameter: float,
+        centre: tuple[float, float] | None = None,
+        name: str = "nucleus diameter",
+    ) -> None:
+        """Draw a circle of so many of an image's pixels; none where these are no squares.
+
+        Parameters
+        ----------
+        image : Image
+            The image.
+        diameter : float
+            In its pixels.
+        centre : tuple of float or None
+            (y, x) in the world, which is brought into sight; None: the middle of the canvas.
+        name : str
+            What it shows.
+        """
         from napari.layers import Points
 
         self.remove()
@@ -43,17 +62,17 @@ class DiameterCircle:
         if side is None or self._viewer.dims.ndisplay != 2:
             return
         place = np.asarray(self._viewer.dims.point, float)[-image.ndim :]
-        place[axes] = np.asarray(self._viewer.scene.camera.center, float)[-2:]
+        place[axes] = self._seen(centre)
         self._layer = Points(
             [place],
             size=diameter * side,
             face_color="transparent",
             border_color=OUTLINE_COLOUR,
             border_width=0.06,
-            name="nucleus diameter",
+            name=name,
             units=image.units,
             axis_labels=image.axis_labels,
-            metadata={METADATA_KEY: {"role": "diameter"}},
+            metadata={METADATA_KEY: {"role": "circle"}},
         )
         selection = self._viewer.layers.selection
         selected, active = set(selection), selection.active
@@ -63,6 +82,17 @@ class DiameterCircle:
             if len(selected) == 1:
                 self._viewer.layers.selection.active = active
         self._remove_later()
+
+    def _seen(self, centre: tuple[float, float] | None) -> NDArray[np.float64]:
+        """The place (y, x) in the world, or the middle of the canvas; it is seen now."""
+        camera = self._viewer.scene.camera
+        middle = np.asarray(camera.center, float)[-2:]
+        if centre is None:
+            return middle
+        half = np.asarray(self._viewer.canvas.size) / camera.zoom / 2
+        if (abs(middle - centre) > 0.9 * half).any():
+            camera.center = (*camera.center[:-2], *centre)
+        return np.asarray(centre, float)
 
     def remove(self) -> None:
         """Take it away, if it is there."""
