@@ -20,10 +20,15 @@ import pytest
 import tifffile
 
 from napari_patchseg.files.labels import read_labels
+from napari_patchseg.files.results import FORMATS, load_labels
 from napari_patchseg.synthetic import synthetic_field
 
 #: Times that a run is killed; CI of a release may set more.
 KILLS = int(os.environ.get("PATCHSEG_TEST_KILLS", "3"))
+
+
+#: Every kind of result.
+ALL = "ome.tif,png,ome.zarr,geojson,geojson.gz,csv,zip"
 
 
 def names(folder: Path) -> list[str]:
@@ -114,6 +119,9 @@ def test_a_folder(cli, fields, quickly):
         assert float(row["Median area px^2"]) == np.median(areas)
         assert float(row["Median area µm^2"]) == pytest.approx(np.median(areas) / 16, rel=1e-5)
         assert float(row["Nuclei per mm^2"]) == pytest.approx(count / (96 * 112 / 16e6), rel=1e-5)
+        assert float(row["Mean: Area px^2"]) == pytest.approx(np.mean(areas), rel=1e-5)
+        assert 0 < float(row["Mean: Mean confidence"]) <= 1
+        assert not any(name.startswith(("Mean: Label", "Mean: Centroid")) for name in row)
         assert float(row["Pixel size X µm"]) == pytest.approx(0.25)
         assert (row["Warnings"], row["Error"]) == ("", "")
     total = sum(len(np.unique(label)) - 1 for label in found)
@@ -183,11 +191,38 @@ def test_all_below_a_folder(cli, fields, quickly, tmp_path):
 
 
 def test_several_files_of_one_image(cli, slide, quickly):
-    assert cli("segment", slide, "-o", "a.tif", "-o", "b.png", *quickly).code == 0
-    one, two = read_labels("a.tif"), read_labels("b.png")
-    np.testing.assert_array_equal(one.labels, two.labels)
+    given = ["a.tif", "b.geojson", "c.CSV", "d.zip", "e.ome.zarr", "f.png", "g.geojson.gz"]
+    outputs = [text for name in given for text in ("-o", name)]
+    done = cli("segment", slide, *outputs, *quickly)
+    assert done.code == 0, done.err
+    assert names(slide.parent) == sorted([*given, "slide.tif"])
+    expected = tifffile.imread("a.tif")
+    for name in given:
+        if name != "c.CSV":
+            np.testing.assert_array_equal(load_labels(name, expected.shape).labels, expected)
+            assert load_labels(name).pixel_size == pytest.approx((0.25, 0.25))
+    table = rows(Path("c.CSV"))
+    assert {row["Image"] for row in table} == {"slide.tif"}
+    assert [int(row["Label"]) for row in table] == list(np.unique(expected)[1:])
+    areas = [int(row["Area px^2"]) for row in table]
+    assert areas == list(np.bincount(expected.ravel())[1:])
+    objects = json.loads(Path("b.geojson").read_text())["features"]
+    assert [one["properties"]["measurements"]["Area px^2"] for one in objects] == areas
+    assert all(0 < float(row["Mean confidence"]) <= 1 for row in table)
+    assert float(table[0]["Haematoxylin OD mean"]) > 0
+
+    done = cli("segment", slide, *outputs, *quickly)
+    assert done.code == 2
+    assert len(sentences(done.err)) == len(given)
+    assert cli("segment", slide, *outputs, "--overwrite", "--seed", "3", *quickly).code == 0
+    assert not np.array_equal(load_labels("e.ome.zarr").labels, expected)
     assert cli("segment", slide, "--formats", ".PNG, ome.tif", *quickly).code == 0
     assert {"slide_nuclei.png", "slide_nuclei.ome.tif"} <= set(names(slide.parent))
+
+
+def test_every_format_is_in_the_help(cli):
+    said = cli("segment", "--help").out
+    assert all(kind.endings[0].removeprefix(".") in said for kind in FORMATS)
 
 
 # -- images that fail, and what is done before
@@ -288,40 +323,34 @@ def test_a_record_that_is_damaged_is_none(cli, fields, quickly):
     assert contents(Path("out")) == before
 
 
-def test_killed_at_any_moment_it_ends_as_if_undisturbed(fields, quickly, tmp_path):
+def test_killed_at_any_moment_it_ends_as_if_undisturbed(cli, fields, quickly, tmp_path):
     draw = random.Random(0)
-    command = [sys.executable, "-m", "napari_patchseg", "segment", "fields", "--resume", *quickly]
-    command += ["--formats", "ome.tif,png", "--train-on", "first"]
-
-    def run(folder: str, seconds: float | None = None) -> int:
-        with subprocess.Popen(
-            [*command, "-o", folder],
-            cwd=tmp_path,
-            stderr=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-        ) as running:
-            assert running.stderr is not None
-            if seconds is not None:
-                running.stderr.readline()  # what is before, loading libraries, leaves nothing
-                time.sleep(seconds)
-                running.send_signal(signal.SIGKILL)
-            running.communicate(timeout=300)
-            return running.returncode
-
+    command = ["segment", "fields", "--formats", ALL, "--train-on", "first", *quickly, "-o"]
     start = time.monotonic()
-    assert run("whole") == 0
-    longest = time.monotonic() - start  # with the loading of libraries
+    assert cli(*command, "whole").code == 0
+    longest = time.monotonic() - start
     expected = contents(tmp_path / "whole")
     for number in range(KILLS):
         folder = f"killed-{number}"
         for _ in range(draw.randint(1, 2)):
-            run(folder, draw.uniform(0, longest / 2))
-        assert run(folder) == 0
+            with subprocess.Popen(
+                [sys.executable, "-m", "napari_patchseg", *command, folder, "--resume"],
+                cwd=tmp_path,
+                stderr=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+            ) as running:
+                assert running.stderr is not None
+                running.stderr.readline()  # what is before, loading libraries, leaves nothing
+                time.sleep(draw.uniform(0, longest))
+                running.kill()
+                running.communicate(timeout=300)
+        again = cli(*command, folder, "--resume")
+        assert again.code == 0, again.err
         assert contents(tmp_path / folder) == expected
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
-@pytest.mark.parametrize("nth", range(1, 15, 4))
+@pytest.mark.parametrize("nth", [1, 4, 6, 9, 20])
 def test_killed_while_writing(cli, fields, quickly, tmp_path, nth):
     """Where a file is begun, and before it takes its place."""
     code = """
@@ -340,7 +369,17 @@ sys.exit(main(sys.argv[1:]))
 """
 
     def run(folder: str, nth: int) -> int:
-        arguments = ["segment", "fields", "-o", folder, "--resume", "-q", *quickly]
+        arguments = [
+            "segment",
+            "fields",
+            "-o",
+            folder,
+            "--resume",
+            "-q",
+            "--formats",
+            ALL,
+            *quickly,
+        ]
         return subprocess.run(
             [sys.executable, "-c", code, str(nth), *arguments],
             cwd=tmp_path,
@@ -349,9 +388,10 @@ sys.exit(main(sys.argv[1:]))
             timeout=300,
         ).returncode
 
-    assert cli("segment", "fields", "-o", "whole", *quickly).code == 0
+    assert cli("segment", "fields", "-o", "whole", "--formats", ALL, *quickly).code == 0
     assert run("killed", nth) == -signal.SIGKILL
-    assert cli("segment", "fields", "-o", "killed", "--resume", *quickly).code == 0
+    again = cli("segment", "fields", "-o", "killed", "--resume", "--formats", ALL, *quickly)
+    assert again.code == 0, again.err
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 

@@ -14,11 +14,12 @@ from napari_patchseg.corrections import Corrections
 from napari_patchseg.errors import FileError, ImageError, PatchSegError
 from napari_patchseg.files.atomic import remove_leftovers
 from napari_patchseg.files.images import ImageFile, read_image
-from napari_patchseg.files.labels import write_labels
 from napari_patchseg.files.models import load_model, save_model
+from napari_patchseg.files.results import OME_TIFF, PNG, format_of, save
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.events import Control, Step
 from napari_patchseg.method.network import Model
+from napari_patchseg.objects import measure
 from napari_patchseg.pipeline import NOTHING_SEPARATED, run
 from napari_patchseg.report import Finished, Report, Segmentation, versions
 from napari_patchseg.settings import Settings
@@ -427,20 +428,28 @@ class _Batch:
         record = Record(how=self.how, image=digest_of_file(job.image))
         if self.records is not None:
             self.records.keep(job.name, record)
+        table = measure(
+            labels,
+            pixels,
+            pixel_size=file.pixel_size_yx,
+            confidence=None if done.confidence is None else done.confidence.nuclei,
+        )
         for target in job.targets:
             # What is there, of a record like this one, would come out the same.
             if self.resume and not self.overwrite and os.path.lexists(target):
                 continue
-            write_labels(
+            of_labels = format_of(target) in (OME_TIFF, PNG)  # which become a layer
+            save(
                 target,
                 labels,
+                measurements=table,
                 pixel_size=file.pixel_size_yx,
                 report=report.to_dict(),
-                name=layer_name("nuclei", file.name),
+                name=layer_name("nuclei", file.name) if of_labels else job.image.name,
                 overwrite=self.overwrite,
             )
         names = tuple(target.name for target in job.targets)
-        outcome = outcome_of(report, names, file, pixels, labels)
+        outcome = outcome_of(report, names, file, pixels, labels, table)
         if self.records is not None:
             self.records.keep(job.name, record.model_copy(update={"outcome": outcome}))
         return outcome

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from skimage.segmentation import find_boundaries
 
 from napari_patchseg.files.atomic import atomic_write
 from napari_patchseg.files.images import ImageFile
+from napari_patchseg.files.tables import write_table
 from napari_patchseg.geometry import Box
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.modality import STAINED
@@ -25,14 +26,20 @@ from napari_patchseg.settings import Settings
 from ._page import page
 from ._records import AreaCounts, Outcome
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 #: What is written into the folder of the results, beside these.
 SUMMARY, PAGE, MODEL = "summary.csv", "report.html", "model.safetensors"
 #: Columns of the summary before those of the measurements.
 IMAGE, NUCLEI, WARNINGS, ERROR = "Image", "Nuclei", "Warnings", "Error"
 PIXEL_SIZES = ("Pixel size X µm", "Pixel size Y µm")
 DENSITY = "Nuclei per mm^2"
+MEAN = "Mean:"
 MEDIAN_AREA, MEDIAN_AREA_PX = "Median area µm^2", "Median area px^2"
 
+#: Measurements whose mean says nothing.
+_OF_ONE = ("Label", "Centroid", "Orientation")
 #: Longest side of a picture in the report, in pixels.
 _SIDE = 480
 #: Nuclei of fewer pixels across are filled, not outlined.
@@ -41,7 +48,12 @@ _COLOUR = np.array((255, 222, 0))
 
 
 def outcome_of(
-    report: Report, files: tuple[str, ...], file: ImageFile, pixels: Pixels, labels: Labels
+    report: Report,
+    files: tuple[str, ...],
+    file: ImageFile,
+    pixels: Pixels,
+    labels: Labels,
+    table: DataFrame,
 ) -> Outcome:
     """What came of an image.
 
@@ -53,6 +65,8 @@ def outcome_of(
         Names of the results.
     file, pixels, labels : ImageFile, Pixels, ndarray
         The image and its nuclei, (H, W).
+    table : DataFrame
+        Their measurements.
     """
     areas = np.bincount(labels.ravel())[1:]
     areas = areas[areas > 0]
@@ -60,14 +74,16 @@ def outcome_of(
     return Outcome(
         report=report,
         files=files,
-        values=_values(file, labels, areas),
+        values=_values(file, labels, areas, table),
         areas=_counts(areas),
         overview=overview,
         detail=detail,
     )
 
 
-def _values(file: ImageFile, labels: Labels, areas: NDArray[np.int64]) -> dict[str, float]:
+def _values(
+    file: ImageFile, labels: Labels, areas: NDArray[np.int64], table: DataFrame
+) -> dict[str, float]:
     values: dict[str, float] = {NUCLEI: len(areas)}
     sizes = file.pixel_size_yx
     if sizes is not None:
@@ -78,7 +94,9 @@ def _values(file: ImageFile, labels: Labels, areas: NDArray[np.int64]) -> dict[s
             values[MEDIAN_AREA] = float(np.median(areas)) * pixel
     if len(areas):
         values[MEDIAN_AREA_PX] = float(np.median(areas))
-    return values
+    means = table.drop(columns=[name for name in table if name.startswith(_OF_ONE)]).mean()
+    # of no object there is none
+    return values | {f"{MEAN} {name}": float(mean) for name, mean in means.dropna().items()}
 
 
 def _counts(areas: NDArray[np.int64]) -> AreaCounts:
@@ -167,20 +185,18 @@ def sum_up(
     FileError
         If they cannot be written.
     """
+    import pandas as pd
+
     rows = [_row(path.name, outcome) for path, outcome in outcomes]
     written = dict.fromkeys(name for row in rows for name in row)
-    measured = [name for name in written if name not in (IMAGE, NUCLEI, WARNINGS, ERROR)]
-    table = io.StringIO()
-    writer = csv.DictWriter(table, [IMAGE, NUCLEI, *measured, WARNINGS, ERROR], restval="")
-    writer.writeheader()
-    writer.writerows(rows)
+    first, last = (IMAGE, NUCLEI), (WARNINGS, ERROR)
+    columns = [*first, *(name for name in written if name not in (*first, *last)), *last]
+    # as objects, or a column with a gap would make its whole numbers fractions
+    table = pd.DataFrame(rows, columns=columns, dtype=object)
+    write_table(folder / SUMMARY, table)
     content = page([(path.name, outcome) for path, outcome in outcomes], settings)
-    for name, text, encoding in (
-        (SUMMARY, table.getvalue(), "utf-8-sig"),  # or Excel would show no µ
-        (PAGE, content, "utf-8"),
-    ):
-        with atomic_write(folder / name) as temporary:
-            temporary.write_bytes(text.encode(encoding, "replace"))
+    with atomic_write(folder / PAGE) as temporary:
+        temporary.write_text(content, encoding="utf-8", errors="replace")
     return folder / SUMMARY, folder / PAGE
 
 

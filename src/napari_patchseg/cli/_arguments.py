@@ -16,8 +16,8 @@ from napari_patchseg.settings import AUTOMATIC, FIELDS, SettingField, Settings
 
 from ._console import PROGRAM, Console
 
-#: What can be written, by the end of its name.
-FORMATS = ("ome.tif", "tif", "png")
+#: What can be written, by the ends of names; without loading what writes it.
+FORMATS = "ome.tif, png, ome.zarr, geojson, csv, zip"
 #: Settings that change labels alone. The others of nuclei tell how large a network sees the image,
 #: and which class a model takes for them.
 OF_LABELS = ("prior_weight", "threshold", "min_area", "max_area", "split", "split_depth")
@@ -118,15 +118,16 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         "--output",
         action="append",
         metavar="OUT",
-        help="labels file (.ome.tif, .tif, or .png for 16-bit PNG), or the folder for all results, "
-        "which is made if need be; without it: IMAGE_nuclei.ome.tif beside each image; for one "
-        "image it may be repeated",
+        help=f"file to write, which its end says the kind of ({FORMATS}), may be repeated; or the "
+        "folder for all results, made if need be; without it: IMAGE_nuclei.ome.tif beside each "
+        "image",
     )
     segment.add_argument(
         "--formats",
         metavar="F,F",
         help="what is written for each image, where OUT is a folder or not given (default: "
-        f"ome.tif): some of {', '.join(FORMATS)}",
+        "ome.tif): labels as ome.tif, png or ome.zarr, objects as geojson (QuPath) or zip (ImageJ "
+        "ROIs), measurements as csv",
     )
     segment.add_argument(
         "--resume",

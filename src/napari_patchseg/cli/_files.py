@@ -14,13 +14,16 @@ from napari_patchseg.batch import Job
 from napari_patchseg.errors import FileError, PatchSegError
 from napari_patchseg.files.atomic import atomic_write
 from napari_patchseg.files.labels import read_report, to_json
+from napari_patchseg.files.results import FORMATS, OME_ZARR, check_target
 from napari_patchseg.words import image_name
 
-from ._arguments import FORMATS
 from ._console import Console
 
 #: Ends of image files' names.
 IMAGES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".svs", ".ndpi", ".bmp", ".webp", ".jp2")
+#: Ends of results' names, all of them, and in words.
+_ENDS = tuple(ending for kind in FORMATS for ending in kind.endings)
+RESULTS = ", ".join(kind.endings[0].removeprefix(".") for kind in FORMATS)
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 # -- read
@@ -142,11 +145,11 @@ def formats_from(text: str | None) -> tuple[str, ...]:
         If there is one that is not known, or none.
     """
     if text is None:
-        return FORMATS[:1]
+        return ("ome.tif",)
     given = dict.fromkeys(part.strip().lower().lstrip(".") for part in text.split(","))
-    unknown = [name for name in given if name not in FORMATS]
+    unknown = [name for name in given if f".{name}" not in _ENDS]
     if unknown:
-        raise FileError(f"--formats: {unknown[0]!r} is none; choose some of {', '.join(FORMATS)}.")
+        raise FileError(f"--formats: {unknown[0]!r} is none; choose some of {RESULTS}.")
     return tuple(given)
 
 
@@ -201,29 +204,33 @@ def _folder(outputs: Sequence[str], *, several: bool, of_all: bool) -> Path | No
         if not output.strip():
             raise FileError("--output is empty; name a file or a folder.")
         path = Path(os.path.expanduser(output))
-        if os.path.isdir(path) or is_folder(output):
+        if is_folder(output) or (os.path.isdir(path) and not _is_zarr(path)):
             if len(outputs) > 1:
                 raise FileError(
                     f"{output} is a folder; give it alone, and --formats for what is written there."
                 )
             return path
-        if several and os.path.exists(path):
+        if several and os.path.isfile(path):
             raise FileError(f"{output} is a file; with several images the output must be a folder.")
-        if several and (len(outputs) > 1 or path.suffix.lower() in IMAGES):
+        ends_well = path.name.lower().endswith(_ENDS)
+        if several and (len(outputs) > 1 or ends_well or path.suffix.lower() in IMAGES):
             raise FileError(
                 f"{output} is one file's name; with several images give a folder, such as "
                 f"{path.with_name(path.name.split('.')[0])}{os.sep}"
             )
-        has_end = path.name.lower().endswith(tuple(f".{end}" for end in FORMATS))
-        if several or (of_all and not has_end and len(outputs) == 1 and not os.path.exists(path)):
+        if several or (of_all and not ends_well and len(outputs) == 1 and not os.path.exists(path)):
             return path
-        if not has_end:
-            ends = ", ".join(f".{end}" for end in FORMATS[:-1])
+        if not ends_well:
             raise FileError(
-                f"{output} is neither a folder nor a name that ends in {ends} or .{FORMATS[-1]}; "
+                f"{output} is neither a folder nor a name that ends in {RESULTS}; "
                 f"choose another output, or write {output}{os.sep} for a new folder."
             )
     return None
+
+
+def _is_zarr(path: Path) -> bool:
+    """Whether a name is that of a result which is a folder itself."""
+    return path.name.lower().endswith(OME_ZARR.endings)
 
 
 def is_folder(output: str) -> bool:
@@ -302,16 +309,12 @@ class Outputs:
 
     def _prepare(self, target: Path, overwrite: bool) -> None:
         # os.path's, here and above: Path's raises where a name is too long
-        if not overwrite and os.path.isfile(target):
+        if not overwrite and (
+            os.path.isfile(target) or (_is_zarr(target) and os.path.isdir(target))
+        ):
             raise FileError(f"{target} exists already; choose another name or add --overwrite.")
-        # The real thing, ended early: whatever would stop it later stops it now.
-        with contextlib.suppress(_Enough), atomic_write(target, overwrite=overwrite):
-            raise _Enough
+        check_target(target, overwrite=overwrite)
         self._console.watch(target)
-
-
-class _Enough(Exception):
-    """Ends a write before it has begun."""
 
 
 def write_json(path: Path, content: Any, *, overwrite: bool) -> None:

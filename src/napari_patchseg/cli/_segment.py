@@ -216,7 +216,8 @@ def _said(event: Done, console: Console) -> dict[str, Any]:
     for text in report.warnings:
         console.warn(f"{event.path}: {text}")
     targets = [str(target) for target in event.job.targets]
-    console.result(f"{event.path}: {summary(report)} -> {', '.join(targets)}")
+    more = f" and {len(targets) - 3} more" if len(targets) > 3 else ""
+    console.result(f"{event.path}: {summary(report)} -> {', '.join(targets[:3])}{more}")
     return {
         "image_file": str(event.path),
         "labels_file": targets[0],

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from napari_patchseg.errors import FileError
 
-_PART = ".part"
+#: What is being written, and what it replaces, beside it.
+_BESIDE = re.compile(r"\.[0-9a-f]{32}\.(part|old)")
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",
     errno.EDQUOT: "your disk quota is used up; free some space or choose another folder",
@@ -51,7 +52,7 @@ def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = True) -> Ite
     """
     target = _real(path)
     # Not tempfile's files, which are for their owner only: here the umask decides.
-    temporary = target.parent / f".{uuid.uuid4().hex}{_PART}"
+    temporary = target.parent / f".{uuid.uuid4().hex}.part"
     try:
         _check(target, overwrite)
         temporary.touch(exist_ok=False)
@@ -71,14 +72,17 @@ def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = True) -> Ite
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what `atomic_write` had begun in a folder when its process was killed.
+    """Remove what a write had begun in a folder when its process was killed.
 
     Not while anybody else writes there.
     """
-    for path in folder.glob(f".*{_PART}"):
-        if re.fullmatch(rf"\.[0-9a-f]{{32}}{re.escape(_PART)}", path.name) and path.is_file():
-            with contextlib.suppress(OSError):
-                path.unlink()
+    for path in folder.glob(".*"):
+        if _BESIDE.fullmatch(path.name):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
 
 @contextlib.contextmanager

@@ -79,7 +79,7 @@ def write_ome_zarr(
     sizes = sizes_of(pixel_size)
     about = About(name or image_name(path), (array.shape[0], array.shape[1]), sizes, report or {})
     levels = halved(array, _CHUNK)
-    with atomic_folder(path, overwrite=overwrite, replaceable=_is_ours) as temporary:
+    with atomic_folder(path, overwrite=overwrite, replaceable=is_ours) as temporary:
         root = zarr.create_group(temporary)
         # Labels without an image are what is shown, so that any viewer can open the folder.
         shown = _multiscales(f"labels/{_NAME}/", len(levels), sizes)
@@ -141,7 +141,7 @@ def read_ome_zarr(path: str | os.PathLike[str]) -> SavedLabels:
     return SavedLabels(labels, sizes, about.name or image_name(path), dict(about.report))
 
 
-def _is_ours(folder: Path) -> bool:
+def is_ours(folder: Path) -> bool:
     """Whether a folder holds what `write_ome_zarr` writes, and nothing else."""
     try:
         said = json.loads((folder / "zarr.json").read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from napari_patchseg.errors import FileError
 
+from .atomic import atomic_folder, atomic_write
 from .labels import PixelSize, SavedLabels
 
 if TYPE_CHECKING:
@@ -123,6 +125,23 @@ def save(
     if kind is IMAGEJ_ROIS:
         return rois.write_rois(path, labels, **said)
     return images.write_labels(path, labels, **said)
+
+
+def check_target(path: str | os.PathLike[str], *, overwrite: bool) -> None:
+    """Raise the `FileError` that a write would end in, before there is anything to write."""
+    from .omezarr import is_ours
+
+    # the real thing, ended early: whatever would stop it later stops it now
+    if os.fspath(path).lower().endswith(OME_ZARR.endings):
+        writing = atomic_folder(path, overwrite=overwrite, replaceable=is_ours)
+    else:
+        writing = atomic_write(path, overwrite=overwrite)
+    with contextlib.suppress(_Enough), writing:
+        raise _Enough
+
+
+class _Enough(Exception):
+    """Ends a write before it has begun."""
 
 
 def load_labels(path: str | os.PathLike[str], shape: tuple[int, int] | None = None) -> SavedLabels:
