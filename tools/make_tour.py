@@ -240,7 +240,15 @@ def middle_of(labels: Labels, number: int) -> NDArray[np.float64]:
 def walk(tour: Tour, scratch: Path) -> None:
     from qtpy.QtCore import Qt, QTimer
     from qtpy.QtTest import QTest
-    from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QLineEdit, QPushButton
+    from qtpy.QtWidgets import (
+        QCheckBox,
+        QComboBox,
+        QDockWidget,
+        QFileDialog,
+        QLineEdit,
+        QPushButton,
+        QTableView,
+    )
     from superqt import QDoubleSlider
 
     viewer = tour.viewer
@@ -293,6 +301,24 @@ def walk(tour: Tour, scratch: Path) -> None:
     tour.rest(2)
     tour.shoot("tour-5-correct", left=PANELS)
 
+    tour.click(tour.find(QPushButton, "Table"))
+    chooser = tour.find(QComboBox, "measurement")
+    assert isinstance(chooser, QComboBox)
+    chooser.setCurrentIndex(chooser.findData("Haematoxylin OD mean"))
+    layers[nuclei].contour = 2
+    tour.click(tour.find(QCheckBox, "colour"))
+    tour.click(tour.find(QPushButton, "not nucleus"))  # the brush goes
+    tour.stroke([middle_of(labels, near[5])])  # a click
+    table = tour.find(QTableView, "nuclei, measured")
+    assert isinstance(table, QTableView)
+    tour.click(table.viewport(), table.visualRect(table.currentIndex()).center())
+    tour.rest(1)
+    tour.shoot("tour-6-measure")
+    tour.click(tour.find(QCheckBox, "colour"))
+    for dock in tour.window.findChildren(QDockWidget):
+        if dock.isAncestorOf(table):
+            dock.close()
+
     def save() -> None:
         dialog = tour.app.activeModalWidget()
         assert isinstance(dialog, QFileDialog)
@@ -303,11 +329,11 @@ def walk(tour: Tour, scratch: Path) -> None:
         assert place is not None
         place.hide()  # a temporary folder's path tells a reader nothing
         tour.rest(1)
-        tour.shoot("tour-6-save", left=PANELS - 20, right=1040)
+        tour.shoot("tour-7-save", left=PANELS - 20, right=1040)
         QTest.keyClick(dialog.findChild(QLineEdit), Qt.Key.Key_Return)
 
     QTimer.singleShot(1000, save)
-    tour.click(tour.find(QPushButton, "Save labels…"))
+    tour.click(tour.find(QPushButton, "Save…"))
     tour.wait(lambda: list(scratch.glob("*.ome.tif")), "the saved file")
 
     for widget in tour.app.allWidgets():
@@ -325,7 +351,7 @@ def walk(tour: Tour, scratch: Path) -> None:
     outline(layers["nuclei · IHC"])
     viewer.scene.camera.zoom *= 1.5
     tour.rest(2)
-    tour.shoot("tour-7-ihc", left=PANELS)
+    tour.shoot("tour-8-ihc", left=PANELS)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,15 +17,21 @@ _ROWS = 4
 def as_features(table: pd.DataFrame) -> pd.DataFrame:
     """As a layer has it: row k is of label k, which napari's table takes for granted.
 
-    Where numbers leave too many out, a column "index" says which label a row is of.
+    Where numbers leave too many out, a column "index" says which label a row is of. Places come
+    last: napari's status bar shows the first columns of the nucleus under the cursor.
     """
     numbers = table["Label"].to_numpy()
-    values = table.drop(columns="Label")
+    values = table[places_last(table.columns)].drop(columns="Label")
     most = int(numbers.max(initial=0)) + 1
     if most > _ROWS * len(table) + 1000:
         return values.assign(index=numbers)
     values.index = numbers
     return values.reindex(range(most))
+
+
+def places_last(headers: Sequence[str]) -> list[str]:
+    """Headers in the order in which people look at them."""
+    return sorted(headers, key=lambda name: name.startswith("Centroid"))
 
 
 def table_of(features: Any) -> pd.DataFrame | None:
@@ -36,4 +43,5 @@ def table_of(features: Any) -> pd.DataFrame | None:
         table.insert(0, "Label", np.arange(len(table)))
     table = table[table["Area px^2"].notna()].reset_index(drop=True)
     table["Area px^2"] = table["Area px^2"].astype(np.int64)
-    return table[["Label", *table.columns.drop("Label")]]
+    places = [name for name in table.columns if name.startswith("Centroid")]
+    return table[["Label", *places, *table.columns.drop(["Label", *places])]]

@@ -128,7 +128,7 @@ class LabelsPanel(QWidget):
             self.told.emit(str(error), True)
 
     def refresh(self) -> None:
-        """Say which layer *Save labels* writes, and whether labels can be made."""
+        """Say which layer *Save* writes, and whether labels can be made."""
         layer = self._to_save()
         self.make_button.setEnabled(self._session.can_label)
         self.save_button.setEnabled(layer is not None)

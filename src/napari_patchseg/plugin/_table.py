@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 from napari_patchseg.words import pluralize
 
 from ._controls import button
+from ._features import places_last
 from ._measurement_panel import without_pixels
 
 if TYPE_CHECKING:
@@ -154,7 +155,9 @@ class ObjectsTable(QWidget):
         names = self.model.names
         self._is_marking = True
         try:
-            self.model.take(None if table is None else table[without_pixels(list(table.columns))])
+            if table is not None:
+                table = table[places_last(without_pixels(table.columns))]
+            self.model.take(table)
         finally:
             self._is_marking = False
         if self.model.names != names:
