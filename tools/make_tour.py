@@ -308,7 +308,10 @@ def walk(tour: Tour, scratch: Path) -> None:
     layers[nuclei].contour = 2
     tour.click(tour.find(QCheckBox, "colour"))
     tour.click(tour.find(QPushButton, "not nucleus"))  # the brush goes
-    tour.stroke([middle_of(labels, near[5])])  # a click
+    tour.fit()
+    tour.select(nuclei)
+    largest = int(np.bincount(labels.data.ravel())[1:].argmax()) + 1
+    tour.stroke([middle_of(labels, largest)])  # a click
     table = tour.find(QTableView, "nuclei, measured")
     assert isinstance(table, QTableView)
     tour.click(table.viewport(), table.visualRect(table.currentIndex()).center())

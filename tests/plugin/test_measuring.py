@@ -72,7 +72,10 @@ class Bench:
         native = self.viewer.window._qt_viewer.canvas.native
         QTest.mouseMove(native, self.at(number))
         QTest.qWait(10)
-        QTest.mouseClick(native, Qt.MouseButton.LeftButton, pos=self.at(number))
+        QTest.mousePress(native, Qt.MouseButton.LeftButton, pos=self.at(number))
+        QTest.mouseMove(native, self.at(number) + QPoint(1, -1))  # no hand is quite still
+        QTest.qWait(10)
+        QTest.mouseRelease(native, Qt.MouseButton.LeftButton, pos=self.at(number))
         QTest.qWait(10)
 
     def circles(self) -> list[Any]:

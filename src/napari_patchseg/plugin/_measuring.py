@@ -22,6 +22,7 @@ from ._circle import Circle
 from ._colours import colour_by, colours_of
 from ._features import as_features
 from ._measurement_panel import MeasurementPanel
+from ._object_tools import CLICK
 from ._plots import areas_of
 from ._table import ObjectsTable, show_table
 from .writer import pixel_size as size_of_layer
@@ -284,10 +285,10 @@ class Measurements:
             return
         if self._viewer.dims.ndisplay != 2 or event.button != 1:
             return
+        start, dragged = np.asarray(event.pos), False
         yield
-        dragged = False
         while event.type == "mouse_move":
-            dragged = True
+            dragged |= bool((abs(np.asarray(event.pos) - start) > CLICK).any())
             yield
         if dragged or labels is None or self.labels is not labels:
             return

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: What says where a layer lies.
 _TRANSFORM = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 #: Pixels on the screen up to which a press that moves is a click.
-_CLICK = 4
+CLICK = 4
 
 
 class Tool(StrEnum):
@@ -130,7 +130,7 @@ class ObjectTools:
         is_click = True
         yield
         while event.type == "mouse_move":
-            is_click &= bool(np.abs(np.asarray(event.pos) - began).max() <= _CLICK)
+            is_click &= bool(np.abs(np.asarray(event.pos) - began).max() <= CLICK)
             if tool.is_stroke:
                 event.handled = True  # else napari moves the view
                 here = pixel_of(self._viewer, layer, event.position)
