@@ -171,7 +171,9 @@ def test_an_image_without_nuclei_and_one_without_pixel_size(cli, fields, quickly
     assert table["noise.tif"]["Median area px^2"] == ""
     assert table["bare.tif"]["Median area µm^2"] == ""
     assert float(table["bare.tif"]["Median area px^2"]) > 0
-    assert "shows no nuclei" in " ".join(page_of(Path("out")).texts)
+    page = page_of(Path("out"))
+    assert "shows no nuclei" in " ".join(page.texts)
+    assert (page.tags.count("img"), page.tags.count("svg")) == (5, 4)
 
 
 def test_results_in_the_folder_of_the_images_are_no_images(cli, fields, quickly):

@@ -15,8 +15,8 @@ from ._records import Outcome
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-#: Width and height of a histogram, in units of its picture; the axis has a line of text more.
-_WIDTH, _HEIGHT = 320, 70
+#: Width and height of a histogram's bars, in units of its picture.
+_WIDTH, _HEIGHT = 300, 80
 #: Most ticks of an axis that do not stand too close.
 _TICKS = 8
 

@@ -253,6 +253,7 @@ class _Batch:
         self.model = None if self.plan.model is None else load_model(self.plan.model)
         if self.plan.train_on:
             self.model = yield from self._train()
+        self.to_do = [not self._seems_done(job) for job in self.jobs]
         outcomes: list[tuple[Path, Outcome | str]] = []
         for number, job in enumerate(self.jobs, 1):
             start = time.perf_counter()
@@ -267,7 +268,7 @@ class _Batch:
                     self.took.append(time.perf_counter() - start)
                 yield Done(number, job.image, job, outcome, seconds)
                 outcomes.append((job.image, outcome))
-            except PatchSegError as error:
+            except (PatchSegError, MemoryError) as error:
                 sentence = about(job.image, error)
                 yield Failed(number, job.image, sentence)
                 outcomes.append((job.image, _without_folders(sentence, job)))
@@ -340,6 +341,11 @@ class _Batch:
         yield ModelMade(0, path, done.report.took(total=time.perf_counter() - start))
         return load_model(path)  # as it is when the work is resumed
 
+    def _seems_done(self, job: Job) -> bool:
+        """Whether an image need not be done, unless its file changed: for the time that is left."""
+        record = self.records.of(job.name) if self.records and self.resume else None
+        return record is not None and record.outcome is not None and record.how == self.how
+
     def _done_before(self, job: Job) -> Outcome | None:
         """What came of an image whose results are there."""
         self.writing = False
@@ -402,7 +408,7 @@ class _Batch:
                 own = event.remaining
             elif self.took:
                 own = max(0.0, _mean(self.took) - spent)
-            after = len(self.jobs) - number
+            after = sum(self.to_do[number:])
             remaining = None
             if number and own is not None:
                 each = _mean(self.took) if self.took else spent + own
@@ -455,8 +461,10 @@ class _Batch:
         return outcome
 
 
-def about(path: Path, error: PatchSegError) -> str:
+def about(path: Path, error: PatchSegError | MemoryError) -> str:
     """An error's sentence, with the image it is about."""
+    if isinstance(error, MemoryError):
+        return f"{path}: The computer ran out of memory; segment a part of the image instead."
     return str(error) if isinstance(error, FileError) else f"{path}: {error}"  # it names its file
 
 

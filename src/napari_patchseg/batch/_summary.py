@@ -142,12 +142,14 @@ def _pictures(
 
 
 def _shown(file: ImageFile, pixels: Pixels, box: Box, reduction: int = 1) -> NDArray[np.uint8]:
-    """A part as (h, w, 3): colours as they are, else one channel as the microscope shows it."""
-    if file.rgb and file.array.dtype == np.uint8:
+    """A part as (h, w, 3): colours as they are, else in grey the channel that shows nuclei."""
+    if pixels.modality is not STAINED:
+        part = pixels.read(box, reduction)[pixels.prior_channel]
+        part = np.repeat((1 - part if pixels.modality.is_bright else part)[None], 3, axis=0)
+    elif file.rgb and file.array.dtype == np.uint8:
         return file.array[box[0] : box[2] : reduction, box[1] : box[3] : reduction, :3]
-    part = pixels.as_rgb().read(box, reduction)
-    if pixels.modality is not STAINED and pixels.modality.is_bright:
-        part = 1 - part
+    else:
+        part = pixels.read(box, reduction)
     return np.ascontiguousarray((part * 255).round().astype(np.uint8).transpose(1, 2, 0))
 
 

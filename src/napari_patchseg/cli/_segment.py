@@ -197,7 +197,10 @@ def _follow(
                 if event.number:
                     entries.append({"image_file": str(event.path), "error": event.sentence})
             elif isinstance(event, Halted):
-                console.error(f"Stopped: {pluralize(event.left, 'image')} not begun.")
+                console.error(
+                    f"Stopped, with {pluralize(event.left, 'image')} not begun; "
+                    "put that right, and go on with --resume."
+                )
             elif isinstance(event, SummedUp):
                 console.result(f"{_all(entries)} -> {', '.join(map(str, event.files))}")
             if report_file is None or not isinstance(event, Done | Failed) or not event.number:
