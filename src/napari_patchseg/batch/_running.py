@@ -243,6 +243,7 @@ class _Batch:
         self.resume, self.overwrite, self.control = resume, overwrite, control
         self.records = None if folder is None else Records(folder)
         self.how = "" if folder is None else plan.digest()
+        self.to_do = [not self._seems_done(job) for job in jobs]
         self.took: list[float] = []  # seconds for each image that was done now
 
     def events(self) -> Iterator[BatchEvent]:
@@ -253,7 +254,6 @@ class _Batch:
         self.model = None if self.plan.model is None else load_model(self.plan.model)
         if self.plan.train_on:
             self.model = yield from self._train()
-        self.to_do = [not self._seems_done(job) for job in self.jobs]
         outcomes: list[tuple[Path, Outcome | str]] = []
         for number, job in enumerate(self.jobs, 1):
             start = time.perf_counter()
