@@ -5,6 +5,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import torch
 from skimage.metrics import adapted_rand_error
 
 import napari_patchseg
@@ -168,6 +169,38 @@ def test_a_trained_model_gives_the_labels_it_was_trained_to(field):
     again = result_of(field[0], model=trained.model)
     assert np.array_equal(trained.labels, again.labels)
     assert again.report.steps == trained.report.steps
+
+
+@pytest.mark.parametrize("weights", ["pretrained", "random"])
+def test_training_goes_on_from_a_model(field, weights):
+    kept = {"threads": 1, "device": "cpu", "weights": weights, "max_steps": 2}
+    first = napari_patchseg.train_model([field[0]], **kept)
+    last = napari_patchseg.train_model([field[0]], start=first, learning_rate=1e-9, **kept)
+    assert last.steps == 2
+    assert all(  # hardly moved from where it began, which is not where the preset begins
+        torch.allclose(last.weights[name], tensor, atol=1e-4)
+        for name, tensor in first.weights.items()
+        if "running" not in name and "tracked" not in name
+    )
+    anew = napari_patchseg.train_model([field[0]], learning_rate=1e-9, **kept)
+    assert any(not torch.equal(anew.weights[name], first.weights[name]) for name in first.weights)
+    *_, end = run(Pixels.from_array(field[0]), Settings.create(**kept), start=first)
+    assert end.result.report.start_steps == 2
+
+
+def test_a_model_is_used_or_begun_with(field):
+    model = napari_patchseg.train_model([field[0]], max_steps=1, threads=1, device="cpu")
+    with pytest.raises(ModelError, match="not both"):
+        napari_patchseg.segment(field[0], model=model, start=model)
+    with pytest.raises(ModelError, match="start should be a Model"):
+        napari_patchseg.segment(field[0], start="liver.safetensors")
+    model = napari_patchseg.train_model(
+        [field[0]], weights="random", max_steps=1, threads=1, device="cpu"
+    )
+    with pytest.raises(ModelError, match="channels"):
+        napari_patchseg.segment(
+            np.zeros((96, 96, 2)) + field[0][:96, :96, :2], start=model, channel_axis=2
+        )
 
 
 def test_several_images_train_one_model(field):

@@ -39,6 +39,7 @@ def segment(
     channel_axis: int | None = None,
     box: Box | None = None,
     model: Model | None = None,
+    start: Model | None = None,
     hints: Any = None,
     corrections: Corrections | None = None,
     **changes: Unpack[Changes],
@@ -59,6 +60,8 @@ def segment(
         See `Pixels.from_array`.
     model : Model, optional
         Trained weights to use instead of training.
+    start : Model, optional
+        Trained weights that training on the image begins with.
     hints : array, optional
         (H, W) of the image's height and width, integer: 0 nothing, 1 nucleus, 2 not nucleus. What
         is painted is so, and teaches its like.
@@ -90,16 +93,15 @@ def segment(
     chosen = _settings(preset, settings, changes)
     if pixel_size is not None and not _is_size(pixel_size):
         raise SettingsError(f"pixel_size should be a number of µm above 0, not {pixel_size!r}.")
-    if model is not None and not isinstance(model, Model):
-        raise ModelError(
-            f"model should be a Model, not {type(model).__name__}; "
-            "load_model reads one from its file."
-        )
+    _check_model("model", model)
+    _check_model("start", start)
     pixels = Pixels.from_array(
         image, rgb=rgb, channel_axis=channel_axis, box=box, image_kind=chosen.image_kind
     )
     corrected = _corrections(hints, corrections, pixels, box)
-    *_, last = run(pixels, chosen, model=model, pixel_size=pixel_size, corrections=corrected)
+    *_, last = run(
+        pixels, chosen, model=model, start=start, pixel_size=pixel_size, corrections=corrected
+    )
     assert isinstance(last, Finished)
     labels = last.result.labels
     assert labels is not None
@@ -117,6 +119,7 @@ def train_model(
     settings: Settings | None = None,
     rgb: bool | None = None,
     channel_axis: int | None = None,
+    start: Model | None = None,
     hints: Any = None,
     **changes: Unpack[Changes],
 ) -> Model:
@@ -134,6 +137,7 @@ def train_model(
     >>> labels = napari_patchseg.segment(images[0], model=model)
     """
     chosen = _settings(preset, settings, changes)
+    _check_model("start", start)
     if not isinstance(images, Iterable) or _is_one_image(images):
         raise ImageError("images should be a list of images, also if there is only one: [image].")
     pixels = [
@@ -150,7 +154,7 @@ def train_model(
         _corrections(painted, None, image, None)
         for painted, image in zip(hints, pixels, strict=True)
     ]
-    *_, last = run(pixels, chosen, make_labels=False, corrections=corrected)
+    *_, last = run(pixels, chosen, start=start, make_labels=False, corrections=corrected)
     assert isinstance(last, Finished)
     if last.result.model is None:
         raise ImageError(NOTHING_SEPARATED)
@@ -278,6 +282,14 @@ def save(
         name=name,
         overwrite=overwrite,
     )
+
+
+def _check_model(name: str, model: object) -> None:
+    if model is not None and not isinstance(model, Model):
+        raise ModelError(
+            f"{name} should be a Model, not {type(model).__name__}; "
+            "load_model reads one from its file."
+        )
 
 
 def _is_one_image(images: Any) -> bool:

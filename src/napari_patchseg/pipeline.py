@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from napari_patchseg.corrections import Corrections
 from napari_patchseg.errors import DeviceError, ImageError, ModelError, TrainingError, reason_of
@@ -44,7 +45,14 @@ from napari_patchseg.report import (
     Started,
     versions,
 )
-from napari_patchseg.settings import Rescale, Resolved, ResolvedMachine, Settings, Weights
+from napari_patchseg.settings import (
+    Changes,
+    Rescale,
+    Resolved,
+    ResolvedMachine,
+    Settings,
+    Weights,
+)
 from napari_patchseg.words import pluralize
 
 if TYPE_CHECKING:
@@ -123,6 +131,7 @@ def run(
     *,
     control: Control | None = None,
     model: Model | None = None,
+    start: Model | None = None,
     make_labels: bool = True,
     pixel_size: float | None = None,
     corrections: Corrections | Sequence[Corrections | None] | None = None,
@@ -139,6 +148,9 @@ def run(
         The host's wishes.
     model : Model or None
         Trained weights to use instead of training.
+    start : Model or None
+        Trained weights to begin with, in place of those that the settings say; what hints taught it
+        counts, too.
     make_labels : bool
         Whether to end with labels.
     pixel_size : float or None
@@ -179,7 +191,7 @@ def run(
     """
     threads = torch.get_num_threads()  # the process's, which may be napari's
     try:
-        run = _Run(pixels, settings, control, model, pixel_size, corrections)
+        run = _Run(pixels, settings, control, model, start, pixel_size, corrections)
         yield from run.events(make_labels)
     except torch.OutOfMemoryError as error:
         raise DeviceError(
@@ -193,6 +205,15 @@ def run(
         torch.set_num_threads(threads)
 
 
+def _from_start(settings: Settings, start: Model) -> Settings:
+    """The settings with those of a network that training goes on from."""
+    known = start.settings.training
+    changes: Changes = {"weights": known.weights, "classes": known.classes}
+    if known.weights == "random":  # bound to the size of nuclei that it was trained at
+        changes["rescale"] = settings.training.rescale or known.rescale
+    return settings.replace(**changes)
+
+
 class _Run:
     def __init__(
         self,
@@ -200,6 +221,7 @@ class _Run:
         settings: Settings,
         control: Control | None,
         model: Model | None,
+        start: Model | None,
         pixel_size: float | None,
         corrections: Corrections | Sequence[Corrections | None] | None,
     ) -> None:
@@ -210,6 +232,10 @@ class _Run:
         if len({image.shape[0] for image in self.images}) > 1:
             raise ImageError("The images differ in their number of channels; train on like images.")
         self.first = self.images[0]
+        if start is not None:
+            if model is not None:
+                raise ModelError("A model is used, or training starts from it; not both.")
+            settings = _from_start(settings, start)
         self.random = (settings if model is None else model.settings).training.weights == "random"
         if not self.random and len({image.modality.is_bright for image in self.images}) > 1:
             raise ImageError(
@@ -222,16 +248,15 @@ class _Run:
         for image, corrected in zip(self.images, self.corrections, strict=True):
             if corrected is not None:
                 corrected.check_shape((image.shape[1], image.shape[2]))
-        if model is not None:
-            channels = self.inputs[0].source.shape[0]
-            if model.channels != channels:
-                raise ModelError(
-                    f"The model takes images of {pluralize(model.channels, 'channel')}, this one "
-                    f"has {channels}; choose another model or train on this image."
-                )
+        known, channels = model or start, self.inputs[0].source.shape[0]
+        if known is not None and known.channels != channels:
+            raise ModelError(
+                f"The model takes images of {pluralize(known.channels, 'channel')}, this one "
+                f"has {channels}; choose another model or train on this image."
+            )
         self.settings = settings
         self.control = control or Control()
-        self.model = model
+        self.model, self.start = model, start
         self.pixel_size = pixel_size
         self.choose = ClassChooser(self.first, settings.objects)
         self.nucleus: NucleusClass | None = None  # on the latest map
@@ -300,18 +325,27 @@ class _Run:
 
     def _first_map(self, machine: ResolvedMachine) -> Iterator[Event]:
         """A map of the pretrained weights as they are, on the image as it is."""
-        network = ConfidenceNetwork.of(pretrained_weights(self.first.modality))
+        network = ConfidenceNetwork.of(self._first_weights())
         made = self.previews.first(prepare(network, machine))
         if made is not None:
             self.nucleus = made.nucleus
             yield MapMade(made)
 
+    def _first_weights(self) -> Mapping[str, Tensor]:
+        """Those that training begins with, unless they are random."""
+        if self.start is not None:
+            return self.start.weights
+        return pretrained_weights(self.first.modality)
+
     def _train(self) -> Generator[Event, None, int]:
         start = time.perf_counter()
         steps = 0
-        objective: Objective = Contrastive(self.resolved)
+        objective: Objective
         if not self.random:
-            objective = Anchored(self.resolved, pretrained_weights(self.first.modality))
+            objective = Anchored(self.resolved, self._first_weights())
+        else:
+            weights = None if self.start is None else self.start.weights
+            objective = Contrastive(self.resolved, weights)
         for event in train(
             self.inputs, self.resolved, objective, previews=self.previews, control=self.control
         ):
@@ -320,7 +354,12 @@ class _Run:
             elif isinstance(event, MapMade):
                 self.nucleus = event.confidence.nucleus
             elif isinstance(event, Trained):
-                self.model = replace(event.model, image_kind=self.first.kind, nucleus=self.nucleus)
+                self.model = replace(
+                    event.model,
+                    image_kind=self.first.kind,
+                    nucleus=self.nucleus,
+                    heads=() if self.start is None else self.start.heads,
+                )
                 steps = event.steps
                 self.warnings += [f"Training recovered from a {text}." for text in event.recoveries]
             yield event
@@ -458,6 +497,7 @@ class _Run:
                 shape=self.first.shape,
                 pixel_size_um=self.pixel_size,
             ),
+            start_steps=0 if self.start is None else self.start.steps,
             steps=steps,
             weights_of_step=None if self.model is None else self.model.steps,
             stop_reason=reason,

@@ -122,6 +122,8 @@ class Report(_Frozen):
         Of Python and of the packages that matter.
     image : ImageReport or None
         What was segmented.
+    start_steps : int
+        Steps behind the model that training began with; 0 where it began as the settings say.
     steps, weights_of_step : int or None
         Training steps done, and the step whose weights were kept.
     stop_reason : str
@@ -137,7 +139,7 @@ class Report(_Frozen):
     warnings : tuple of str
         Sentences for the user.
     model_file : str or None
-        Name of the model's file, where one was used or written.
+        Name of the model's file, where one was used, begun with, or written.
     corrections : Corrections or None
         What the user corrected by hand.
     """
@@ -145,6 +147,7 @@ class Report(_Frozen):
     settings: Settings
     versions: Mapping[str, str]
     image: ImageReport | None = None
+    start_steps: int = 0
     steps: int = 0
     weights_of_step: int | None = None
     stop_reason: str

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox
 from napari_patchseg.plugin._results_panel import offered_name, with_ending
 from napari_patchseg.plugin.dock_widget import PatchSegWidget
 
-OME, PNG = "OME-TIFF (*.ome.tif *.ome.tiff)", "16-bit PNG (*.png)"
+OME, PNG = "Labels, OME-TIFF (*.ome.tif *.tif *.tiff)", "Labels, 16-bit PNG (*.png)"
 
 
 @pytest.fixture
@@ -187,3 +187,25 @@ def test_names_that_every_system_takes() -> None:
         assert offered_name(name) == offered
     assert len(offered_name("ä" * 300).encode()) <= 180
     assert with_ending("a.Png", (".png",), ".tif") == "a.Png"
+
+
+def test_training_goes_on_from_the_model_at_hand(
+    viewer: Any, panel: PatchSegWidget, image: np.ndarray, wait: Callable[..., None], tmp_path: Path
+) -> None:
+    layer = viewer.add_image(image, rgb=True, name="slide")
+    assert not panel.models.start_box.isEnabled()
+    panel.segment(layer)
+    wait(lambda: not panel.session.is_busy)
+    first = panel.models.model
+    panel.models.save(str(tmp_path / "first.safetensors"))
+    panel.models.start_box.setChecked(True)
+    panel.segment(layer)
+    wait(lambda: not panel.session.is_busy and not panel.session.is_relabelling)
+    assert panel.session.run.start is first
+    assert panel.session.run.result.report.start_steps == first.steps
+    script = panel.script()
+    assert f"start=load_model({str(tmp_path / 'first.safetensors')!r})" in script
+    there: dict[str, Any] = {}
+    exec(script.replace("napari.current_viewer()", "viewer"), {"viewer": viewer}, there)
+    labels = panel.session.labels
+    np.testing.assert_array_equal(there["labels"] > 0, labels.data > 0)

@@ -7,7 +7,7 @@ import time
 
 from napari_patchseg.batch import about
 from napari_patchseg.errors import ImageError, PatchSegError
-from napari_patchseg.files.models import save_model
+from napari_patchseg.files.models import load_model, save_model
 from napari_patchseg.pipeline import run
 from napari_patchseg.words import pluralize
 
@@ -40,15 +40,18 @@ def train(args: argparse.Namespace, console: Console) -> int:
             f"{target} is an image's name; train writes a model: end it in .safetensors."
         )
         target = None
+    start_file = file_of(args.start, "--start", console)
+    start = None if start_file is None else console.attempt(load_model, start_file)
     report_file = file_of(args.report, "--report", console)
-    with Outputs(console, inputs=images, overwrite=args.overwrite) as outputs:
+    inputs = [*images, *([] if start_file is None else [start_file])]
+    with Outputs(console, inputs=inputs, overwrite=args.overwrite) as outputs:
         outputs.add(target, "the model")
         outputs.add(report_file, "the report")
     console.check_mistakes()
     assert settings is not None
     assert target is not None
 
-    start = time.perf_counter()
+    began = time.perf_counter()
     read_images = []
     for path in images:
         try:
@@ -59,9 +62,10 @@ def train(args: argparse.Namespace, console: Console) -> int:
         for text in read_images[-1][1].warnings:
             console.warn(f"{path}: {text}")
     console.check_mistakes()
-    reading = time.perf_counter() - start
+    reading = time.perf_counter() - began
     pixels = [image for _, image in read_images]
-    events = run(pixels, settings, make_labels=False, pixel_size=read_images[0][0].pixel_size)
+    size = read_images[0][0].pixel_size
+    events = run(pixels, settings, start=start, make_labels=False, pixel_size=size)
     # What is predicted there only tells which of the model's maps is nuclei.
     done = follow(events, target.name, console, f"trying the model on {images[0].name}")
     if done.model is None:
@@ -74,7 +78,7 @@ def train(args: argparse.Namespace, console: Console) -> int:
     save_model(target, done.model, overwrite=args.overwrite)
     end = time.perf_counter()
     report = done.report.replace(model_file=target.name)
-    report = report.took(reading=reading, writing=end - writing, total=end - start)
+    report = report.took(reading=reading, writing=end - writing, total=end - began)
     if report_file is not None:
         files = [str(path) for path in images]
         content = {"image_files": files, **report.to_dict(), "model_file": str(target)}

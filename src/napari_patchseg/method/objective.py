@@ -97,16 +97,21 @@ class Contrastive:
     ----------
     resolved : Resolved
         Patch size and stride are as the network sees them.
+    start : mapping of str to Tensor or None
+        Weights to begin with in place of random ones.
     """
 
-    def __init__(self, resolved: Resolved) -> None:
+    def __init__(self, resolved: Resolved, start: Mapping[str, Tensor] | None = None) -> None:
         self.resolved = resolved
+        self._start = None if start is None else dict(start)
         self.training = resolved.training
         self.has_converged = False
 
     def prepare(self, network: ConfidenceNetwork, crop: int, seed: int) -> None:
-        """Take random weights as they are."""
+        """Take random weights as they are, or those to begin with."""
         training, rescale = self.training, self.resolved.rescale
+        if self._start is not None:
+            network.load_state_dict(self._start)
         network.train()
         is_featurised = training.similarity == "featurised-cosine"
         least = FEATURISED if is_featurised else 1
@@ -167,25 +172,25 @@ class Contrastive:
 
 
 class Anchored(Contrastive):
-    """Contrast, and agreement with the pretrained network: it may sharpen, but not carry away.
+    """Contrast, and agreement with the network that it began as: it may sharpen, not carry away.
 
-    The pretrained statistics stay, which hold on nearly empty images too. From there the separation
-    levels off, so the latest weights are the best.
+    The statistics stay, which hold on nearly empty images too. From there the separation levels
+    off, so the latest weights are the best.
 
     Parameters
     ----------
-    pretrained : mapping of str to Tensor
+    resolved : Resolved
+        Patch size and stride are as the network sees them.
+    start : mapping of str to Tensor
         Weights to begin with, and of the teacher.
     """
 
-    def __init__(self, resolved: Resolved, pretrained: Mapping[str, Tensor]) -> None:
-        super().__init__(resolved)
-        self._pretrained = dict(pretrained)
+    def __init__(self, resolved: Resolved, start: Mapping[str, Tensor]) -> None:
+        super().__init__(resolved, start)
 
     def prepare(self, network: ConfidenceNetwork, crop: int, seed: int) -> None:
-        """Take the pretrained weights and statistics."""
+        """Take the weights and statistics to begin with."""
         super().prepare(network, crop, seed)
-        network.load_state_dict(self._pretrained)
         network.eval()
         self._teacher = copy.deepcopy(network).requires_grad_(False)
 

@@ -13,7 +13,7 @@ from napari.utils.history import get_save_history, update_save_history
 from napari.utils.notifications import show_info
 from psygnal import Signal
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog, QGridLayout, QLabel, QMessageBox, QWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QLabel, QMessageBox, QWidget
 from superqt import QElidingLabel
 from superqt.utils import create_worker
 
@@ -195,12 +195,22 @@ class ModelPanel(QWidget):
             "Segment with model",
             "Segment the chosen image with this model, without training on it.",
         )
+        self.start_box = QCheckBox("train on from it")
+        self.start_box.setToolTip(
+            "Segment nuclei and Train begin with this model, not with the preset's weights."
+        )
         grid = _grid(self)
         grid.addWidget(self.name, 0, 0, 1, 2)
         grid.addWidget(self.load_button, 1, 0)
         grid.addWidget(self.save_button, 1, 1)
-        grid.addWidget(self.apply_button, 2, 0, 1, 2)
+        grid.addWidget(self.apply_button, 2, 0)
+        grid.addWidget(self.start_box, 2, 1)
         self.take(None)
+
+    @property
+    def start(self) -> Model | None:
+        """What training is to begin with; None: as the settings say."""
+        return self.model if self.start_box.isChecked() else None
 
     def take(self, model: Model | None, path: str | None = None) -> None:
         """Have this model at hand."""
@@ -210,6 +220,7 @@ class ModelPanel(QWidget):
         self.model, self.path = model, path
         self.save_button.setEnabled(model is not None)
         self.apply_button.setEnabled(model is not None)
+        self.start_box.setEnabled(model is not None)
         if model is None:
             self.name.setText("no model yet")
         else:

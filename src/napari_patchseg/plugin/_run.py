@@ -342,6 +342,8 @@ class Run:
         What the present worker was started with, automatic choices included.
     model : Model or None
         Weights to use instead of training.
+    start : Model or None
+        Weights that training begins with.
     make_labels : bool
         Whether the worker ends with labels, unless it is stopped.
     continues : bool
@@ -386,6 +388,7 @@ class Run:
     canvas: Canvas
     settings: Settings
     model: Model | None = None
+    start: Model | None = None
     make_labels: bool = False
     continues: bool = False
     outbox: Outbox = field(default_factory=Outbox)
@@ -697,6 +700,7 @@ def _events(run: Run) -> Iterator[Event]:
         run.settings,
         control=inbox,
         model=run.trained or run.model,
+        start=None if run.trained else run.start,
         make_labels=run.make_labels,
         pixel_size=run.source.pixel_size,
     )

@@ -149,7 +149,7 @@ class PatchSegWidget(QWidget):
         labels, session = self.session.labels, self.session
         report = None if labels is None else labels.metadata.get(METADATA_KEY, {})
         run = session.run
-        path = None if run is None else self.models.path_of(run.model)
+        path = None if run is None else self.models.path_of(run.model or run.start)
         return script_of(run, report, path, is_open=session.has_image)
 
     # -- building
@@ -227,7 +227,8 @@ class PatchSegWidget(QWidget):
             self.objects.show_report(None)
             self.image.choose(image)
             self.run.show_notice("")
-            self.session.start(source, settings, model=model, make_labels=make_labels)
+            start = None if model else self.models.start
+            self.session.start(source, settings, model=model, start=start, make_labels=make_labels)
             self._reached = model or self._reached
             if self.image.is_guess(source):
                 self._tell(

@@ -32,7 +32,7 @@ def script_of(
     report : dict or None
         Of its labels: ``layer.metadata["napari_patchseg"]``; None where none were made yet.
     model_path : str or None
-        Where the model lies, should the labels have been made with a loaded one.
+        Where the model lies that the run used or began with.
     is_open : bool
         Whether the image is still in the viewer.
 
@@ -48,15 +48,17 @@ def script_of(
         raise PatchSegError(
             f"The last run, on {run.source.name!r}, failed; segment an image first."
         )
-    if run.model is not None and model_path is None:
+    known = run.model or run.start
+    if known is not None and model_path is None:
         raise PatchSegError("Save the model first: the script has to load it.")
     source, settings = run.source, _settings(run, report)
     changes = settings.changes() | settings.machine.model_dump()
     arguments = ["image", "settings=settings"]
     lines = ["import napari_patchseg as ps"]
-    if run.model is not None:
+    if known is not None:
         lines.append("from napari_patchseg.files.models import load_model")
-        arguments.append(f"model=load_model({model_path!r})")
+        name = "start" if run.model is None else "model"
+        arguments.append(f"{name}=load_model({model_path!r})")
     if source.pixel_size is not None:
         arguments.append(f"pixel_size={source.pixel_size!r}")
     arguments.append(f"rgb={source.rgb}")

@@ -175,6 +175,7 @@ class TrainingSession:
         settings: Settings,
         *,
         model: Model | None = None,
+        start: Model | None = None,
         make_labels: bool = False,
     ) -> None:
         """Begin a run.
@@ -187,6 +188,8 @@ class TrainingSession:
             Automatic choices included.
         model : Model or None
             Segment with these weights, without training.
+        start : Model or None
+            Train on from these weights.
         make_labels : bool
             Add a labels layer at the end.
 
@@ -206,7 +209,7 @@ class TrainingSession:
         if self.run is not None and self.run.came_to_something:
             self._earlier = self.run, self._state
             self.run.forget_features()
-        run = Run(source, Canvas.of(source.shape, source.box), settings, model)
+        run = Run(source, Canvas.of(source.shape, source.box), settings, model, start)
         run.outbox.arrived.connect(self._drain)
         run.outbox.moved.connect(self._throttler.throttle)
         self.run, self._shown, self._shows_hints = run, None, False
