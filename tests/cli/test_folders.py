@@ -305,12 +305,24 @@ def test_resume_replaces_nothing_unasked(cli, fields, quickly):
 
 def test_resume_takes_no_stranger_for_a_result(cli, fields, quickly):
     Path("out").mkdir()
-    for name in ("1_nuclei.ome.tif", "summary.csv"):
-        (Path("out") / name).write_text("mine")
-    done = cli("segment", fields, "-o", "out", "--resume", *quickly)
+    for name in ("1_nuclei.ome.tif", "summary.csv", "r.json"):
+        (Path("out") / name).write_text('{"mine": 1}')
+    before = contents(Path("out"))
+    done = cli("segment", fields, "-o", "out", "--report", "out/r.json", "--resume", *quickly)
     assert (done.code, done.out) == (2, "")
-    assert len(sentences(done.err)) == 2
-    assert names(Path("out")) == ["1_nuclei.ome.tif", "summary.csv"]
+    assert len(sentences(done.err)) == 3
+    assert contents(Path("out")) == before
+
+
+def test_what_was_corrected_counts(cli, fields, quickly):
+    hints = np.zeros((96, 112), np.uint8)
+    hints[40:50, 40:50] = 1
+    tifffile.imwrite("h.tif", hints)
+    command = ["segment", fields / "0.tif", "-o", "out/", "--resume", *quickly]
+    assert cli(*command, "--hints", "h.tif").code == 0
+    done = cli(*command, "--hints", "h.tif")
+    assert (done.code, done.out.count("done before")) == (0, 1)
+    assert cli(*command).code == 2
 
 
 def test_a_record_that_is_damaged_is_none(cli, fields, quickly):

@@ -352,9 +352,10 @@ class _Batch:
         record = self.records.of(job.name) if self.records and self.resume else None
         if record is None:
             return None
-        if record.how != self.how:
+        digest = digest_of_file(job.image)
+        if record.how != self.how or not digest:  # reading says what keeps it from being read
             return None
-        if record.image != digest_of_file(job.image):
+        if record.image != digest:
             there = [target.name for target in job.targets if os.path.lexists(target)]
             if there and not self.overwrite:
                 raise FileError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import json
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -321,6 +322,16 @@ def write_json(path: Path, content: Any, *, overwrite: bool) -> None:
     """Write a report; numbers that JSON doesn't have become null."""
     with atomic_write(path, overwrite=overwrite) as temporary:
         temporary.write_text(to_json(content, indent=2) + "\n", encoding="utf-8")
+
+
+def is_report(path: Path) -> bool:
+    """Whether a file is a report of images that `write_json` wrote."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    entries = content if isinstance(content, list) else [content]
+    return all(isinstance(entry, dict) and "image_file" in entry for entry in entries)
 
 
 def _key(path: Path) -> object:

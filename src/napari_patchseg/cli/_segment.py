@@ -39,6 +39,7 @@ from ._files import (
     formats_from,
     image_files,
     is_pattern,
+    is_report,
     results,
     write_json,
 )
@@ -95,7 +96,8 @@ def segment(args: argparse.Namespace, console: Console) -> int:
             begun = records is not None and records.folder.is_dir()
             for name in (SUMMARY, PAGE, *((MODEL,) if train_on else ())):
                 outputs.add(folder / name, f"the folder's {name}", may_exist=begun)
-        outputs.add(report_file, "the report", may_exist=args.resume)
+        goes_on = args.resume and report_file is not None and is_report(report_file)
+        outputs.add(report_file, "the report", may_exist=goes_on)
         console.check_mistakes()
         assert settings is not None
         if model_file is not None and args.max_steps is not None:
