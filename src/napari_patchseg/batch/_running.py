@@ -407,7 +407,7 @@ class _Batch:
             spent = time.perf_counter() - start
             if isinstance(event, Step):
                 own = event.remaining
-            elif self.took:
+            if self.took and (own is None or not isinstance(event, Step)):
                 own = max(0.0, _mean(self.took) - spent)
             after = sum(self.to_do[number:])
             remaining = None
