@@ -31,6 +31,9 @@ from ._summary import MODEL, outcome_of, sum_up
 if TYPE_CHECKING:
     from napari_patchseg.report import Event
 
+#: Label images, whose names are those of layers; they hold no measurements.
+_LAYERS = (OME_TIFF, PNG)
+
 
 @dataclass(frozen=True)
 class Job:
@@ -435,24 +438,26 @@ class _Batch:
         record = Record(how=self.how, image=digest_of_file(job.image))
         if self.records is not None:
             self.records.keep(job.name, record)
-        table = measure(
-            labels,
-            pixels,
-            pixel_size=file.pixel_size_yx,
-            confidence=None if done.confidence is None else done.confidence.nuclei,
-        )
-        for target in job.targets:
+        table = None
+        kinds = [format_of(target) for target in job.targets]
+        if self.records is not None or any(kind not in _LAYERS for kind in kinds):
+            table = measure(
+                labels,
+                pixels,
+                pixel_size=file.pixel_size_yx,
+                confidence=None if done.confidence is None else done.confidence.nuclei,
+            )
+        for target, kind in zip(job.targets, kinds, strict=True):
             # What is there, of a record like this one, would come out the same.
             if self.resume and not self.overwrite and os.path.lexists(target):
                 continue
-            of_labels = format_of(target) in (OME_TIFF, PNG)  # which become a layer
             save(
                 target,
                 labels,
                 measurements=table,
                 pixel_size=file.pixel_size_yx,
                 report=report.to_dict(),
-                name=layer_name("nuclei", file.name) if of_labels else job.image.name,
+                name=layer_name("nuclei", file.name) if kind in _LAYERS else job.image.name,
                 overwrite=self.overwrite,
             )
         names = tuple(target.name for target in job.targets)

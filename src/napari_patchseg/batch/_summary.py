@@ -53,7 +53,7 @@ def outcome_of(
     file: ImageFile,
     pixels: Pixels,
     labels: Labels,
-    table: DataFrame,
+    table: DataFrame | None,
 ) -> Outcome:
     """What came of an image.
 
@@ -65,8 +65,8 @@ def outcome_of(
         Names of the results.
     file, pixels, labels : ImageFile, Pixels, ndarray
         The image and its nuclei, (H, W).
-    table : DataFrame
-        Their measurements.
+    table : DataFrame or None
+        Their measurements, if they are summed up.
     """
     areas = np.bincount(labels.ravel())[1:]
     areas = areas[areas > 0]
@@ -82,7 +82,7 @@ def outcome_of(
 
 
 def _values(
-    file: ImageFile, labels: Labels, areas: NDArray[np.int64], table: DataFrame
+    file: ImageFile, labels: Labels, areas: NDArray[np.int64], table: DataFrame | None
 ) -> dict[str, float]:
     values: dict[str, float] = {NUCLEI: len(areas)}
     sizes = file.pixel_size_yx
@@ -94,6 +94,8 @@ def _values(
             values[MEDIAN_AREA] = float(np.median(areas)) * pixel
     if len(areas):
         values[MEDIAN_AREA_PX] = float(np.median(areas))
+    if table is None:
+        return values
     means = table.drop(columns=[name for name in table if name.startswith(_OF_ONE)]).mean()
     # of no object there is none
     return values | {f"{MEAN} {name}": float(mean) for name, mean in means.dropna().items()}
