@@ -325,6 +325,26 @@ def test_what_was_corrected_counts(cli, fields, quickly):
     assert cli(*command).code == 2
 
 
+def test_a_file_that_no_record_speaks_of_is_no_result(cli, fields, quickly):
+    command = ["segment", fields, "-o", "out", *quickly]
+    assert cli(*command, "--formats", "png,ome.tif", "--seed", "3").code == 0
+    assert cli(*command, "--overwrite").code == 0  # the PNGs are still those of the other seed
+    before = contents(Path("out"))
+    done = cli(*command, "--formats", "png,ome.tif", "--resume")
+    assert done.code == 1
+    assert "0_nuclei.png exists already" in done.err
+    after = contents(Path("out"))
+    assert {name for name in before if after[name] != before[name]} <= {
+        "summary.csv",
+        "report.html",
+    }
+    done = cli(*command, "--formats", "png,ome.tif", "--resume", "--overwrite")
+    assert (done.code, done.out.count("done before")) == (0, 0)
+    for seed in range(3):
+        made = [load_labels(Path("out") / f"{seed}_nuclei.{end}") for end in ("png", "ome.tif")]
+        np.testing.assert_array_equal(made[0].labels, made[1].labels)
+
+
 def test_a_record_that_is_damaged_is_none(cli, fields, quickly):
     assert cli("segment", fields, "-o", "out", *quickly).code == 0
     before = contents(Path("out"))
@@ -363,11 +383,9 @@ def test_killed_at_any_moment_it_ends_as_if_undisturbed(cli, fields, quickly, tm
         assert contents(tmp_path / folder) == expected
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
-@pytest.mark.parametrize("nth", [1, 4, 6, 9, 20])
-def test_killed_while_writing(cli, fields, quickly, tmp_path, nth):
-    """Where a file is begun, and before it takes its place."""
-    code = """
+#: Runs the command line in a process that kills itself at the nth time that a file is begun, or
+#: about to take its place.
+KILLED = """
 import os, signal, sys
 left = int(sys.argv.pop(1))
 def watch(event, args):
@@ -382,31 +400,41 @@ from napari_patchseg.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 
-    def run(folder: str, nth: int) -> int:
-        arguments = [
-            "segment",
-            "fields",
-            "-o",
-            folder,
-            "--resume",
-            "-q",
-            "--formats",
-            ALL,
-            *quickly,
-        ]
-        return subprocess.run(
-            [sys.executable, "-c", code, str(nth), *arguments],
-            cwd=tmp_path,
-            check=False,
-            capture_output=True,
-            timeout=300,
-        ).returncode
 
-    assert cli("segment", "fields", "-o", "whole", "--formats", ALL, *quickly).code == 0
-    assert run("killed", nth) == -signal.SIGKILL
-    again = cli("segment", "fields", "-o", "killed", "--resume", "--formats", ALL, *quickly)
+def killed(nth: int, *arguments: str) -> int:
+    """The exit code."""
+    return subprocess.run(
+        [sys.executable, "-c", KILLED, str(nth), *arguments],
+        check=False,
+        capture_output=True,
+        timeout=300,
+    ).returncode
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
+@pytest.mark.parametrize("nth", [1, 4, 6, 9, 20])
+def test_killed_while_writing(cli, fields, quickly, nth):
+    command = ["segment", "fields", "--formats", ALL, *quickly, "-o"]
+    assert cli(*command, "whole").code == 0
+    assert killed(nth, *command, "out", "--resume") == -signal.SIGKILL
+    again = cli(*command, "out", "--resume")
     assert again.code == 0, again.err
-    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    assert contents(Path("out")) == contents(Path("whole"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
+@pytest.mark.parametrize(("nth", "more"), [(3, ["--overwrite"]), (9, []), (11, [])])
+def test_killed_while_another_plan_is_overwritten(cli, fields, quickly, nth, more):
+    """After a record of the new plan, before the model, labels or table that it speaks of."""
+    command = ["segment", "fields/0*.tif", "--formats", "ome.tif,csv", *quickly]
+    command += ["--train-on", "first", "-o"]
+    assert cli(*command, "whole", "--seed", "3").code == 0
+    assert cli(*command, "out").code == 0
+    arguments = [*command, "out", "--seed", "3", "--resume"]
+    assert killed(nth, *arguments, "--overwrite") == -signal.SIGKILL
+    again = cli(*arguments, *more)
+    assert again.code == 0, again.err
+    assert contents(Path("out")) == contents(Path("whole"))
 
 
 # -- one model for all

@@ -76,7 +76,10 @@ class Record(BaseModel):
     how : str
         Digest of settings, model and versions.
     image : str
-        Digest of the image's file.
+        Digest of the image's file; of a model that of its own, empty until it is there.
+    files : tuple of str
+        Names of the results: made of this with an outcome; without one they are about to be, and
+        what is there may be replaced.
     outcome : Outcome or None
         None until all results are there.
     """
@@ -85,6 +88,7 @@ class Record(BaseModel):
 
     how: str
     image: str
+    files: tuple[str, ...] = ()
     outcome: Outcome | None = None
 
 

@@ -15,7 +15,7 @@ from napari_patchseg.errors import FileError, ImageError, PatchSegError
 from napari_patchseg.files.atomic import remove_leftovers
 from napari_patchseg.files.images import ImageFile, read_image
 from napari_patchseg.files.models import load_model, save_model
-from napari_patchseg.files.results import OME_TIFF, PNG, format_of, save
+from napari_patchseg.files.results import OME_TIFF, PNG, check_target, format_of, save
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.events import Control, Step
 from napari_patchseg.method.network import Model
@@ -315,10 +315,13 @@ class _Batch:
         """One model for all images, kept in the folder."""
         assert self.records is not None
         path = self._model_file
-        record = self.records.of(MODEL)
-        if self.resume and path.is_file() and record is not None and record.how == self.how:
+        record = self.records.of(MODEL) if self.resume else None
+        begun = Record(how=self.how, image="")
+        if path.is_file() and record == Record(how=self.how, image=digest_of_file(path)):
             yield ModelMade(0, path, None)
             return load_model(path)
+        may_replace = self.overwrite or record == begun
+        check_target(path, overwrite=may_replace)
         start = time.perf_counter()
         images = []
         for image in self.plan.train_on:
@@ -339,8 +342,9 @@ class _Batch:
         done = yield from self._follow(0, path, events)
         if done.model is None:
             raise ImageError(NOTHING_SEPARATED)
-        self.records.keep(MODEL, Record(how=self.how, image=""))
-        save_model(path, done.model, overwrite=self.overwrite)
+        self.records.keep(MODEL, begun)
+        save_model(path, done.model, overwrite=may_replace)
+        self.records.keep(MODEL, begun.model_copy(update={"image": digest_of_file(path)}))
         yield ModelMade(0, path, done.report.took(total=time.perf_counter() - start))
         return load_model(path)  # as it is when the work is resumed
 
@@ -366,7 +370,9 @@ class _Batch:
                     "overwrite that, or choose another folder."
                 )
             return None
-        is_whole = all(os.path.lexists(target) for target in job.targets)
+        is_whole = all(
+            target.name in record.files and os.path.lexists(target) for target in job.targets
+        )
         return record.outcome if is_whole else None
 
     def _segment(
@@ -374,6 +380,8 @@ class _Batch:
     ) -> Generator[BatchEvent, None, tuple[Outcome, Mapping[str, float]] | None]:
         """What came of an image, and seconds; None where the host asked for the end."""
         start = time.perf_counter()
+        known = self._known(job)  # before it is read: should it change meanwhile, it is done again
+        self._check_targets(job, known)
         file, pixels = open_image(job.image, self.plan.settings, self.plan.pixel_size)
         settings = self._settings(file)
         reading = time.perf_counter() - start
@@ -390,7 +398,7 @@ class _Batch:
         if done.labels is None:
             return None
         writing = time.perf_counter()
-        outcome = self._write(job, file, pixels, done)
+        outcome = self._write(job, known, file, pixels, done)
         end = time.perf_counter()
         report = done.report.took(reading=reading, writing=end - writing, total=end - start)
         return outcome, report.seconds
@@ -423,7 +431,22 @@ class _Batch:
         assert result is not None
         return result
 
-    def _write(self, job: Job, file: ImageFile, pixels: Pixels, done: Segmentation) -> Outcome:
+    def _known(self, job: Job) -> Record:
+        """The record of this image and plan; where there is none, one without results."""
+        image = digest_of_file(job.image)
+        record = self.records.of(job.name) if self.records and self.resume else None
+        if record is None or (record.how, record.image) != (self.how, image):
+            return Record(how=self.how, image=image)
+        return record
+
+    def _check_targets(self, job: Job, known: Record) -> None:
+        """Raise the `FileError` that writing would end in."""
+        for target in job.targets:
+            check_target(target, overwrite=self.overwrite or target.name in known.files)
+
+    def _write(
+        self, job: Job, known: Record, file: ImageFile, pixels: Pixels, done: Segmentation
+    ) -> Outcome:
         labels = done.labels
         assert labels is not None
         assert done.report.image is not None
@@ -435,7 +458,10 @@ class _Batch:
             seconds={},  # the same labels are the same file
         )
         self.writing = True
-        record = Record(how=self.how, image=digest_of_file(job.image))
+        self._check_targets(job, known)
+        names = tuple(target.name for target in job.targets)
+        files = tuple(dict.fromkeys((*known.files, *names)))
+        record = Record(how=known.how, image=known.image, files=files)
         if self.records is not None:
             self.records.keep(job.name, record)
         table = None
@@ -448,9 +474,9 @@ class _Batch:
                 confidence=None if done.confidence is None else done.confidence.nuclei,
             )
         for target, kind in zip(job.targets, kinds, strict=True):
-            # What is there, of a record like this one, would come out the same.
-            if self.resume and not self.overwrite and os.path.lexists(target):
-                continue
+            is_ours = target.name in known.files
+            if is_ours and known.outcome is not None and os.path.lexists(target):
+                continue  # it would come out the same
             save(
                 target,
                 labels,
@@ -458,9 +484,8 @@ class _Batch:
                 pixel_size=file.pixel_size_yx,
                 report=report.to_dict(),
                 name=layer_name("nuclei", file.name) if kind in _LAYERS else job.image.name,
-                overwrite=self.overwrite,
+                overwrite=self.overwrite or is_ours,
             )
-        names = tuple(target.name for target in job.targets)
         outcome = outcome_of(report, names, file, pixels, labels, table)
         if self.records is not None:
             self.records.keep(job.name, record.model_copy(update={"outcome": outcome}))
