@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
@@ -34,7 +33,7 @@ def segment(
     *,
     preset: str | None = None,
     settings: Settings | None = None,
-    pixel_size: float | None = None,
+    pixel_size: float | tuple[float, float] | None = None,
     rgb: bool | None = None,
     channel_axis: int | None = None,
     box: Box | None = None,
@@ -54,8 +53,8 @@ def segment(
         "default", which it is without any, or "paper".
     settings : Settings, optional
         All settings, instead of a preset; not both.
-    pixel_size : float, optional
-        µm per pixel.
+    pixel_size : float or tuple of float, optional
+        µm per pixel, one number or (y, x).
     rgb, channel_axis, box
         See `Pixels.from_array`.
     model : Model, optional
@@ -91,8 +90,8 @@ def segment(
     ((128, 128), dtype('uint16'))
     """
     chosen = _settings(preset, settings, changes)
-    if pixel_size is not None and not _is_size(pixel_size):
-        raise SettingsError(f"pixel_size should be a number of µm above 0, not {pixel_size!r}.")
+    if pixel_size is not None:
+        pixel_size = both_sizes(pixel_size)
     _check_model("model", model)
     _check_model("start", start)
     pixels = Pixels.from_array(
@@ -314,13 +313,6 @@ def _corrections(
     if box is not None and painted.shape == pixels.frame:
         painted = painted[box[0] : box[2], box[1] : box[3]]
     return Corrections.of_hints(painted, () if corrections is None else corrections.edits)
-
-
-def _is_size(value: object) -> bool:
-    try:
-        return 0 < float(value) < math.inf  # type: ignore[arg-type] # that is the question
-    except (TypeError, ValueError):
-        return False
 
 
 def _settings(preset: str | None, settings: Settings | None, changes: Changes) -> Settings:

@@ -57,7 +57,7 @@ def conditions_of(text: str) -> tuple[Condition, ...]:
 
 def in_words(conditions: Iterable[Condition]) -> str:
     """The text that has these conditions."""
-    return " and ".join(f"{name} {sign} {limit:.6g}" for name, sign, limit in conditions)
+    return " and ".join(f"{name} {sign} {limit:.15g}" for name, sign, limit in conditions)
 
 
 def _number(text: str) -> float:

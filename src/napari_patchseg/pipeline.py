@@ -14,9 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_patchseg.conditions import conditions_of
+from napari_patchseg.corrections import NUCLEUS as HINTED
 from napari_patchseg.corrections import Corrections
 from napari_patchseg.errors import DeviceError, ImageError, ModelError, TrainingError, reason_of
 from napari_patchseg.files.models import pretrained_weights
+from napari_patchseg.files.pixel_size import both_sizes
 from napari_patchseg.geometry import Box
 from napari_patchseg.hinting import Ground, network_input
 from napari_patchseg.image.pixels import Pixels, has_structure
@@ -30,7 +33,14 @@ from napari_patchseg.method.previews import Previews
 from napari_patchseg.method.scale import NetworkInput
 from napari_patchseg.method.training import train
 from napari_patchseg.nucleus_size import choose_rescale, rescale_for
-from napari_patchseg.objects import ClassChooser, labelling
+from napari_patchseg.objects import (
+    CONFIDENCE_COLUMN,
+    SHAPE_COLUMNS,
+    ClassChooser,
+    header_of,
+    intensity_columns,
+    labelling,
+)
 from napari_patchseg.report import (
     Finished,
     HistoryRow,
@@ -133,7 +143,7 @@ def run(
     model: Model | None = None,
     start: Model | None = None,
     make_labels: bool = True,
-    pixel_size: float | None = None,
+    pixel_size: float | tuple[float, float] | None = None,
     corrections: Corrections | Sequence[Corrections | None] | None = None,
 ) -> Iterator[Event]:
     """Train on an image, predict its confidence and label its nuclei.
@@ -153,8 +163,8 @@ def run(
         counts, too.
     make_labels : bool
         Whether to end with labels.
-    pixel_size : float or None
-        µm per pixel; needed where the expected diameter is given in µm.
+    pixel_size : float, tuple of float or None
+        µm per pixel, one number or (y, x); needed where something is given in µm.
     corrections : Corrections, sequence of Corrections or None, or None
         What the user corrected by hand, on the image or on each of several.
 
@@ -222,7 +232,7 @@ class _Run:
         control: Control | None,
         model: Model | None,
         start: Model | None,
-        pixel_size: float | None,
+        pixel_size: float | tuple[float, float] | None,
         corrections: Corrections | Sequence[Corrections | None] | None,
     ) -> None:
         images = [pixels] if isinstance(pixels, Pixels) else list(pixels)
@@ -257,7 +267,8 @@ class _Run:
         self.settings = settings
         self.control = control or Control()
         self.model, self.start = model, start
-        self.pixel_size = pixel_size
+        self.sizes = None if pixel_size is None else both_sizes(pixel_size)
+        self.pixel_size = None if self.sizes is None else math.sqrt(math.prod(self.sizes))
         self.choose = ClassChooser(self.first, settings.objects)
         self.nucleus: NucleusClass | None = None  # on the latest map
         self.seconds: dict[str, float] = {}
@@ -267,7 +278,7 @@ class _Run:
     def events(self, labelled: bool) -> Iterator[Event]:
         yield Progress("starting", 0, 1, MEASURING)
         start = time.perf_counter()
-        self.settings.objects.diameter_in_pixels(self.pixel_size)  # a wrong unit should fail now
+        self._check_objects()
         weights: Weights = "random" if self.random else "pretrained"
         machine = resolve_machine(self.settings.machine, weights)
         if machine.device == "cpu":
@@ -322,6 +333,16 @@ class _Run:
                 yield made
                 labels, objects = made.labels, made.objects
         yield self._finished(labels, hinted or confidence, steps, reason, objects)
+
+    def _check_objects(self) -> None:
+        """What cannot be fulfilled should fail now, and not after training."""
+        objects, image = self.settings.objects, self.first
+        objects.diameter_in_pixels(self.pixel_size)
+        if objects.keep:
+            shapes = [one for one in SHAPE_COLUMNS if self.sizes is not None or not one.is_metric]
+            columns = *shapes, *intensity_columns(image.channels, image.stains), CONFIDENCE_COLUMN
+            for condition in conditions_of(objects.keep):
+                header_of(condition.measurement, [column.header for column in columns])
 
     def _first_map(self, machine: ResolvedMachine) -> Iterator[Event]:
         """A map of the pretrained weights as they are, on the image as it is."""
@@ -450,7 +471,9 @@ class _Run:
             self.first,
             self.settings.objects,
             pixel_size=self.pixel_size,
+            sizes=self.sizes,
             hinted=hinted,
+            painted=None if corrected is None else corrected.hints == HINTED,
             edits=() if corrected is None else corrected.edits,
         )
         try:

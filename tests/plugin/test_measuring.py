@@ -15,6 +15,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 import napari_patchseg as ps
+from napari_patchseg.plugin._colours import colours_of
 from napari_patchseg.plugin._features import as_features, table_of
 from napari_patchseg.plugin.layer_menu import find_panel
 
@@ -112,6 +113,41 @@ def test_the_layer_holds_what_python_measures_and_follows_corrections(bench: Ben
     check()
 
 
+def test_columns_of_others_stay_with_their_nuclei(bench: Bench) -> None:
+    layer, before = bench.session.labels, set(bench.measured.table["Label"])
+    layer.features = layer.features.assign(grade=[f"g{row}" for row in range(len(layer.features))])
+    bench.panel.objects.threshold.setValue(0.6)
+    bench.rest()
+    kept = [number for number in bench.measured.table["Label"] if number in before]
+    assert kept
+    assert layer.features["grade"].iloc[kept].tolist() == [f"g{number}" for number in kept]
+    assert "Solidity" in layer.features
+
+
+def test_what_changed_while_it_learnt_is_measured_afterwards(bench: Bench) -> None:
+    bench.shown.table_button.click()
+    bench.panel.show_settings(bench.panel.settings().replace(max_steps=100_000, batch_size=48))
+    bench.panel.train()
+    bench.wait(lambda: bench.session.run_state.step > 1)
+    bench.session.stop()
+    bench.wait(lambda: not bench.session.is_busy)
+    bench.panel.make_labels()
+    bench.rest()
+    assert bench.measured._view.model.rowCount() == len(np.unique(bench.labels)) - 1
+
+
+def test_a_class_chosen_by_hand_is_the_one_that_is_measured(bench: Bench) -> None:
+    before = bench.session.run.shown_nuclei.copy()
+    polarity = bench.panel.editors["nucleus_polarity"]
+    polarity.set("inverted")
+    polarity.changed.emit()
+    bench.rest()
+    np.testing.assert_allclose(bench.session.run.shown_nuclei, 1 - before, atol=1e-6)
+    table = bench.measured.table
+    assert len(table)
+    assert table["Mean confidence"].mean() > 0.5
+
+
 def test_a_region_is_measured_where_it_is(bench: Bench, wait: Wait) -> None:
     from napari_patchseg.plugin.layer_source import Region
 
@@ -196,11 +232,21 @@ def test_colours_are_those_of_the_bars_and_go_again(bench: Bench) -> None:
     assert bench.shown.histogram._bars.opts["brushes"] is not None
     bench.choose("Area µm^2")
     sizes = bench.measured.table.sort_values("Area px^2")["Label"]
-    np.testing.assert_allclose(
-        layer.get_color(int(sizes.iloc[-1])), layer.get_color(int(sizes.iloc[-1]))
-    )
+    values = bench.measured.table.set_index("Label")["Area µm^2"]
+    for number in sizes.iloc[[0, 5, -1]]:
+        expected = colours_of(np.array([values[number]]), values.to_numpy())[0]
+        np.testing.assert_allclose(layer.get_color(int(number)), expected, atol=0.01)
+    grey = layer.get_color(int(sizes.max()) + 3)  # not measured yet
+    np.testing.assert_allclose(grey, (0.5, 0.5, 0.5, 1))
     bench.shown.colour_box.setChecked(False)
     assert layer.colormap is before
+    bench.shown.colour_box.setChecked(True)
+    layer.data = layer.data.astype(np.uint32)
+    layer.data_setitem((np.zeros(1, int), np.zeros(1, int)), 70_000)
+    bench.rest()
+    assert not bench.shown.colour_box.isChecked()  # and a sentence says why
+    assert layer.colormap is before
+    assert "Colours" in bench.panel.run.notice_label.text()
 
 
 def test_limits_of_any_measurement_say_what_is_a_nucleus(bench: Bench) -> None:

@@ -342,8 +342,15 @@ def test_a_table_holds_what_the_layer_knows_but_never_of_other_objects(tmp_path,
     pd.testing.assert_frame_equal(read, table)
     layer.data_setitem(np.nonzero(labels() == 1), 0)
     layer.save(str(path), plugin=PLUGIN)
+    layer.scale = (1, 1)
+    layer.save(str(path), plugin=PLUGIN)
     read = pd.read_csv(path).drop(columns="Image")
-    pd.testing.assert_frame_equal(read, ps.measure(layer.data, pixel_size=0.5))
+    pd.testing.assert_frame_equal(read, ps.measure(layer.data, image, pixel_size=1.0))
+    layer.data = np.roll(labels(), 1, 0)[:, :80]
+    layer.save(str(path), plugin=PLUGIN)
+    read = pd.read_csv(path).drop(columns="Image")
+    shapes = ps.measure(layer.data, pixel_size=1.0)
+    pd.testing.assert_frame_equal(read[shapes.columns], shapes)
 
 
 def test_no_name_says_another_kind_of_file(tmp_path, viewer):

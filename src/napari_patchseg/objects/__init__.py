@@ -10,6 +10,7 @@ from ._choices import (
     sketch,
     typical_diameter,
 )
+from ._conditions import header_of
 from ._editing import Change, apply_edits, change_of, grow, pixels_of
 from ._labelling import (
     ResolvedObjects,
@@ -34,6 +35,7 @@ __all__ = [
     "class_at",
     "expected_diameter",
     "grow",
+    "header_of",
     "intensity_columns",
     "keep_numbers",
     "label_nuclei",

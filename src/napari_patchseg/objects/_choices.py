@@ -218,7 +218,9 @@ def labelling(
     objects: Objects,
     *,
     pixel_size: float | None = None,
+    sizes: tuple[float, float] | None = None,
     hinted: ConfidenceMap | None = None,
+    painted: NDArray[np.bool_] | None = None,
     edits: Edits = (),
 ) -> Generator[tuple[int, int], None, tuple[Labels, ObjectsReport]]:
     """Labels of a whole confidence map, and the object settings and count behind them.
@@ -227,9 +229,13 @@ def labelling(
     ----------
     confidence, pixels, objects, pixel_size
         See `run`.
+    sizes : tuple of float or None
+        (y, x) in µm where pixels are no squares.
     hinted : ConfidenceMap or None
         The map with the user's hints. Automatic choices are still those of the map without, so that
         a stroke changes what it is about and no more.
+    painted : ndarray or None
+        (H, W) bool, what the user painted as nucleus: that is so, whatever it measures.
     edits : tuple of Edit
         The user's corrections of objects.
 
@@ -251,9 +257,11 @@ def labelling(
         labels = with_additions(labels, without > chosen.threshold)
     count = int(labels.max(initial=0))
     if objects.keep:
-        sizes = None if pixel_size is None else (pixel_size, pixel_size)
+        if sizes is None and pixel_size is not None:
+            sizes = pixel_size, pixel_size
         table = measure(labels, pixels, pixel_size=sizes, confidence=confidence.nuclei)
-        labels = keep_only(labels, conditions_of(objects.keep), table)
+        spared = () if painted is None else np.unique(labels[painted])
+        labels = keep_only(labels, conditions_of(objects.keep), table, spared)
     if edits:  # what the user says of an object counts, whatever it measures
         labels = apply_edits(labels, edits, chosen.min_area)
     if edits or objects.keep:

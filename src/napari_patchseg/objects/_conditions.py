@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from napari_patchseg.conditions import Condition
 from napari_patchseg.errors import SettingsError
@@ -19,10 +20,16 @@ if TYPE_CHECKING:
 _NAMES = ("Label", "Centroid")
 
 
-def keep_only(labels: Labels, conditions: Sequence[Condition], table: pd.DataFrame) -> Labels:
+def keep_only(
+    labels: Labels,
+    conditions: Sequence[Condition],
+    table: pd.DataFrame,
+    spared: ArrayLike = (),
+) -> Labels:
     """Labels (H, W) of the objects that fulfil all conditions, with the numbers that they have.
 
-    A measurement that an object has not (NaN) fulfils none.
+    A measurement that an object has not (NaN) fulfils none. The objects in `spared` stay whatever
+    they measure. What is measured of neighbours is of all objects, also of those that go.
 
     Raises
     ------
@@ -31,15 +38,17 @@ def keep_only(labels: Labels, conditions: Sequence[Condition], table: pd.DataFra
     """
     kept = np.ones(len(table), bool)
     for name, sign, limit in conditions:
-        values = table[_header(name, table)].to_numpy(float)
+        values = table[header_of(name, table.columns)].to_numpy(float)
         kept &= values >= limit if sign == ">=" else values <= limit
     stays = np.zeros(int(labels.max(initial=0)) + 1, bool)
     stays[table["Label"].to_numpy()[kept]] = True
+    stays[np.asarray(spared, np.intp)] = True
     return np.where(stays[labels], labels, labels.dtype.type(0))
 
 
-def _header(name: str, table: pd.DataFrame) -> str:
-    known = {one.casefold(): one for one in table.columns if not one.startswith(_NAMES)}
+def header_of(name: str, headers: Iterable[str]) -> str:
+    """The header that is meant, however it is written; raises `SettingsError` where none is."""
+    known = {one.casefold(): one for one in headers if not one.startswith(_NAMES)}
     if (found := known.get(name.casefold())) is not None:
         return str(found)
     if "µm" in name or "mm^2" in name:

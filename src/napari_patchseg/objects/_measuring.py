@@ -45,6 +45,11 @@ class Column:
     meaning: str
 
     @property
+    def is_metric(self) -> bool:
+        """Whether it is there only where the pixel size is known."""
+        return "µm" in self.unit or "mm" in self.unit
+
+    @property
     def header(self) -> str:
         """Name and unit: the column's text in tables, files and docs."""
         return f"{self.name} {self.unit}".rstrip()

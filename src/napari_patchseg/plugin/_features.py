@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,10 @@ import numpy as np
 
 if TYPE_CHECKING:
     import pandas as pd
+    from napari.layers import Labels
 
+#: The columns that layers have from here.
+_OURS: weakref.WeakKeyDictionary[Labels, frozenset[str]] = weakref.WeakKeyDictionary()
 #: Rows of features per nucleus, up to which napari's table finds a label by its row.
 _ROWS = 4
 
@@ -27,6 +31,20 @@ def as_features(table: pd.DataFrame) -> pd.DataFrame:
         return values.assign(index=numbers)
     values.index = numbers
     return values.reindex(range(most))
+
+
+def show_features(layer: Labels, table: pd.DataFrame) -> None:
+    """Give a layer the table as features; columns of others stay with their labels."""
+    known, ours = layer.features, _OURS.get(layer, frozenset())
+    features = as_features(table)
+    others = [name for name in known.columns if name not in {*features, *ours, "index"}]
+    if others:
+        numbers = known["index"] if "index" in known else np.arange(len(known))
+        kept = known[others].set_axis(numbers).groupby(level=0).first()
+        rows = features["index"] if "index" in features else np.arange(len(features))
+        features[others] = kept.reindex(rows).to_numpy()
+    _OURS[layer] = frozenset(table.columns)
+    layer.features = features
 
 
 def places_last(headers: Sequence[str]) -> list[str]:

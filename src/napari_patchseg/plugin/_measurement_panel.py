@@ -84,7 +84,7 @@ class MeasurementPanel(QWidget):
         self.chooser.currentIndexChanged.connect(self._on_chosen)
         self.colour_box.toggled.connect(self._on_coloured)
         self.histogram.moved.connect(self._on_moved)
-        self.others.linkActivated.connect(lambda _: self._keep(()))
+        self.others.linkActivated.connect(self._forget_others)
         editors.changed.connect(self.show_limits)
 
     @property
@@ -148,11 +148,11 @@ class MeasurementPanel(QWidget):
             least = self._least if least is None else least
             limits = [None if one is None else one / self._per_unit for one in (least, most)]
         else:
-            own = [one for one in self._conditions if one.measurement == self.header]
+            own = [one for one in self._conditions if self._is_shown(one)]
             lows, highs = ([one.limit for one in own if one.sign == sign] for sign in (">=", "<="))
             limits = [max(lows, default=None), min(highs, default=None)]
         self.histogram.show_limits(*limits)
-        others = [one for one in self._conditions if one.measurement != self.header]
+        others = [one for one in self._conditions if not self._is_shown(one)]
         self.others.setVisible(bool(others))
         text = _pretty(in_words(others)).replace("<", "&lt;")
         link = f'<a href="#" style="color: {POSITIVE_COLOUR}">remove all</a>'
@@ -237,9 +237,20 @@ class MeasurementPanel(QWidget):
             field.set((area or 0.0) if name == "low" else area)
             field.changed.emit()
             return
-        before = [one for one in self._conditions if one[:2] != (self.header, _SIGNS[name])]
+        before = [
+            one
+            for one in self._conditions
+            if not (self._is_shown(one) and one.sign == _SIGNS[name])
+        ]
         moved = () if limit is None else (Condition(self.header, _SIGNS[name], limit),)
         self._keep((*before, *moved))
+
+    def _is_shown(self, condition: Condition) -> bool:
+        """Whether it is what the handles say; those of the area are settings of their own."""
+        return not self._is_area and condition.measurement.casefold() == self.header.casefold()
+
+    def _forget_others(self, _link: str = "") -> None:
+        self._keep(tuple(one for one in self._conditions if self._is_shown(one)))
 
     def _keep(self, conditions: tuple[Condition, ...]) -> None:
         self._editors["keep"].set(in_words(conditions))

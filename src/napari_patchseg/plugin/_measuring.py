@@ -5,7 +5,6 @@ They are made off the window's thread.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -19,13 +18,12 @@ from superqt.utils import create_worker, qdebounced, qthrottled
 from napari_patchseg.errors import PatchSegError
 
 from ._circle import Circle
-from ._colours import colour_by, colours_of
-from ._features import as_features
+from ._colours import MOST_COLOURED, colour_by, colours_of
+from ._features import show_features
 from ._measurement_panel import MeasurementPanel
 from ._object_tools import CLICK
 from ._plots import areas_of
 from ._table import ObjectsTable, show_table
-from .writer import pixel_size as size_of_layer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
 
     from napari_patchseg.image.pixels import Pixels
 
-    from ._run import Run
     from .session import TrainingSession
 
 #: Milliseconds between two counts, and without a change after which nuclei are measured.
@@ -124,6 +121,7 @@ class Measurements:
     def _leave(self) -> None:
         labels, self.labels, self.table = self.labels, None, None
         if labels is not None:
+            colour_by(labels, None, None)
             for event in self._changes(labels):
                 event.disconnect(self._on_changed)
             labels.events.selected_label.disconnect(self._on_selected)
@@ -143,10 +141,10 @@ class Measurements:
         labels, run = self.labels, self._session.run
         if labels is None or run is None:
             return
-        rows, columns = self._session.layers.inside
-        ground = (rows.stop - rows.start) * (columns.stop - columns.start)
-        areas = areas_of(np.asarray(labels.data))
-        self._panel.show_areas(areas, run.source.pixel_size, ground)
+        shown = self._session.layers.region_view
+        if shown is None:  # of another shape: the user's own
+            shown = np.asarray(labels.data)
+        self._panel.show_areas(areas_of(shown), run.source.pixel_size, shown.size)
         self._measure_soon()
 
     # -- measuring
@@ -173,6 +171,11 @@ class Measurements:
         self._worker = worker
         worker.start()
 
+    def catch_up(self) -> None:
+        """Measure what has changed while a run was under way."""
+        if self.labels is not None and self._measured_version != self._version:
+            self._measure_soon()
+
     def _job(self) -> _Job | None:
         labels, run, shown = self.labels, self._session.run, self._session.layers.region_view
         if labels is None or run is None or shown is None:
@@ -184,7 +187,7 @@ class Measurements:
             run.source.box[:2],
             run.pixels,
             run.shown_nuclei,
-            _sizes(run),
+            run.sizes,
         )
 
     def _on_finished(self) -> None:
@@ -196,7 +199,8 @@ class Measurements:
     def _on_measured(
         self, job: _Job, found: tuple[pd.DataFrame | None, PatchSegError | None]
     ) -> None:
-        if self.labels is job.layer and not self._wanted:
+        is_newest = not self._wanted and job.version >= self._measured_version
+        if self.labels is job.layer and is_newest:
             self._take(job, *found)
 
     def _take(self, job: _Job, made: pd.DataFrame | None, error: PatchSegError | None) -> None:
@@ -204,7 +208,7 @@ class Measurements:
             self.told.emit(str(error), True)
             return
         self.table, self._measured_version = made, job.version
-        job.layer.features = as_features(made)
+        show_features(job.layer, made)
         self._panel.show_table(made)
         if self._view is not None:
             self._view.show_table(made)
@@ -221,8 +225,11 @@ class Measurements:
             colour_by(labels, None, None)
             return
         values = table[header].to_numpy(float)
+        if not colour_by(labels, table["Label"].to_numpy(), values):
+            self._panel.colour_box.setChecked(False)
+            self.told.emit(f"Colours are for labels up to {MOST_COLOURED:,}.", False)
+            return
         self._panel.histogram.show_colours(partial(colours_of, among=values))
-        colour_by(labels, table["Label"].to_numpy(), values)
 
     # -- the table, and where its nuclei are
 
@@ -232,10 +239,8 @@ class Measurements:
             self.told.emit("There are no nuclei to measure yet; segment the image first.", False)
             return
         self._view = show_table(self._viewer, self._view, self._on_row)
-        if self.table is None:
-            self._measure_soon()
-        else:
-            self._view.show_table(self.table)
+        self._view.show_table(self.table)
+        self.catch_up()
 
     def _on_row(self, number: int) -> None:
         if self.labels is not None:
@@ -314,15 +319,3 @@ def _measured(job: _Job) -> tuple[pd.DataFrame | None, PatchSegError | None]:
         if job.pixel_size is not None:
             table[f"Centroid {axis} µm"] += start * job.pixel_size["YX".index(axis)]
     return table, None
-
-
-def _sizes(run: Run) -> tuple[float, float] | None:
-    """µm per pixel along rows and columns: the layer's, or what the user entered."""
-    size, layer, plane = run.source.pixel_size, run.source.layer, run.source.plane
-    if size is None or layer is None:
-        return None
-    meta = {"scale": layer.scale, "units": layer.units, "affine": layer.affine.affine_matrix}
-    both = size_of_layer(meta, (plane.rows, plane.columns))
-    if both is None or not math.isclose(math.prod(both), size**2, rel_tol=1e-6):
-        return size, size
-    return both[0], both[1]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from psygnal import Signal
 from superqt.utils import create_worker, qdebounced
 
-from napari_patchseg.corrections import Corrections
+from napari_patchseg.corrections import NUCLEUS, Corrections
 from napari_patchseg.errors import PatchSegError
 from napari_patchseg.method.events import Cancelled, Control
 from napari_patchseg.method.maps import ConfidenceMap
@@ -178,7 +178,13 @@ def _relabel(job: Job) -> Generator[object, None, Relabelled | None]:
             diameter = objects.diameter_in_pixels(pixel_size) or DEFAULT_DIAMETER
             yield Outline(*outline(hinted or chosen, run.pixels, objects, diameter))
         labels, found = yield from labelling(
-            chosen, run.pixels, objects, pixel_size=pixel_size, hinted=hinted
+            chosen,
+            run.pixels,
+            objects,
+            pixel_size=pixel_size,
+            sizes=run.sizes,
+            hinted=hinted,
+            painted=job.corrections.hints == NUCLEUS,
         )
         run.note_diameter(chosen, job.objects, found)
         if job.before is not None:

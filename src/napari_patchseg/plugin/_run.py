@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -37,6 +38,7 @@ from napari_patchseg.words import pluralize, time_left
 from ._display import Canvas, display_map
 from .layer_source import LayerSource
 from .preload import import_tables
+from .writer import pixel_size as size_of_layer
 
 if TYPE_CHECKING:
     from napari_patchseg.hinting import Ground, Place
@@ -525,6 +527,18 @@ class Run:
         return wished.model_copy(update={"nucleus_diameter": known, "diameter_unit": "px"})
 
     @property
+    def sizes(self) -> tuple[float, float] | None:
+        """µm per pixel along rows and columns: the layer's, or what the user entered."""
+        size, layer, plane = self.source.pixel_size, self.source.layer, self.source.plane
+        if size is None or layer is None:
+            return None if size is None else (size, size)
+        meta = {"scale": layer.scale, "units": layer.units, "affine": layer.affine.affine_matrix}
+        both = size_of_layer(meta, (plane.rows, plane.columns))
+        if both is None or not math.isclose(math.prod(both), size**2, rel_tol=1e-6):
+            return size, size
+        return both[0], both[1]
+
+    @property
     def reached(self) -> Model | None:
         """The weights reached, with what hints taught if they did."""
         return self.taught or self.trained
@@ -535,6 +549,8 @@ class Run:
         newest = self.hinted or self.full or self.preview
         if newest is None or self.pixels is None:
             return None
+        if newest is not self.hinted:
+            newest = as_chosen(newest, self.pixels, self.settings, self.objects)
         height, width = self.pixels.shape[1:]
         if newest.box != (0, 0, height, width):
             return None
@@ -702,7 +718,7 @@ def _events(run: Run) -> Iterator[Event]:
         model=run.trained or run.model,
         start=None if run.trained else run.start,
         make_labels=run.make_labels,
-        pixel_size=run.source.pixel_size,
+        pixel_size=run.sizes,
     )
     try:
         for event in events:

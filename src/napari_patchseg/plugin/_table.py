@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from psygnal import Signal
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -131,7 +131,7 @@ class ObjectsTable(QWidget):
         selection = self.view.selectionModel()
         assert selection is not None
         selection.currentRowChanged.connect(self._on_row)
-        self.view.clicked.connect(lambda index: self._on_row(index, None))
+        self.view.pressed.connect(self._on_pressed)
         self.count = QLabel()
         self.copy_button = button(
             "Copy", "Put the rows chosen on the clipboard, else all, for a spreadsheet", self.copy
@@ -145,27 +145,30 @@ class ObjectsTable(QWidget):
         layout.addWidget(self.view)
         copy = QShortcut(QKeySequence(QKeySequence.StandardKey.Copy), self.view, self.copy)
         copy.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-        self._is_marking = False
+        self._is_marking, self._told = False, -1
         self.show_table(None)
 
     def show_table(self, table: pd.DataFrame | None) -> None:
         """Show what was measured; the nucleus that was chosen stays so if it is still there."""
-        row = self.view.currentIndex().row()
-        number = self.model.number_at(row) if row >= 0 else None
-        names = self.model.names
+        names, bar = self.model.names, self.view.verticalScrollBar()
+        scrolled = 0 if bar is None else bar.value()
+        chosen = [self.model.number_at(row) for row in self._chosen_rows()]
         self._is_marking = True
         try:
             if table is not None:
                 table = table[places_last(without_pixels(table.columns))]
             self.model.take(table)
+            self._choose_rows(self.model.row_of(number) for number in chosen)
         finally:
             self._is_marking = False
+        if bar is not None:
+            bar.setValue(scrolled)
         if self.model.names != names:
             self._fit()
         self.count.setText(pluralize(len(self.model.numbers), "nucleus", "nuclei"))
+        if table is None:
+            self.count.setText("measured as soon as there are labels and nothing is learnt")
         self.copy_button.setEnabled(len(self.model.numbers) > 0)
-        if number is not None:
-            self.mark(number)
 
     def mark(self, number: int) -> None:
         """Show the row of a nucleus."""
@@ -181,15 +184,26 @@ class ObjectsTable(QWidget):
 
     def copy(self) -> None:
         """Put the rows chosen on the clipboard, or all, with their headers."""
-        selection, model = self.view.selectionModel(), self.model
-        assert selection is not None
-        rows = [index.row() for index in selection.selectedRows()]
+        model, rows = self.model, self._chosen_rows()
         rows = sorted(rows) if len(rows) > 1 else list(range(model.rowCount()))
         columns = range(model.columnCount())
         lines = [model.names, *([model.text(row, one, 10) for one in columns] for row in rows)]
         clipboard = QApplication.clipboard()
         assert clipboard is not None
         clipboard.setText("\n".join("\t".join(line) for line in lines))
+
+    def _chosen_rows(self) -> list[int]:
+        selection = self.view.selectionModel()
+        return [] if selection is None else [index.row() for index in selection.selectedRows()]
+
+    def _choose_rows(self, rows: Iterable[int | None]) -> None:
+        selection = self.view.selectionModel()
+        assert selection is not None
+        flags = selection.SelectionFlag
+        for row in rows:
+            if row is not None:
+                index = self.model.index(row, 0)
+                selection.setCurrentIndex(index, flags.Select | flags.Rows)
 
     def _fit(self) -> None:
         """Make room for every header; looking at all rows would take seconds."""
@@ -199,9 +213,19 @@ class ObjectsTable(QWidget):
         for section, name in enumerate(self.model.names):
             self.view.setColumnWidth(section, header.fontMetrics().horizontalAdvance(name) + 28)
 
-    def _on_row(self, index: QModelIndex, _before: QModelIndex | None) -> None:
+    def _on_row(self, index: QModelIndex, _before: QModelIndex) -> None:
         if index.isValid() and not self._is_marking:
+            self._told = index.row()
+            QTimer.singleShot(0, self._forget_told)
             self.chosen.emit(self.model.number_at(index.row()))
+
+    def _on_pressed(self, index: QModelIndex) -> None:
+        """The row that was chosen before is clicked once more."""
+        if index.row() != self._told:
+            self.chosen.emit(self.model.number_at(index.row()))
+
+    def _forget_told(self) -> None:
+        self._told = -1
 
 
 def show_table(

@@ -328,6 +328,8 @@ class PatchSegWidget(QWidget):
             self.objects.show_class(self.session.shown_class)
         if self.session.labels is not self.measurements.labels:  # the first ones have no report yet
             self.measurements.follow()
+        if not state.is_busy:
+            self.measurements.catch_up()
         self.labels.copy_button.setEnabled(run is not None)
         self.hand.refresh()
         self.labels.refresh()

@@ -114,15 +114,17 @@ def write(kind: Format, path: str, data: Any, meta: dict[str, Any]) -> list[str]
 def _table(
     labels: NDArray[Any], meta: Mapping[str, Any], sizes: tuple[float, ...] | None
 ) -> pd.DataFrame:
-    """What the layer knows of its objects; shape and place alone where that is of other ones."""
-    from napari_patchseg.objects import measure
+    """Shape and place of the objects, and what else the layer knows of the same ones."""
+    from napari_patchseg.objects import SHAPE_COLUMNS, measure
 
     measured = measure(labels, pixel_size=None if sizes is None else (sizes[-2], sizes[-1]))
     known = table_of(meta.get("features"))
-    same = ["Label", "Area px^2"]
-    if known is None or not set(measured.columns) <= set(known.columns):
+    if known is None:
         return measured
-    return known if known[same].equals(measured[same]) else measured
+    same = ["Label", "Area px^2"]
+    shapes = {column.header for column in SHAPE_COLUMNS}
+    more = [name for name in known.columns if name not in shapes]
+    return measured.merge(known[[*same, *more]], "left", on=same)
 
 
 def pixel_size(
