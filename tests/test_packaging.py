@@ -23,6 +23,7 @@ from napari._app_model.constants import MenuId
 from npe2 import PluginManifest
 
 import napari_patchseg
+from napari_patchseg.files.results import FORMATS, format_of
 
 FreshPython = Callable[..., subprocess.CompletedProcess[str]]
 HEAVY = ("torch", "qtpy", "PyQt6", "PySide6", "napari", "skimage", "scipy", "numpy")
@@ -168,9 +169,12 @@ def test_when_expressions(
 
 def test_the_first_writer_takes_any_labels(manifest: PluginManifest) -> None:
     # It is also the one for "save all layers" and for names without an extension.
-    first, second = manifest.contributions.writers
+    first, *others = manifest.contributions.writers
     assert first.filename_extensions == [".ome.tif", ".ome.tiff"]
-    assert second.filename_extensions == [".png"]
+    offered = {ending for writer in others for ending in writer.filename_extensions}
+    kinds = [kind.endings for kind in FORMATS if ".ome.tif" not in kind.endings]
+    assert all(offered & set(endings) for endings in kinds)
+    assert {format_of(f"nuclei{ending}").endings for ending in offered} == set(kinds)
 
 
 # -- distributions
