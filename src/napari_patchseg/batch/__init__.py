@@ -1,5 +1,9 @@
 """Many images, one after the other: what was done before is known again, and all is summed up."""
 
+from ._folder import IMAGES as IMAGES
+from ._folder import images_in as images_in
+from ._folder import is_result as is_result
+from ._folder import job_of as job_of
 from ._records import Outcome as Outcome
 from ._records import Records as Records
 from ._running import BatchEvent as BatchEvent

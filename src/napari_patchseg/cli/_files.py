@@ -11,17 +11,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from napari_patchseg.batch import Job
-from napari_patchseg.errors import FileError, PatchSegError
+from napari_patchseg.batch import IMAGES, Job, images_in, is_result, job_of
+from napari_patchseg.errors import FileError
 from napari_patchseg.files.atomic import atomic_write
-from napari_patchseg.files.labels import read_report, to_json
+from napari_patchseg.files.labels import to_json
 from napari_patchseg.files.results import FORMATS, OME_ZARR, check_target
-from napari_patchseg.words import image_name
 
 from ._console import Console
 
-#: Ends of image files' names.
-IMAGES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".svs", ".ndpi", ".bmp", ".webp", ".jp2")
 #: Ends of results' names, all of them, and in words.
 _ENDS = tuple(ending for kind in FORMATS for ending in kind.endings)
 RESULTS = ", ".join(kind.endings[0].removeprefix(".") for kind in FORMATS)
@@ -44,7 +41,7 @@ def image_files(texts: Sequence[str], console: Console) -> list[Path]:
             is_named = path == Path(os.path.expanduser(text))
             if path not in found:
                 if not is_named or console.attempt(_checked, path):
-                    found[path] = _is_ours(path)
+                    found[path] = is_result(path)
             elif is_named:  # a pattern may take what was named, too
                 console.mistake(f"{path} is given twice.")
     images = [path for path, is_ours in found.items() if not is_ours]
@@ -69,7 +66,7 @@ def _matching(text: str) -> list[Path]:
         raise FileError(f"{text} is an address; give the path of a file on this computer.")
     path = Path(os.path.expanduser(text))
     if os.path.isdir(path) and path.suffix.lower() != ".zarr":
-        return _inside(path)
+        return images_in(path)
     if not is_pattern(text):
         return [path]
     # Of Windows' shells, or in quotes.
@@ -78,24 +75,6 @@ def _matching(text: str) -> list[Path]:
     if not matching:
         raise FileError(f"No file matches {text}; check the pattern and the folder.")
     return matching
-
-
-def _inside(folder: Path) -> list[Path]:
-    """The images of a folder, by their names; not those of folders in it."""
-    try:
-        names = sorted(os.listdir(folder))
-    except OSError as error:
-        raise FileError(f"Folder {folder} cannot be read: {error.strerror}.") from error
-    images = [
-        folder / name
-        for name in names
-        # A system's own files begin with a dot.
-        if name.lower().endswith(IMAGES) and not name.startswith(".")
-    ]
-    images = [path for path in images if not os.path.isdir(path)]
-    if not images:
-        raise FileError(f"There is no image in folder {folder}: no {', '.join(IMAGES[:5])}, ...")
-    return images
 
 
 def is_pattern(text: str) -> bool:
@@ -112,13 +91,6 @@ def _checked(path: Path) -> bool:
     if not os.path.isfile(path):  # a pipe may never begin to speak
         raise FileError(f"{path} is not an ordinary file; save the image as a file first.")
     return True
-
-
-def _is_ours(path: Path) -> bool:
-    try:
-        return os.path.isfile(path) and read_report(path) is not None  # a pipe would be waited for
-    except PatchSegError:
-        return False
 
 
 # -- written
@@ -188,15 +160,8 @@ def results(
         if folder is None:
             files = tuple(Path(os.path.expanduser(output)) for output in outputs)
             return [Job(image, files) for image in images], None
-    jobs = [
-        Job(image, tuple((folder or image.parent) / _name(image, end) for end in formats))
-        for image in images
-    ]
+    jobs = [job_of(image, folder or image.parent, formats) for image in images]
     return jobs, folder
-
-
-def _name(image: Path, end: str) -> str:
-    return f"{image_name(image)}_nuclei.{end}"
 
 
 def _folder(outputs: Sequence[str], *, several: bool, of_all: bool) -> Path | None:

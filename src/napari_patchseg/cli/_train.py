@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from napari_patchseg.batch import about
+from napari_patchseg.batch import IMAGES, about
 from napari_patchseg.errors import ImageError, PatchSegError
 from napari_patchseg.files.models import load_model, save_model
 from napari_patchseg.pipeline import run
@@ -13,7 +13,7 @@ from napari_patchseg.words import pluralize
 
 from ._arguments import settings_from
 from ._console import Console
-from ._files import IMAGES, Outputs, file_of, image_files, write_json
+from ._files import Outputs, file_of, image_files, write_json
 from ._run import follow, read, summary
 
 
