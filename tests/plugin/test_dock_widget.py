@@ -175,6 +175,7 @@ def test_what_is_folded_is_seen_when_asked_for(viewer: Any, panel: PatchSegWidge
     viewer.window._qt_window.resize(1024, 700)
     viewer.window._qt_window.show()
     parts = {"Training": panel.curves, "Settings": panel.form, "Model": panel.models}
+    parts["Folder"] = panel.folder
     assert set(parts) == set(panel.folds.buttons)
     for name, part in parts.items():
         assert not part.isVisible()

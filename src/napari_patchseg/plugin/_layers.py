@@ -689,7 +689,7 @@ class RunLayers:
         # in 3-D napari draws no contours, and warns
         contours = view is not View.FILLED and self._viewer.dims.ndisplay == 2
         if (layer.contour > 0) != contours:
-            layer.contour = _thickness(layer) if contours else 0
+            layer.contour = thickness(layer) if contours else 0
             layer.opacity = 1 if contours else _FILLED_OPACITY
 
     def _add(self, layer: Layer, *, select: bool = False) -> None:
@@ -746,7 +746,7 @@ def _diameter(layer: Labels) -> float:
     return float(objects.get("diameter") or DEFAULT_DIAMETER)
 
 
-def _thickness(layer: Labels) -> int:
+def thickness(layer: Labels) -> int:
     """Of a nucleus' contour, in pixels: a twelfth of the diameter, at least 1."""
     return max(1, round(_diameter(layer) / 12))
 

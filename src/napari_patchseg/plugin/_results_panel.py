@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from .session import TrainingSession
 
 #: What people know the formats for.
-_FOR = {
+FOR = {
     OME_TIFF: "Labels, OME-TIFF",
     PNG: "Labels, 16-bit PNG",
     OME_ZARR: "Labels, OME-Zarr",
@@ -53,16 +53,16 @@ _FOR = {
     IMAGEJ_ROIS: "Outlines for ImageJ and Fiji, ROIs",
 }
 #: Filters of the dialog, each with the ending that a name without one gets.
-_LABELS_FORMATS = {
+_LABELSFORMATS = {
     f"{text} ({' '.join('*' + ending for ending in kind.endings)})": kind.endings[0]
-    for kind, text in _FOR.items()
+    for kind, text in FOR.items()
 }
 _LABELS_ENDINGS = tuple(ending for kind in FORMATS for ending in kind.endings)
 _MODEL_ENDING = ".safetensors"
 _MODEL_FILTER = f"PatchSeg models (*{_MODEL_ENDING})"
 
 #: Signs that some system takes in no file name.
-_FORBIDDEN = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f-\x9f]')
+FORBIDDEN = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f-\x9f]')
 #: Devices of Windows, whatever the ending.
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(?=\.|$)", re.IGNORECASE)
 #: Bytes of an offered name; systems take 255, and an ending and a temporary file's mark are added.
@@ -159,7 +159,7 @@ class LabelsPanel(QWidget):
             return
         folder = folder_of(image_of(layer)) or folder_of(layer) or last_folder()
         start = folder / f"{offered_name(layer.name)}.ome.tif"
-        path = ask_for_file(self, "Save nuclei", start, _LABELS_FORMATS, _LABELS_ENDINGS)
+        path = ask_for_file(self, "Save nuclei", start, _LABELSFORMATS, _LABELS_ENDINGS)
         if path is not None:
             self.save(path)
 
@@ -278,7 +278,7 @@ class ModelPanel(QWidget):
 
 def offered_name(name: str) -> str:
     """A layer's name as a file name that every system takes, without an ending."""
-    name = _FORBIDDEN.sub("_", name).encode()[:_MOST_BYTES].decode(errors="ignore")
+    name = FORBIDDEN.sub("_", name).encode()[:_MOST_BYTES].decode(errors="ignore")
     return _DEVICES.sub(r"_\1", name.strip(" ."), count=1) or "labels"
 
 

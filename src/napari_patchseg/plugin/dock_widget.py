@@ -31,6 +31,8 @@ from napari_patchseg.settings import FIELDS, Polarity, Settings
 from ._circle import Circle
 from ._controls import Folds, NumberBox, WheelScrolls
 from ._editors import Editors
+from ._folder_panel import FolderPanel
+from ._folder_run import check_no_folder, running_folder
 from ._forms import ObjectsForm, SettingsForm
 from ._hand_panel import HandPanel
 from ._image_panel import ImagePanel
@@ -41,7 +43,7 @@ from ._run import Run, RunState
 from ._run_panel import RunPanel
 from .layer_source import METADATA_KEY, unwrap
 from .preload import preload
-from .question import ask_to_close, ask_to_stop
+from .question import ask_to_close, ask_to_stop, on_image
 from .script import notice, script_of
 from .session import TrainingSession, running_session
 from .view_switch import ViewSwitch, watch_hover
@@ -88,6 +90,7 @@ class PatchSegWidget(QWidget):
         self.form = SettingsForm(self.editors, self.run.image_label, self.hand.class_button)
         self.labels = LabelsPanel(viewer, self.session, self.measurements.measure_now)
         self.models = ModelPanel(self._folder)
+        self.folder = FolderPanel(viewer, self._settings_typed, self.models, self._folder)
         self.folds = Folds()
         self._reached: Model | None = None  # of the run; another one may be loaded since
         self._lay_out()
@@ -100,7 +103,9 @@ class PatchSegWidget(QWidget):
         self._on_state(self.session.run_state)
         session = self.session
         # Nothing was asked for yet: the panel comes first.
-        QTimer.singleShot(0, lambda: preload(lambda: session.is_busy))
+        QTimer.singleShot(
+            0, lambda: preload(lambda: session.is_busy or running_folder() is not None)
+        )
 
     # -- what one can ask for
 
@@ -168,6 +173,9 @@ class PatchSegWidget(QWidget):
             "Save what was learnt or corrected, and use it on other images",
             *(self.models, self.hand.files),
         )
+        self.folds.add(
+            "Folder", "Segment all images of a folder with the settings of this panel", self.folder
+        )
         nuclei = (self.objects, self.view_switch)
         for section in ((self.image, self.run), nuclei, (self.hand,), (self.labels, self.folds)):
             for part in section:
@@ -208,6 +216,7 @@ class PatchSegWidget(QWidget):
     def _begin(self, layer: Layer | None, *, make_labels: bool, model: Model | None = None) -> None:
         self._take_typed()
         with self._guarded():
+            check_no_folder()
             source = self.image.source(layer)
             image = source.layer
             assert image is not None
@@ -236,6 +245,10 @@ class PatchSegWidget(QWidget):
                     "channels if it is a stack of planes.",
                     False,
                 )
+
+    def _settings_typed(self) -> Settings:
+        self._take_typed()
+        return self.settings()
 
     def _take_typed(self) -> None:
         """Take over the number in a field that is still being edited: a key may start a run."""
@@ -396,7 +409,15 @@ class PatchSegWidget(QWidget):
 
     def _may_close(self, close: Callable[[], None]) -> None:
         if self.session.is_busy:
-            ask_to_close(self, self.session, close)
+            run = f"A run{on_image(self.session)} is under way"
+            ask_to_close(self, f"{run}; without this panel it ends, and its result is lost.", close)
+        elif self.folder.is_busy:
+            ask_to_close(
+                self,
+                f"A folder is being segmented, {self.folder.told_so_far} so far; without this "
+                "panel that ends, and what is done is kept.",
+                close,
+            )
         else:
             close()
 
@@ -404,6 +425,7 @@ class PatchSegWidget(QWidget):
         self._had_parent = False
         self._remember.flush(restart_timer=False)
         self.session.shutdown()
+        self.folder.shutdown()
         self._end_hover()
         self.measurements.close()
         self.circle.close()

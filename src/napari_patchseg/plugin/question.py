@@ -40,27 +40,23 @@ def ask_to_stop(
         else:
             begin()
 
-    sentence = f"A run{_on_image(running)} is under way. Stop it and start on '{image}'?"
+    sentence = f"A run{on_image(running)} is under way. Stop it and start on '{image}'?"
     yes, no = "Stop it and start", "Let it run"
     _ask(parent, "stop_the_other_run", sentence, stop, yes=yes, no=no, default=yes)
 
 
-def ask_to_close(parent: QWidget, running: TrainingSession, close: Callable[[], None]) -> None:
-    """Say that a run ends with its panel; does not wait for the answer.
+def ask_to_close(parent: QWidget, sentence: str, close: Callable[[], None]) -> None:
+    """Say that work ends with its panel; does not wait for the answer.
 
     Parameters
     ----------
     parent : QWidget
         The panel.
-    running : TrainingSession
-        Its run.
+    sentence : str
+        What is under way, and what becomes of it.
     close : callable
         Called if the user wants that.
     """
-    sentence = (
-        f"A run{_on_image(running)} is under way; without this panel it ends, and its result is "
-        "lost."
-    )
 
     def close_soon() -> None:
         QTimer.singleShot(0, close)  # the box is the panel's child, and still at work
@@ -69,7 +65,8 @@ def ask_to_close(parent: QWidget, running: TrainingSession, close: Callable[[], 
     _ask(parent, "close_the_panel", sentence, close_soon, yes=yes, no=no, default=no)
 
 
-def _on_image(session: TrainingSession) -> str:
+def on_image(session: TrainingSession) -> str:
+    """Of a session's run, for a sentence about it."""
     return "" if session.run is None else f" on '{session.run.source.name}'"
 
 

@@ -25,6 +25,7 @@ from napari_patchseg.settings import Objects, Settings
 from napari_patchseg.words import pluralize
 
 from ._display import Canvas, display_patches
+from ._folder_run import check_no_folder
 from ._hand import Hand
 from ._layers import RunLayers, View
 from ._relabel import Job, Outline, Relabelled, Relabeller
@@ -196,10 +197,11 @@ class TrainingSession:
         Raises
         ------
         PatchSegError
-            If a run is under way in this process, or the layer is gone.
+            If a run or a folder is under way in this process, or the layer is gone.
         """
         if running_session() is not None:
             raise PatchSegError("A run is under way; stop it first.")
+        check_no_folder()
         image = source.layer
         if image is None:
             raise PatchSegError("The image layer is gone; choose another one.")
@@ -293,6 +295,8 @@ class TrainingSession:
             return
         if objects is not None:
             self._take_objects(run, objects)
+        if not self.is_busy and not run.found_nothing and run.full_of_trained is None:
+            check_no_folder()
         self._labels_wanted, self._is_labelled_from_full = True, False
         if self.is_busy:
             run.inbox.request_map()
