@@ -38,6 +38,28 @@ def sentences(text: str) -> list[str]:
 # -- what comes out
 
 
+def test_training_begins_with_a_model(cli, slide, quickly):
+    assert cli("train", slide, "-o", "first.safetensors", *quickly).code == 0
+    done = cli(
+        "segment", slide, "--start", "first.safetensors", "--report", "report.json", *quickly
+    )
+    assert done.code == 0, done.err
+    report = json.loads(Path("report.json").read_text())
+    assert (report["start_steps"], report["steps"]) == (3, 3)
+    assert report["model_file"] == "first.safetensors"
+    labels = tifffile.imread(slide.with_name("slide_nuclei.ome.tif"))
+    start = napari_patchseg.load_model("first.safetensors")
+    settings = napari_patchseg.Settings.from_dict(report["settings"])
+    image = read_image(slide)
+    same = napari_patchseg.segment(
+        image.array, settings=settings, start=start, pixel_size=image.pixel_size
+    )
+    np.testing.assert_array_equal(labels, same)
+    wrong = cli("segment", slide, "--start", "first.safetensors", "--model", "first.safetensors")
+    assert wrong.code == 2
+    assert "leave --start out" in wrong.err
+
+
 def test_labels_beside_the_image(cli, slide, quickly):
     done = cli("segment", slide, "--report", "report.json", *quickly)
     assert done.code == 0, done.err

@@ -62,6 +62,8 @@ class Plan:
         The expected diameter is in µm where a file states its pixel size, else in pixels.
     model : Path or None
         Model file to use instead of training.
+    start : Path or None
+        Model file that training begins with.
     train_on : sequence of Path
         Images that one model is trained on, to be used for all.
     corrections : Corrections or None
@@ -72,6 +74,7 @@ class Plan:
     pixel_size: float | None = None
     unit_of_file: bool = False
     model: Path | None = None
+    start: Path | None = None
     train_on: Sequence[Path] = ()
     corrections: Corrections | None = None
 
@@ -82,6 +85,7 @@ class Plan:
                 **vars(self),
                 "settings": self.settings.to_dict(),
                 "model": self.model and digest_of_file(self.model),
+                "start": self.start and digest_of_file(self.start),
                 "train_on": [digest_of_file(path) for path in self.train_on],
                 "versions": versions(),
             }
@@ -255,6 +259,7 @@ class _Batch:
             for place in {self.records.folder, *(t.parent for t in self._targets())}:
                 remove_leftovers(place)
         self.model = None if self.plan.model is None else load_model(self.plan.model)
+        self.start = None if self.plan.start is None else load_model(self.plan.start)
         if self.plan.train_on:
             self.model = yield from self._train()
         outcomes: list[tuple[Path, Outcome | str]] = []
@@ -335,8 +340,9 @@ class _Batch:
         events = run(
             [pixels for _, pixels in images],
             self._settings(first),
+            start=self.start,
             make_labels=False,
-            pixel_size=first.pixel_size,
+            pixel_size=first.pixel_size_yx,
             control=self.control,
         )
         done = yield from self._follow(0, path, events)
@@ -390,7 +396,8 @@ class _Batch:
             pixels,
             settings,
             model=self.model,
-            pixel_size=file.pixel_size,
+            start=self.start if self.model is None else None,
+            pixel_size=file.pixel_size_yx,
             corrections=self.plan.corrections,
             control=self.control,
         )
@@ -451,7 +458,8 @@ class _Batch:
         assert labels is not None
         assert done.report.image is not None
         image = done.report.image.model_copy(update={"file": job.image.name})
-        model_file = self.plan.model.name if self.plan.model else None
+        used = self.plan.model or self.plan.start
+        model_file = used.name if used else None
         report = done.report.replace(
             image=image,
             model_file=MODEL if self.plan.train_on else model_file,

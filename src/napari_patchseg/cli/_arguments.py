@@ -172,12 +172,14 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         description="Train one model on all the images, to be used by segment --model.",
     )
     train.add_argument(
-        "--start", metavar="M", help="go on from this model, instead of the weights of the preset"
-    )
-    train.add_argument(
         "-o", "--output", metavar="MODEL", help="model file to write, such as liver.safetensors"
     )
     for command in (segment, train):
+        command.add_argument(
+            "--start",
+            metavar="M",
+            help="begin training with this model, not with the weights of the preset",
+        )
         # Not "+": that there are some is seen with everything else.
         command.add_argument(
             "images",

@@ -70,6 +70,9 @@ def segment(args: argparse.Namespace, console: Console) -> int:
     model_file = file_of(args.model, "--model", console)
     if model_file is not None:
         console.attempt(load_model, model_file)
+    start_file = file_of(args.start, "--start", console)
+    if start_file is not None:
+        console.attempt(load_model, start_file)
     report_file = file_of(args.report, "--report", console)
     hints_file = file_of(args.hints, "--hints", console)
     corrections_file = file_of(args.corrections, "--corrections", console)
@@ -79,7 +82,9 @@ def segment(args: argparse.Namespace, console: Console) -> int:
     train_on = _train_on(args.train_on or [], images, console)
     if train_on and model_file:
         console.mistake("With --model nothing is trained; leave --train-on out, or --model.")
-    read_too = (model_file, hints_file, corrections_file)
+    if start_file and model_file:
+        console.mistake("With --model nothing is trained; leave --start out, or --model.")
+    read_too = (model_file, start_file, hints_file, corrections_file)
     inputs = [*images, *train_on, *(file for file in read_too if file is not None)]
     with Outputs(console, inputs=inputs, overwrite=args.overwrite) as outputs:
         jobs, folder = _results(args, images, console)
@@ -103,7 +108,7 @@ def segment(args: argparse.Namespace, console: Console) -> int:
         if model_file is not None and args.max_steps is not None:
             console.note("Nothing is trained with --model: --max-steps is not used.")
         bare = args.diameter is not None and "diameter_unit" not in given(args, console)
-        plan = Plan(settings, size, bare, model_file, train_on, corrections)
+        plan = Plan(settings, size, bare, model_file, start_file, train_on, corrections)
         return _follow(jobs, plan, folder, report_file, args, console)
 
 
