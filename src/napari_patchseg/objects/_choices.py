@@ -22,7 +22,8 @@ from napari_patchseg.method.maps import NUCLEUS, ConfidenceMap, NucleusClass
 from napari_patchseg.report import Labels, ObjectsReport
 from napari_patchseg.settings import DEFAULT_DIAMETER, SPLIT_DEPTH_WITHOUT_INTERIORS, Objects
 
-from ._conditions import keep_only
+from ._columns import table_headers
+from ._conditions import header_of, keep_only
 from ._editing import apply_edits
 from ._labelling import (
     SMOOTHING,
@@ -35,7 +36,7 @@ from ._labelling import (
     smallest_area,
     with_additions,
 )
-from ._measuring import measure
+from ._measuring import measure_steps
 
 #: The largest diameter in pixels that is estimated.
 LARGEST_DIAMETER = 80.0
@@ -259,9 +260,17 @@ def labelling(
     if objects.keep:
         if sizes is None and pixel_size is not None:
             sizes = pixel_size, pixel_size
-        table = measure(labels, pixels, pixel_size=sizes, confidence=confidence.nuclei)
+        conditions = conditions_of(objects.keep)
+        headers = table_headers(pixels, sizes, confidence=True)
+        table = yield from measure_steps(
+            labels,
+            pixels,
+            pixel_size=sizes,
+            confidence=confidence.nuclei,
+            columns=[header_of(one.measurement, headers) for one in conditions],
+        )
         spared = () if painted is None else np.unique(labels[painted])
-        labels = keep_only(labels, conditions_of(objects.keep), table, spared)
+        labels = keep_only(labels, conditions, table, spared)
     if edits:  # what the user says of an object counts, whatever it measures
         labels = apply_edits(labels, edits, chosen.min_area)
     if edits or objects.keep:

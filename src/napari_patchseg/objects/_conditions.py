@@ -13,11 +13,10 @@ from napari_patchseg.conditions import Condition
 from napari_patchseg.errors import SettingsError
 from napari_patchseg.report import Labels
 
+from ._columns import in_micrometres, is_place
+
 if TYPE_CHECKING:
     import pandas as pd
-
-#: Columns that say which object it is, not how.
-_NAMES = ("Label", "Centroid")
 
 
 def keep_only(
@@ -48,15 +47,12 @@ def keep_only(
 
 def header_of(name: str, headers: Iterable[str]) -> str:
     """The header that is meant, however it is written; raises `SettingsError` where none is."""
-    known = {one.casefold(): one for one in headers if not one.startswith(_NAMES)}
+    known = {one.casefold(): one for one in headers if not is_place(one)}
     if (found := known.get(name.casefold())) is not None:
-        return str(found)
-    if "µm" in name or "mm^2" in name:
-        px = name.replace("µm", "px").replace("per mm^2", "per 10^4 px^2")
-        if px.casefold() in known:
-            raise SettingsError(
-                f'keep: "{name}" needs the pixel size; give it, or take "{known[px.casefold()]}".'
-            )
+        return found
+    for px in known.values():
+        if name.casefold() == (in_micrometres(px) or "").casefold():
+            raise SettingsError(f'keep: "{name}" needs the pixel size; give it, or take "{px}".')
     close = get_close_matches(name.casefold(), known, 3, 0.4)
     there = ", ".join(known[one] for one in close or known)
     raise SettingsError(f'keep: there is no measurement "{name}"; there is {there}.')

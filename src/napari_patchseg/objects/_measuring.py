@@ -1,10 +1,9 @@
-"""The table of measurements: a row an object, each column described once."""
+"""The table of measurements: a row an object."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Generator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,102 +13,19 @@ from napari_patchseg.errors import ImageError
 from napari_patchseg.geometry import strips
 from napari_patchseg.image.pixels import Pixels
 
+from ._columns import CONFIDENCE_COLUMN, intensity_columns, table_headers
+from ._labelling import finished
 from ._shapes import Floats, Ints, Runs, convex_areas, sums
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_T = TypeVar("_T")
 #: Values (C, n) of pixels in some rows of the image.
 Values = Callable[[slice, NDArray[np.bool_]], Floats]
 _DIFFER = "labels are of shape {}, but the {} is of {}; they should be of one height and width."
 #: Neighbours that the local density is made of.
 _NEIGHBOURS = 6
-
-
-@dataclass(frozen=True)
-class Column:
-    """What a column of the table holds.
-
-    Attributes
-    ----------
-    name : str
-        As users know it.
-    unit : str
-        "" for a plain number.
-    meaning : str
-        One sentence or two.
-    """
-
-    name: str
-    unit: str
-    meaning: str
-
-    @property
-    def is_metric(self) -> bool:
-        """Whether it is there only where the pixel size is known."""
-        return "µm" in self.unit or "mm" in self.unit
-
-    @property
-    def header(self) -> str:
-        """Name and unit: the column's text in tables, files and docs."""
-        return f"{self.name} {self.unit}".rstrip()
-
-
-def _lengths(name: str, meaning: str) -> list[Column]:
-    return [Column(name, unit, meaning) for unit in ("px", "µm")]
-
-
-#: The columns of shape and place, in their order. Those in µm and mm need the pixel size.
-SHAPE_COLUMNS = (
-    Column("Label", "", "The object's number in the label image."),
-    *_lengths("Centroid X", "Mean column of its pixels; that of the image's first pixel is 0."),
-    *_lengths("Centroid Y", "Mean row of its pixels; that of the image's first pixel is 0."),
-    *(Column("Area", unit, "That of its pixels; holes do not count.") for unit in ("px^2", "µm^2")),
-    *_lengths(
-        "Perimeter",
-        "Length of the lines through the middles of its outermost pixels, around holes as well, as "
-        "Benkrid and Crookes estimate it.",
-    ),
-    *_lengths("Equivalent diameter", "Diameter of the circle of its area."),
-    *_lengths("Major axis", "Length of the ellipse of its second moments."),
-    *_lengths("Minor axis", "Width of the ellipse of its second moments."),
-    Column("Eccentricity", "", "That of the same ellipse: 0 for a circle, near 1 for a rod."),
-    Column(
-        "Orientation",
-        "°",
-        "Of the same ellipse's length, from the vertical, counter-clockwise: -90 to 90.",
-    ),
-    Column("Solidity", "", "Its area as a share of that of its convex hull."),
-    Column(
-        "Circularity",
-        "",
-        "4π area / perimeter², at most 1, which small objects reach: their perimeter is short.",
-    ),
-    *_lengths("Nearest neighbour distance", "From its centroid to the nearest other one."),
-    *(
-        Column(
-            "Local density",
-            unit,
-            "Objects per area around it: 5 over the circle about its centroid that reaches the "
-            "sixth nearest other one; with fewer others, all but one of them.",
-        )
-        for unit in ("per 10^4 px^2", "per mm^2")
-    ),
-)
-CONFIDENCE_COLUMN = Column(
-    "Mean confidence", "", "Mean of how sure the network is that its pixels are nucleus, 0 to 1."
-)
-
-
-def intensity_columns(channels: Sequence[str], stains: Sequence[str]) -> tuple[Column, ...]:
-    """The columns of an image's channels and stains, in their order."""
-    measured = [(name, f"of the image's values, {name}") for name in channels]
-    measured += [(f"{name} OD", f"of the optical density of {name}") for name in stains]
-    return tuple(
-        Column(f"{name} {short}", "", f"{long} {meaning}.")
-        for name, meaning in measured
-        for short, long in (("mean", "Mean"), ("std dev", "Standard deviation"))
-    )
 
 
 def measure(
@@ -119,7 +35,19 @@ def measure(
     pixel_size: tuple[float, float] | None = None,
     confidence: NDArray[np.floating] | None = None,
 ) -> pd.DataFrame:
-    """Measure every object of a label image.
+    """Measure every object of a label image: `measure_steps` run to its end."""
+    return finished(measure_steps(labels, pixels, pixel_size=pixel_size, confidence=confidence))
+
+
+def measure_steps(
+    labels: NDArray[np.integer],
+    pixels: Pixels | None = None,
+    *,
+    pixel_size: tuple[float, float] | None = None,
+    confidence: NDArray[np.floating] | None = None,
+    columns: Collection[str] | None = None,
+) -> Generator[tuple[int, int], None, pd.DataFrame]:
+    """Measure every object of a label image, some rows or objects at a time.
 
     Parameters
     ----------
@@ -133,12 +61,19 @@ def measure(
         (y, x) in µm. With it there are columns in µm, and shapes are those in µm.
     confidence : ndarray, optional
         (H, W) of numbers, in [0, 1].
+    columns : collection of str, optional
+        Headers of the columns that are needed; others that take long may be left out. All by
+        default.
+
+    Yields
+    ------
+    done, total : int
+        Steps of work, each a fraction of a second.
 
     Returns
     -------
     DataFrame
-        A row an object, in ascending label. The columns are `SHAPE_COLUMNS`, those in µm with the
-        pixel size, `intensity_columns` of the image and `CONFIDENCE_COLUMN`.
+        A row an object, in ascending label. The columns are those of `table_headers`.
 
     Raises
     ------
@@ -151,27 +86,68 @@ def measure(
     if pixels is not None and pixels.shape[1:] != labels.shape:
         raise ImageError(_DIFFER.format(labels.shape, "image", pixels.shape[1:]))
     confidence = None if confidence is None else _checked_confidence(confidence, labels.shape)
-    runs = Runs.of(labels)
+    headers = table_headers(pixels, pixel_size, confidence=confidence is not None)
+    needed = set(headers if columns is None else columns)
+    of_image = () if pixels is None else intensity_columns(pixels.channels, pixels.stains)
+    if needed.isdisjoint(column.header for column in of_image):
+        pixels = None
+    if CONFIDENCE_COLUMN.header not in needed:
+        confidence = None
+    every = _strips(labels)
+    passes = 1 + (pixels is not None) + (confidence is not None)
+    total = passes * len(every) + 1  # the shapes
+    parts, done = [], 0
+    for rows in every:
+        parts.append(Runs.within(labels, rows))
+        done += 1
+        yield done, total
+    runs = Runs.joined(parts)
     numbers, owner = np.unique(runs.number, return_inverse=True)
     if len(numbers) and numbers[0] < 0:
         raise ImageError(f"labels should be 0 and above, but one is {numbers[0]}.")
     values = {"Label": numbers if numbers.dtype == np.uint64 else numbers.astype(np.int64)}
     values |= _shapes(owner, runs, len(numbers), pixel_size)
-    columns = [column.header for column in SHAPE_COLUMNS if column.header in values]
-    table = {header: values[header] for header in columns}
+    if "Solidity" in needed:
+        hulls = np.empty(len(numbers))
+        for some, areas in convex_areas(owner, runs, len(numbers)):
+            hulls[some] = areas
+            yield done, total
+        values["Solidity"] = values["Area px^2"] / hulls
+    done += 1
+    yield done, total
     if pixels is not None:
-        described = intensity_columns(pixels.channels, pixels.stains)
-        mean, spread = _statistics(labels, runs, owner, len(numbers), pixels.values)
-        both = np.stack([mean, spread], 1).reshape(len(described), len(numbers))
-        table |= {column.header: row for column, row in zip(described, both, strict=True)}
+        steps = _statistics(labels, runs, owner, len(numbers), pixels.values)
+        mean, spread = yield from _counted(steps, done, total)
+        done += len(every)
+        both = np.stack([mean, spread], 1).reshape(len(of_image), len(numbers))
+        values |= {column.header: row for column, row in zip(of_image, both, strict=True)}
     if confidence is not None:
 
         def sure(rows: slice, where: NDArray[np.bool_]) -> Floats:
             return confidence[rows][None, where].astype(np.float64)
 
-        mean, _ = _statistics(labels, runs, owner, len(numbers), sure)
-        table[CONFIDENCE_COLUMN.header] = mean[0]
-    return pd.DataFrame(table)
+        steps = _statistics(labels, runs, owner, len(numbers), sure)
+        mean, _ = yield from _counted(steps, done, total)
+        values[CONFIDENCE_COLUMN.header] = mean[0]
+    return pd.DataFrame({header: values[header] for header in headers if header in values})
+
+
+def _strips(labels: NDArray[np.integer]) -> list[slice]:
+    """Rows that are worked on at a time; of labels without any, those."""
+    return list(strips(labels.shape)) or [slice(0, 0)]
+
+
+def _counted(
+    steps: Generator[None, None, _T], done: int, total: int
+) -> Generator[tuple[int, int], None, _T]:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: _T = end.value
+            return result
+        done += 1
+        yield done, total
 
 
 def _checked(labels: object) -> NDArray[np.integer]:
@@ -200,7 +176,7 @@ def _checked_confidence(confidence: object, shape: tuple[int, ...]) -> NDArray[n
 def _shapes(
     owner: Ints, runs: Runs, count: int, pixel_size: tuple[float, float] | None
 ) -> dict[str, NDArray[Any]]:
-    """Values of the columns of shape and place, by header."""
+    """Values of the columns of shape and place but of solidity, by header."""
 
     def total(values: Floats) -> Floats:
         return np.asarray(np.bincount(owner, values, minlength=count), np.float64)
@@ -236,20 +212,19 @@ def _shapes(
         nearest, around = _neighbours(np.stack([y * tall, x * wide], 1))
         values[f"Nearest neighbour distance {unit}"] = nearest
         values[f"Local density {density}"] = around * per
-    values["Solidity"] = area / convex_areas(owner, runs, count)
     return values
 
 
 def _statistics(
     labels: NDArray[np.integer], runs: Runs, owner: Ints, count: int, values_of: Values
-) -> tuple[Floats, Floats]:
+) -> Generator[None, None, tuple[Floats, Floats]]:
     """Mean and standard deviation of each channel in each object: (C, count) both.
 
     First those of each run, then those of all runs of an object (Chan, Golub and LeVeque 1979): an
     image is read once, and no digits are lost where values are large beside their spread.
     """
     parts = []
-    for rows in strips(labels.shape):
+    for rows in _strips(labels):
         values = values_of(rows, labels[rows] != 0)
         unknown = ~np.all(np.isfinite(values), axis=0)
         values[:, unknown] = 0
@@ -261,6 +236,7 @@ def _statistics(
         values -= np.repeat(mean, length, axis=1)
         values[:, unknown] = 0
         parts.append((number, mean, sums(values**2, first)))
+        yield
     number, mean, squares = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
 
     def total(of_runs: Floats) -> Floats:

@@ -6,13 +6,12 @@ pixels, and sums over a run's pixels are known without going through them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from napari_patchseg.geometry import strips
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -23,6 +22,8 @@ Ints = NDArray[np.int64]
 # has it, which writes these neighbours as 1 + 2 (beside) + 10 (at corners).
 _STRAIGHT = {5: 1, 7: 1, 15: 1, 17: 1, 25: 1, 27: 1, 13: 0.5, 23: 0.5}
 _DIAGONAL = {21: 1, 33: 1, 13: 0.5, 23: 0.5}
+#: Objects whose hulls are found at once.
+_AT_A_TIME = 10_000
 #: How the table below counts neighbours: by their place, and what each is worth in its index.
 _PLACES = [(-1, 0, 1), (1, 0, 1), (0, -1, 3), (0, 1, 3)]
 _PLACES += [(y, x, 9) for y in (-1, 1) for x in (-1, 1)]
@@ -68,7 +69,8 @@ class Runs:
     steps: Floats
 
     @classmethod
-    def _within(cls, labels: NDArray[np.integer], rows: slice) -> Runs:
+    def within(cls, labels: NDArray[np.integer], rows: slice) -> Runs:
+        """Those in some rows of a label image (H, W), of which 0 is background."""
         part = labels[rows]
         begins = np.ones(part.shape, bool)
         np.not_equal(part[:, 1:], part[:, :-1], out=begins[:, 1:])
@@ -83,15 +85,11 @@ class Runs:
         return cls(number, at // part.shape[1] + rows.start, at % part.shape[1], length, steps)
 
     @classmethod
-    def of(cls, labels: NDArray[np.integer]) -> Runs:
-        """All of a label image (H, W), of which 0 is background."""
-        parts = [cls._within(labels, rows) for rows in strips(labels.shape)]
-        parts = parts or [cls._within(labels, slice(0, 0))]
+    def joined(cls, parts: Sequence[Runs]) -> Runs:
+        """Those of several parts, one below the other."""
+        names = [one.name for one in fields(cls)]
         return cls(
-            *(
-                np.concatenate([getattr(part, one.name) for part in parts], axis=-1)
-                for one in fields(cls)
-            )
+            *(np.concatenate([getattr(part, name) for part in parts], axis=-1) for name in names)
         )
 
 
@@ -126,7 +124,7 @@ def _moved(array: NDArray[np.integer], y: int, x: int) -> NDArray[np.integer]:
     return array[1 + y : height - 1 + y, 1 + x : width - 1 + x]
 
 
-def convex_areas(owner: Ints, runs: Runs, count: int) -> Ints:
+def convex_areas(owner: Ints, runs: Runs, count: int) -> Iterator[tuple[slice, Ints]]:
     """Pixels within the convex hull of each of ``count`` objects.
 
     As `skimage.morphology.convex_hull_image` counts them: the hull is that of the middles of the
@@ -140,12 +138,25 @@ def convex_areas(owner: Ints, runs: Runs, count: int) -> Ints:
         All of them.
     count : int
         How many objects there are.
+
+    Yields
+    ------
+    some : slice
+        The next objects.
+    areas : ndarray
+        Theirs.
     """
-    if not count:
-        return np.zeros(0, np.int64)
     order = np.argsort(owner, kind="stable")  # rows stay in order, and runs in a row
     owner, row, start = owner[order], runs.row[order], runs.start[order]
     end = start + runs.length[order] - 1
+    for low in range(0, count, _AT_A_TIME):
+        high = min(low + _AT_A_TIME, count)
+        some = slice(*np.searchsorted(owner, [low, high]))
+        areas = _convex_areas(owner[some] - low, row[some], start[some], end[some], high - low)
+        yield slice(low, high), areas
+
+
+def _convex_areas(owner: Ints, row: Ints, start: Ints, end: Ints, count: int) -> Ints:
     first = np.flatnonzero(_differs(owner) | _differs(row))
     last = np.append(first[1:], len(owner)) - 1
     # The left sides, and the right ones in a mirror. Coordinates are doubled: all are whole.
