@@ -33,14 +33,7 @@ from napari_patchseg.method.previews import Previews
 from napari_patchseg.method.scale import NetworkInput
 from napari_patchseg.method.training import train
 from napari_patchseg.nucleus_size import choose_rescale, rescale_for
-from napari_patchseg.objects import (
-    CONFIDENCE_COLUMN,
-    SHAPE_COLUMNS,
-    ClassChooser,
-    header_of,
-    intensity_columns,
-    labelling,
-)
+from napari_patchseg.objects import ClassChooser, header_of, labelling, table_headers
 from napari_patchseg.report import (
     Finished,
     HistoryRow,
@@ -339,10 +332,9 @@ class _Run:
         objects, image = self.settings.objects, self.first
         objects.diameter_in_pixels(self.pixel_size)
         if objects.keep:
-            shapes = [one for one in SHAPE_COLUMNS if self.sizes is not None or not one.is_metric]
-            columns = *shapes, *intensity_columns(image.channels, image.stains), CONFIDENCE_COLUMN
+            headers = table_headers(image, self.sizes, confidence=True)
             for condition in conditions_of(objects.keep):
-                header_of(condition.measurement, [column.header for column in columns])
+                header_of(condition.measurement, headers)
 
     def _first_map(self, machine: ResolvedMachine) -> Iterator[Event]:
         """A map of the pretrained weights as they are, on the image as it is."""
