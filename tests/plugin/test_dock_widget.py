@@ -31,7 +31,7 @@ from napari_patchseg.plugin._layers import View
 from napari_patchseg.plugin._run import Phase, RunState
 from napari_patchseg.plugin.dock_widget import PatchSegWidget
 from napari_patchseg.plugin.layer_source import METADATA_KEY, Region
-from napari_patchseg.plugin.session import _Activity
+from napari_patchseg.plugin.session import Activity
 from napari_patchseg.settings import PRESETS, Settings
 
 Wait = Callable[[Callable[[], Any]], None]
@@ -723,7 +723,7 @@ def test_a_run_may_end_while_its_line_in_the_activity_dock_is_made(viewer: Any, 
     """napari processes events meanwhile."""
     viewer.window._qt_window.show()
     viewer.window._status_bar._toggle_activity_dock(True)
-    activity = _Activity(lambda: None)
+    activity = Activity(lambda: None)
     QTimer.singleShot(0, activity.close)
     activity._show("slide", RunState(Phase.TRAINING, "learning", step=1, max_steps=9))
     assert activity._progress is None

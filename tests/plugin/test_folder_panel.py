@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ def results(fields: Path) -> Path:
 @pytest.fixture
 def folder(
     viewer: Any, panel: PatchSegWidget, quick: Settings, fields: Path, wait: Wait
-) -> FolderPanel:
+) -> Iterator[FolderPanel]:
     """The panel's part for folders, unfolded, with three fields chosen."""
     viewer.window._qt_window.resize(1024, 700)
     viewer.window._qt_window.show()
@@ -193,9 +193,12 @@ def test_the_second_time_all_is_done(
     said = segment(folder, wait)
     assert said.startswith("4 of 4 images")
     assert "3 done before" in said
-    folder.choose("")
     folder.choose(str(fields))
     assert "There are results" in folder.state_label.text()
+    assert rows(folder)[-1] == "3.tif"
+    QTest.keyClicks(folder.results_field, "-2")
+    QTest.keyClick(folder.results_field, Qt.Key.Key_Return)
+    assert folder.state_label.text() == "4 images."
 
 
 def test_the_report_is_opened(
@@ -317,6 +320,26 @@ def test_results_of_other_settings_stay_until_that_is_asked_for(
     assert segment(folder, wait).startswith("3 of 3 images")
     assert contents(results) != before
     assert not folder.overwrite_box.isChecked()
+
+
+def test_a_full_disk_is_said(
+    folder: FolderPanel, small_disk: Path, wait: Wait, told: list[str]
+) -> None:
+    (small_disk / "other").write_bytes(bytes(50 * 1024))
+    folder.results_field.setText(str(small_disk / "out"))
+    said = segment(folder, wait)
+    assert said.startswith("0 of 3 images")
+    assert "the disk is full" in said
+    assert told[-1] == said
+    assert [row[0] for row in rows(folder)] == ["✗", "1", "2"]
+
+
+def test_of_many_that_fail_some_are_named(folder: FolderPanel, fields: Path, wait: Wait) -> None:
+    for number in range(8):
+        (fields / f"{number}.tif").write_text("text")
+    said = segment(folder, wait)
+    assert "8 failed: 0.tif, 1.tif, 2.tif, 3.tif, 4.tif and 3 more." in said
+    assert len([row for row in rows(folder) if row.startswith("✗")]) == 8
 
 
 def test_others_files_stay(folder: FolderPanel, fields: Path, results: Path, wait: Wait) -> None:
@@ -511,6 +534,52 @@ def test_the_close_button_asks_before_a_folder_is_left(
     else:
         wait(lambda: panel not in viewer.window.dock_widgets.values())
         wait(lambda: running_folder() is None)
+
+
+def test_it_is_seen_and_stopped_in_the_activity_dock(
+    viewer: Any, panel: PatchSegWidget, folder: FolderPanel, long: Settings, wait: Wait
+) -> None:
+    from napari._qt.widgets.qt_progress_bar import QtLabeledProgressBar
+
+    viewer.window._status_bar._toggle_activity_dock(True)
+    panel.show_settings(long)
+    click(folder.start_button)
+
+    def lines() -> list[QtLabeledProgressBar]:
+        return viewer.window._qt_window.findChildren(QtLabeledProgressBar)
+
+    wait(lambda: any("fields: 0.tif" in line.description_label.text() for line in lines()))
+    (line,) = lines()
+    click(line.cancel_button)
+    wait(lambda: not folder.is_busy)
+    wait(lambda: not lines())
+
+
+CLOSING = """
+import sys, napari
+from qtpy.QtWidgets import QApplication
+from napari_patchseg.plugin.layer_menu import find_panel
+viewer = napari.Viewer(show=False)
+folder = find_panel(viewer).folder
+folder.choose(sys.argv[1])
+folder.start()
+while folder.image_bar.value() < 1:
+    QApplication.processEvents()
+window = viewer.window._qt_window
+viewer.close()
+window.deleteLater()
+for _ in range(20):
+    QApplication.sendPostedEvents(None, 52)  # of deferred deletion
+    QApplication.processEvents()
+print("closed")
+"""
+
+
+def test_the_window_may_be_destroyed_meanwhile(
+    fresh_python: Callable[..., Any], qapp: Any, fields: Path
+) -> None:
+    assert "closed" in fresh_python("-c", CLOSING, str(fields)).stdout
+    assert not list(fields.rglob("*.part"))
 
 
 def test_a_closed_window_ends_it(

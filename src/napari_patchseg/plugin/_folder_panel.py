@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Qt, QUrl
-from qtpy.QtGui import QDesktopServices
+from qtpy.QtGui import QDesktopServices, QShowEvent
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -38,9 +38,10 @@ from ._controls import button, caption, form, narrow
 from ._folder_run import Ended, FolderRun, Listed, Moved, Wish
 from ._layers import thickness
 from ._results_panel import FOR, ModelPanel
+from ._run import Phase, RunState
 from .layer_source import METADATA_KEY
 from .question import ask_to_stop
-from .session import running_session
+from .session import Activity, running_session
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -63,6 +64,8 @@ _EACH, _FIRST, _MODEL = "each image", "the first image", "no image: the model at
 _IMAGES = "%v of %m images"
 #: Before the name of the image under way.
 _AT_WORK = "▸ "
+#: Most images that are named as failed; the list and the report name them all.
+_NAMED = 5
 #: Rows of the list of images.
 _ROWS = 5
 
@@ -92,12 +95,12 @@ class FolderPanel(QWidget):
         super().__init__()
         self._viewer, self._settings, self._models, self._folder = viewer, settings, models, folder
         self._run: FolderRun | None = None
-        self._looked_at = ("", "")  # folders of images and results
         self._jobs: tuple[Job, ...]
         self._page: Path | None
         self._done: set[int]  # numbers of images, from 1
         self._failed: list[str]
-        self._unsummed: str  # why there is no summary
+        self._why: str  # the last thing that failed
+        self._activity = Activity(self.stop)
         self._layers: dict[Path, list[weakref.ref[Layer]]] = {}
         self._build()
         self._lay_out()
@@ -152,6 +155,7 @@ class FolderPanel(QWidget):
         run, self._run = self._run, None
         if run is not None:
             run.cancel()
+        self._activity.close()
 
     # -- building
 
@@ -165,7 +169,7 @@ class FolderPanel(QWidget):
             "(summary.csv)\nand a page with pictures and histograms (report.html)."
         )
         self.images_field.editingFinished.connect(self._on_typed)
-        self.results_field.editingFinished.connect(self._look)
+        self.results_field.editingFinished.connect(self._on_typed)
         self.format_boxes: Mapping[str, QCheckBox] = {
             kind.endings[0].removeprefix("."): QCheckBox(_NAMES.get(kind, kind.name))
             for kind in FORMATS
@@ -201,7 +205,6 @@ class FolderPanel(QWidget):
         self.state_label = QLabel()
         self.state_label.setWordWrap(True)
         self.state_label.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self.state_label.setMinimumHeight(2 * self.state_label.fontMetrics().lineSpacing())
         self.state_label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.list = QListWidget()
         self.list.setToolTip("Double-click shows an image with its nuclei.")
@@ -230,7 +233,7 @@ class FolderPanel(QWidget):
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setSpacing(3)
         for number, box in enumerate(self.format_boxes.values()):
-            grid.addWidget(box, *divmod(number, 3))
+            grid.addWidget(box, *divmod(number, 2))
         self.browse_buttons = [
             button("…", f"Choose the folder of the {what}.", browse)
             for what, browse in (("images", self._browse_images), ("results", self._browse_results))
@@ -257,6 +260,15 @@ class FolderPanel(QWidget):
             row.addWidget(widget, stretch)
         layout.addLayout(row)
 
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Leave room for two lines, so that nothing below moves; now the theme's font is known."""
+        super().showEvent(event)
+        label, text = self.state_label, self.state_label.text()
+        label.ensurePolished()
+        label.setText("1\n2")
+        label.setMinimumHeight(label.sizeHint().height())
+        label.setText(text)
+
     # -- choosing
 
     def _browse_images(self) -> None:
@@ -273,18 +285,19 @@ class FolderPanel(QWidget):
             self._look()
 
     def _on_typed(self) -> None:
-        text = self.images_field.text().strip()
-        if text != self._looked_at[0]:
-            self.choose(text)
+        if self.images_field.isModified():  # this is told whenever the focus goes, too
+            self.choose(self.images_field.text().strip())
+        elif self.results_field.isModified():
+            self.results_field.setModified(False)
+            self._look()
 
     def _look(self) -> None:
         """Show the images of the folder chosen, and whether work on them goes on."""
         from napari_patchseg.batch import Records, images_in
 
-        fields = self.images_field.text().strip(), self.results_field.text().strip()
-        if self.is_busy or fields == self._looked_at:
+        if self.is_busy:
             return
-        self._looked_at = images, results = fields
+        images, results = self.images_field.text().strip(), self.results_field.text().strip()
         self._forget()
         said = ""
         if images:
@@ -303,7 +316,7 @@ class FolderPanel(QWidget):
     def _forget(self) -> None:
         """Nothing is known of the images."""
         self._jobs, self._page = (), None
-        self._done, self._failed, self._unsummed = set(), [], ""
+        self._done, self._failed, self._why = set(), [], ""
         self._before = self._nuclei = 0
         self.list.clear()
         for bar in (self.images_bar, self.image_bar):
@@ -381,6 +394,10 @@ class FolderPanel(QWidget):
         text = ": ".join(filter(None, (name, moved.text)))
         self.state_label.setText(" · ".join(filter(None, (text, left))))
         _show(self.image_bar, moved.done, moved.total, "%v of %m" if moved.total > 1 else "")
+        done, total = self.images_bar.value(), self.images_bar.maximum()
+        if self._run is not None:
+            state = RunState(Phase.STARTING, text, done=done, total=total)
+            self._activity.show(self._run.wish.images.name, state)
 
     def _on_done(self, event: Any) -> None:
         outcome = event.outcome
@@ -391,29 +408,32 @@ class FolderPanel(QWidget):
         warnings = " ".join(outcome.report.warnings)
         text = pluralize(count, "nucleus", "nuclei")
         text += ", done before" if not event.seconds else ""
-        self._say(event.number, "!" if warnings else "✓", f"{text}. {warnings}".rstrip(". "))
+        self._say(
+            event.number,
+            "!" if warnings else "✓",
+            f"{event.path.name}: {text}. {warnings}".rstrip(". "),
+        )
 
     def _on_failed(self, event: Any) -> None:
+        self._why = event.sentence
         if not event.number:  # of the summary
-            self._unsummed = event.sentence
             return
         name = event.path.name
         self._failed.append(name)
         sentence = event.sentence.replace(str(event.path), name)
-        self._say(event.number, "✗", sentence.removeprefix(f"{name}: "))
+        self._say(event.number, "✗", sentence if name in sentence else f"{name}: {sentence}")
 
     def _say(self, number: int, sign: str, text: str) -> None:
         """Say in the list what came of an image."""
         item = self.list.item(number - 1)
-        name = self._jobs[number - 1].image.name
         if isinstance(item, QListWidgetItem):
-            item.setText(f"{sign} {name}: {text}")
-            item.setToolTip(f"{name}: {text}")
+            item.setText(f"{sign} {text}")
+            item.setToolTip(text)
         _show(self.images_bar, number, len(self._jobs), _IMAGES)
 
     def _on_end(self, run: FolderRun, error: PatchSegError | None) -> None:
         self._run = None
-        self.overwrite_box.setChecked(False)  # asked for once
+        self._activity.close()
         _show(self.image_bar, 0, 0, "")
         if error is not None:
             self._tell(f"Failed. {error}")
@@ -422,12 +442,15 @@ class FolderPanel(QWidget):
             if self._before:
                 text += f"; {self._before} done before"
             if self._failed:
-                text += f"; {len(self._failed)} failed: {', '.join(self._failed)}"
-            if self._unsummed:
-                self._tell(f"{text}. {self._unsummed}")
+                more = len(self._failed) - _NAMED
+                names = ", ".join(self._failed[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+                text += f"; {len(self._failed)} failed: {names}"
+            if self._page is None and not run.is_stopping:  # results cannot be written any more
+                self._tell(f"{text}. {self._why}")
             elif self._page is None:
                 self.state_label.setText(f"Stopped: {text}. Segment folder goes on with the rest.")
             else:
+                self.overwrite_box.setChecked(False)  # asked for once
                 self.state_label.setText(f"{text}.")
                 (show_warning if self._failed else show_info)(f"Segmented {text}.")
         for number, job in enumerate(self._jobs, 1):

@@ -99,7 +99,7 @@ class TrainingSession:
         self._shown: NucleusClass | None = None  # the class in the map's layer
         self._is_excused = False  # it was said that the viewer did not show everything
         self._told_of: weakref.WeakSet[Labels] = weakref.WeakSet()  # edited labels that stay
-        self._activity = _Activity(self.stop)
+        self._activity = Activity(self.stop)
         self._throttler = QSignalThrottler()
         self._throttler.setTimeout(_MOVED_MS)
         self._throttler.triggered.connect(self._drain)
@@ -782,20 +782,20 @@ class TrainingSession:
         self._write(run, np.zeros((row1 - row0, column1 - column0), np.uint16), run.result.report)
 
 
-class _Activity:
-    """A run's line in napari's activity dock, for whoever has opened that.
+class Activity:
+    """A line about work in napari's activity dock, for whoever has opened that.
 
     Parameters
     ----------
     stop : callable
-        Called when the user stops the run there.
+        Called when the user stops the work there.
     """
 
     def __init__(self, stop: Callable[[], None]) -> None:
         self._stop = stop
         self._progress: StoppableProgress | None = None
         self._is_drawing = self._is_over = False
-        #: Shows an image's name and a state soon, in a turn of its own.
+        #: Shows a name and a state soon, in a turn of its own.
         self.show = qthrottled(self._show, timeout=_MOVED_MS, leading=False)
 
     def _show(self, name: str, state: RunState) -> None:
