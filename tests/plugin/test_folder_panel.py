@@ -269,6 +269,7 @@ def test_stopped_it_goes_on_as_if_undisturbed(
         field(fields / f"{seed}.tif", seed)
     click(folder.start_button)
     wait(lambda: folder.images_bar.value() >= 1)
+    assert folder.results_button.isEnabled()
     click(folder.stop_button)
     assert folder.stop_button.text() == "Stopping…"
     assert not folder.stop_button.isEnabled()

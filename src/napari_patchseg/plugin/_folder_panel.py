@@ -208,7 +208,7 @@ class FolderPanel(QWidget):
         self.state_label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.list = QListWidget()
         self.list.setToolTip("Double-click shows an image with its nuclei.")
-        self.list.setTextElideMode(Qt.TextElideMode.ElideRight)
+        self.list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setFixedHeight(_ROWS * (self.list.fontMetrics().height() + 4))
         self.list.itemActivated.connect(lambda _item: self.show_chosen())
@@ -430,6 +430,7 @@ class FolderPanel(QWidget):
             item.setText(f"{sign} {text}")
             item.setToolTip(text)
         _show(self.images_bar, number, len(self._jobs), _IMAGES)
+        self._show_busy()
 
     def _on_end(self, run: FolderRun, error: PatchSegError | None) -> None:
         self._run = None
