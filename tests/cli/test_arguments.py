@@ -67,6 +67,13 @@ def test_help_says_what_the_settings_say(cli, monkeypatch, command):
         assert all(choice in line for choice in field.choices)
         default = "auto" if field.info.default is None else str(field.info.default) or "none"
         assert f"default: {default}".lower() in line
+    assert not any(re.search(rf"^ *{option(name)} ", out, re.MULTILINE) for name in without)
+
+
+def test_train_offers_nothing_that_is_about_labels_alone(cli):
+    done = cli("train", "a.tif", "-o", "m.safetensors", "--keep", "Solidity >= 0.8")
+    assert done.code == 2
+    assert "There is no option --keep" in done.err
 
 
 @pytest.mark.parametrize(

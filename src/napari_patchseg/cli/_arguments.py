@@ -20,7 +20,7 @@ from ._console import PROGRAM, Console
 FORMATS = "ome.tif, png, ome.zarr, geojson, csv, zip"
 #: Settings that change labels alone. The others of nuclei tell how large a network sees the image,
 #: and which class a model takes for them.
-OF_LABELS = ("prior_weight", "threshold", "min_area", "max_area", "split", "split_depth")
+OF_LABELS = ("prior_weight", "threshold", "min_area", "max_area", "split", "split_depth", "keep")
 # Point and comma both are the decimal sign.
 _LENGTH = re.compile(r"\s*([0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)\s*(px|[uµμ]m)?\s*", re.IGNORECASE)
 
