@@ -123,6 +123,18 @@ def test_saved_objects_are_measured(tmp_path, name):
         np.testing.assert_array_equal(napari_patchseg.load_labels(path).labels, labels)
 
 
+def test_a_zarr_holds_measurements_as_geojson_does(tmp_path):
+    labels = napari_patchseg.synthetic_field((64, 64), seed=1)[1]
+    areas = napari_patchseg.measure(labels)["Area px^2"].tolist()
+    napari_patchseg.save(tmp_path / "a.ome.zarr", labels)
+    said = json.loads((tmp_path / "a.ome.zarr" / "labels" / "nuclei" / "zarr.json").read_text())
+    properties = said["attributes"]["ome"]["image-label"]["properties"]
+    assert [one["Area px^2"] for one in properties] == areas
+    napari_patchseg.save(tmp_path / "a.geojson", labels)
+    features = json.loads((tmp_path / "a.geojson").read_text())["features"]
+    assert [one["properties"]["measurements"]["Area px^2"] for one in features] == areas
+
+
 def test_measurements_that_are_given_are_saved(tmp_path):
     table = pd.DataFrame({"Label": [1], "Mitosis": [0.25]})
     path = napari_patchseg.save(tmp_path / "a.csv", np.eye(3, dtype=int), measurements=table)

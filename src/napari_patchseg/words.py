@@ -24,6 +24,14 @@ def layer_name(kind: str, image: str) -> str:
     return f"{kind} · {image}"
 
 
+def image_of(layer: str) -> str:
+    """Name of the image that a layer of nuclei is named after, as `image_name` has it.
+
+    napari's name of an image is its file's, without the last extension.
+    """
+    return layer.removeprefix(layer_name("nuclei", "")).removesuffix(".ome")
+
+
 def time_left(seconds: float, *, may_end_sooner: bool) -> str:
     """How long training will take yet, such as "about 3 min left", as a `Step` knows it.
 

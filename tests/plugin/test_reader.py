@@ -7,6 +7,7 @@ import json
 import zipfile
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from napari._qt.dialogs.qt_reader_dialog import QtReaderDialog
@@ -18,6 +19,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QDialogButtonBox
 
 import napari_patchseg as ps
+from napari_patchseg.cli import main
 from napari_patchseg.cli._files import results
 from napari_patchseg.errors import FileError
 from napari_patchseg.files.labels import write_confidence
@@ -209,6 +211,54 @@ def test_objects_go_out_and_come_back_over_their_image(tmp_path, viewer, ending)
     assert opened.metadata["napari_patchseg"] == REPORT
     np.testing.assert_array_equal(opened.scale, (2, 2))
     assert layer.save(str(path), plugin=PLUGIN) == [str(path)]  # as the dialog has asked about it
+
+
+@pytest.mark.parametrize("ending", [".geojson", ".zip", ".ome.zarr"])
+def test_a_file_that_tells_its_shape_keeps_it(tmp_path, viewer, ending):
+    """A larger image is open: without a report, too, the file knows better."""
+    viewer.add_image(np.zeros((200, 300)), name="other")
+    path = ps.save(tmp_path / f"a{ending}", LABELS)
+    (opened,) = viewer.open(str(path), plugin=PLUGIN)
+    np.testing.assert_array_equal(opened.data, LABELS)
+    assert opened.name == "a"
+
+
+def test_a_zarr_is_looked_at_without_reading_it(tmp_path):
+    path = ps.save(tmp_path / "a.ome.zarr", LABELS)
+    (chunk,) = (path / "labels" / "nuclei" / "0" / "c").rglob("0/0")
+    chunk.write_bytes(b"damaged")
+    assert labels_reader(str(path)) is not None
+    with pytest.raises(FileError, match="can be read"):
+        ps.load_labels(path)
+    (path / "labels" / "zarr.json").unlink()
+    assert labels_reader(str(path)) is None
+    assert labels_reader(str(tmp_path / "none.zarr")) is None
+
+
+def test_window_and_command_line_name_the_image_alike(tmp_path, viewer):
+    """QuPath knows objects by ids that are made of the name, tables join by it."""
+    field = ps.synthetic_field((96, 96), seed=3)[0]
+    tifffile.imwrite(tmp_path / "slide.ome.tif", field, photometric="rgb")
+    made = [tmp_path / f"cli_nuclei{end}" for end in (".csv", ".geojson", ".ome.tif", ".ome.zarr")]
+    outputs = [text for path in made for text in ("-o", str(path))]
+    quickly = ["--max-steps", "2", "--device", "cpu", "--threads", "1"]
+    assert main(["segment", str(tmp_path / "slide.ome.tif"), *outputs, *quickly, "-q"]) == 0
+    viewer.open(str(tmp_path / "slide.ome.tif"), plugin="napari")
+    for path in made[1:]:
+        (layer,) = viewer.open(str(path), plugin=PLUGIN)
+        assert layer.name == "nuclei · slide"
+        for ending in (".csv", ".geojson"):
+            again = str(tmp_path / f"window_nuclei{ending}")
+            assert layer.save(again, plugin=PLUGIN) == [again]
+        viewer.layers.remove(layer)
+        told = [
+            json.loads((tmp_path / f"{door}_nuclei.geojson").read_text())["features"]
+            for door in ("cli", "window")
+        ]
+        assert [one["id"] for one in told[0]] == [one["id"] for one in told[1]]
+        tables = [pd.read_csv(tmp_path / f"{door}_nuclei.csv") for door in ("cli", "window")]
+        assert [set(table["Image"]) for table in tables] == [{"slide"}, {"slide"}]
+        assert len(tables[0].merge(tables[1], on=["Image", "Label"])) == len(tables[0]) > 0
 
 
 def test_what_a_pathologist_corrected_in_qupath_comes_back(tmp_path, viewer):

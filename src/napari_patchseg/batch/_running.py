@@ -15,7 +15,7 @@ from napari_patchseg.errors import FileError, ImageError, PatchSegError
 from napari_patchseg.files.atomic import remove_leftovers
 from napari_patchseg.files.images import ImageFile, read_image
 from napari_patchseg.files.models import load_model, save_model
-from napari_patchseg.files.results import OME_TIFF, PNG, check_target, format_of, save
+from napari_patchseg.files.results import check_target, format_of, save
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.method.events import Control, Step
 from napari_patchseg.method.network import Model
@@ -23,16 +23,12 @@ from napari_patchseg.objects import measure
 from napari_patchseg.pipeline import NOTHING_SEPARATED, run
 from napari_patchseg.report import Finished, Report, Segmentation, versions
 from napari_patchseg.settings import Settings
-from napari_patchseg.words import layer_name
 
 from ._records import Outcome, Record, Records, digest_of, digest_of_file
 from ._summary import MODEL, outcome_of, sum_up
 
 if TYPE_CHECKING:
     from napari_patchseg.report import Event
-
-#: Label images, whose names are those of layers; they hold no measurements.
-_LAYERS = (OME_TIFF, PNG)
 
 
 @dataclass(frozen=True)
@@ -473,15 +469,14 @@ class _Batch:
         if self.records is not None:
             self.records.keep(job.name, record)
         table = None
-        kinds = [format_of(target) for target in job.targets]
-        if self.records is not None or any(kind not in _LAYERS for kind in kinds):
+        if self.records is not None or any(format_of(one).measured for one in job.targets):
             table = measure(
                 labels,
                 pixels,
                 pixel_size=file.pixel_size_yx,
                 confidence=None if done.confidence is None else done.confidence.nuclei,
             )
-        for target, kind in zip(job.targets, kinds, strict=True):
+        for target in job.targets:
             is_ours = target.name in known.files
             if is_ours and known.outcome is not None and os.path.lexists(target):
                 continue  # it would come out the same
@@ -491,7 +486,7 @@ class _Batch:
                 measurements=table,
                 pixel_size=file.pixel_size_yx,
                 report=report.to_dict(),
-                name=layer_name("nuclei", file.name) if kind in _LAYERS else job.image.name,
+                name=file.name,
                 overwrite=self.overwrite or is_ours,
             )
         outcome = outcome_of(report, names, file, pixels, labels, table)

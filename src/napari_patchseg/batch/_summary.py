@@ -22,6 +22,7 @@ from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.modality import STAINED
 from napari_patchseg.report import Labels, Report
 from napari_patchseg.settings import Settings
+from napari_patchseg.words import image_name
 
 from ._page import page
 from ._records import AreaCounts, Outcome
@@ -191,7 +192,7 @@ def sum_up(
     """
     import pandas as pd
 
-    rows = [_row(path.name, outcome) for path, outcome in outcomes]
+    rows = [_row(image_name(path), outcome) for path, outcome in outcomes]
     written = dict.fromkeys(name for row in rows for name in row)
     first, last = (IMAGE, NUCLEI), (WARNINGS, ERROR)
     columns = [*first, *(name for name in written if name not in (*first, *last)), *last]

@@ -62,4 +62,5 @@ class About:
     ) -> SavedLabels:
         """Labels with what is said about them."""
         name = self.name or image_name(path)
-        return SavedLabels(labels, self.pixel_size, name, dict(self.report), warnings)
+        told = self.shape is not None
+        return SavedLabels(labels, self.pixel_size, name, dict(self.report), warnings, told)

@@ -139,6 +139,8 @@ class SavedLabels:
         What was given when they were written; empty where nothing was.
     warnings : tuple of str
         Sentences about what of the file is not in the labels.
+    tells_shape : bool
+        Whether the file tells the image's height and width; else labels reach as far as objects.
     """
 
     labels: NDArray[Any]
@@ -146,6 +148,7 @@ class SavedLabels:
     name: str
     report: dict[str, Any]
     warnings: tuple[str, ...] = ()
+    tells_shape: bool = True
 
 
 def read_labels(path: str | os.PathLike[str]) -> SavedLabels | None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,28 +118,52 @@ def read_ome_zarr(path: str | os.PathLike[str]) -> SavedLabels:
     FileError
         If there is no such folder, or it holds no labels of one plane.
     """
+    path = Path(path)
+    with _damage_told(path):
+        array, sizes, about = _opened(path)
+        labels = np.asarray(array)
+    return SavedLabels(labels, sizes, about.name or image_name(path), dict(about.report))
+
+
+def holds_labels(path: str | os.PathLike[str]) -> bool:
+    """Whether `read_ome_zarr` would read labels, as far as it is seen without reading them."""
+    try:
+        with _damage_told(Path(path)):
+            _opened(Path(path))
+    except FileError:
+        return False
+    return True
+
+
+def _opened(path: Path) -> tuple[Any, tuple[float, ...] | None, About]:
+    """The labels' array, not read yet, its pixel size in µm, and what is said about it."""
     import zarr
 
-    path = Path(path)
     if not path.is_dir():
         raise FileError(f"There is no folder {path}.")
-    try:
-        root = zarr.open_group(path, mode="r")
-        about = About.read(root.attrs.get(NAMESPACE))
-        group: Any = root["labels"]
-        nuclei = group[_ome(group)["labels"][0]]
-        multiscales = _ome(nuclei)["multiscales"][0]
-        level = multiscales["datasets"][0]
-        labels = np.asarray(nuclei[level["path"]])
-        sizes = _sizes(multiscales["axes"], level["coordinateTransformations"])
-    except Exception as error:  # zarr raises many kinds where a folder is damaged
-        raise FileError(f"{path} is no OME-Zarr with labels that can be read.") from error
-    if labels.dtype.kind not in "ui" or labels.ndim != 2:
+    root = zarr.open_group(path, mode="r")
+    about = About.read(root.attrs.get(NAMESPACE))
+    group: Any = root["labels"]
+    nuclei = group[_ome(group)["labels"][0]]
+    multiscales = _ome(nuclei)["multiscales"][0]
+    level = multiscales["datasets"][0]
+    array = nuclei[level["path"]]
+    if array.dtype.kind not in "ui" or array.ndim != 2:
         raise FileError(
-            f"Labels in {path} are {labels.dtype} with {labels.ndim} axes, not whole numbers "
+            f"Labels in {path} are {array.dtype} with {array.ndim} axes, not whole numbers "
             "of one plane."
         )
-    return SavedLabels(labels, sizes, about.name or image_name(path), dict(about.report))
+    return array, _sizes(multiscales["axes"], level["coordinateTransformations"]), about
+
+
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileError:
+        raise
+    except Exception as error:  # zarr raises many kinds where a folder is damaged
+        raise FileError(f"{path} is no OME-Zarr with labels that can be read.") from error
 
 
 def is_ours(folder: Path) -> bool:

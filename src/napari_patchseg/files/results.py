@@ -41,7 +41,7 @@ class Format:
 
 OME_TIFF = Format("OME-TIFF", (".ome.tif", ".tif", ".tiff"))
 PNG = Format("PNG", (".png",))
-OME_ZARR = Format("OME-Zarr", (".ome.zarr", ".zarr"))
+OME_ZARR = Format("OME-Zarr", (".ome.zarr", ".zarr"), measured=True)
 GEOJSON = Format("GeoJSON", (".geojson", ".geojson.gz"), measured=True)
 CSV = Format("CSV", (".csv",), measured=True)
 IMAGEJ_ROIS = Format("ImageJ ROIs", (".zip",))

@@ -9,14 +9,16 @@ from __future__ import annotations
 import math
 import zipfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from napari_patchseg.errors import FileError
 from napari_patchseg.files.labels import SavedLabels, read_labels, read_report
+from napari_patchseg.files.omezarr import holds_labels
 from napari_patchseg.files.results import load_labels
-from napari_patchseg.words import layer_name
+from napari_patchseg.words import image_of, layer_name
 
 from .layer_source import METADATA_KEY, is_image, size_of, unwrap
 
@@ -41,8 +43,7 @@ def labels_reader(path: str | Sequence[str]) -> _Reader | None:
         return None
     try:
         if path.lower().endswith(".zarr"):
-            load_labels(path)
-            return _read_objects
+            return _read_objects if holds_labels(path) else None
         return None if read_report(path) is None else _read
     except FileError:
         return None
@@ -90,10 +91,9 @@ def _read_objects(path: str) -> list[_LayerData]:
     from napari.utils.notifications import show_warning
 
     saved = load_labels(path)
-    if not saved.report:  # another program's file tells no shape: the image's that is open
-        shape = _frame(saved.labels.shape)
-        if shape is not None:
-            saved = load_labels(path, shape)
+    if not saved.tells_shape and (shape := _frame(saved.labels.shape)) is not None:
+        height, width = np.subtract(shape, saved.labels.shape)
+        saved = replace(saved, labels=np.pad(saved.labels, ((0, height), (0, width))))
     for warning in saved.warnings:
         show_warning(warning)
     return [_as_layer(saved)]
@@ -101,13 +101,14 @@ def _read_objects(path: str) -> list[_LayerData]:
 
 def _as_layer(saved: SavedLabels) -> _LayerData:
     sizes = saved.pixel_size or (None,) * saved.labels.ndim
-    place = _place_of_image(saved.name, saved.labels.shape)
+    image = image_of(saved.name)
+    place = _place_of_image(image, saved.labels.shape)
     report = dict(saved.report)
     height, width = sizes[-2:]
     if place and height and width:  # the image does not say it
         report.setdefault("pixel_size", math.sqrt(height * width))
     options = {
-        "name": saved.name,
+        "name": layer_name("nuclei", image) if report else saved.name,
         "scale": [size or 1.0 for size in sizes],
         "units": ["pixel" if size is None else "micrometer" for size in sizes],
         "metadata": {METADATA_KEY: report},
@@ -145,7 +146,7 @@ def _place_of_image(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
     """
     images = [layer for layer in _images() if size_of(layer) == shape]
     if len(images) > 1:
-        images = [one for one in images if name in (one.name, layer_name("nuclei", one.name))]
+        images = [one for one in images if image_of(one.name) == name]
     if len(images) != 1:
         return {}
     image = images[0]

@@ -20,7 +20,7 @@ from napari_patchseg.files.results import (
     Format,
     save,
 )
-from napari_patchseg.words import layer_name
+from napari_patchseg.words import image_of
 
 from ._features import table_of
 from .layer_source import METADATA_KEY
@@ -96,16 +96,13 @@ def write(kind: Format, path: str, data: Any, meta: dict[str, Any]) -> list[str]
     labels = labels.reshape([labels.shape[axis] for axis in axes])
     if kind.measured:
         labels = plane_of_labels(labels, kind.name)
-    name = meta.get("name")
-    if kind is CSV and name:
-        name = name.removeprefix(layer_name("nuclei", ""))  # its column is that of the image
     written = save(
         path if overwrite else path + kind.endings[0],
         labels,
         measurements=_table(labels, meta, sizes) if kind.measured else None,
         pixel_size=sizes,
         report=report,
-        name=name,
+        name=image_of(meta.get("name") or "") or None,
         overwrite=overwrite,
     )
     return [str(written)]
