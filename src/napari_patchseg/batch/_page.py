@@ -40,7 +40,7 @@ class Axis:
     """
 
     def __init__(self, outcomes: Sequence[Outcome]) -> None:
-        self.in_micrometres = all(_pixel_area(outcome) for outcome in outcomes)
+        self.in_micrometres = all(outcome.pixel_area for outcome in outcomes)
         self.unit = "µm²" if self.in_micrometres else "px²"
         ends = [
             end + self._shift(outcome)
@@ -52,7 +52,7 @@ class Axis:
 
     def _shift(self, outcome: Outcome) -> float:
         """Bins between an area in pixels and the same in the axis's unit."""
-        return 3 * math.log2(_pixel_area(outcome)) if self.in_micrometres else 0.0
+        return 3 * math.log2(outcome.pixel_area) if self.in_micrometres else 0.0
 
     def _place(self, place: float) -> float:
         return _WIDTH * (place - self.low) / (self.high - self.low)
@@ -137,10 +137,3 @@ def _value(value: Any, unit: str) -> str:
         return AUTOMATIC
     text = {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
     return f"{text} {unit}".strip()
-
-
-def _pixel_area(outcome: Outcome) -> float:
-    """In µm²; 0 where it is unknown."""
-    return math.prod(
-        outcome.values.get(name, 0.0) for name in ("Pixel size X µm", "Pixel size Y µm")
-    )

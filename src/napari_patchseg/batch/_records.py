@@ -8,6 +8,7 @@ hold as well: no dates, no durations, no folders.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,8 @@ from napari_patchseg.report import Report
 
 #: The folder of the records, in that of the results.
 FOLDER = "records"
+#: Columns of the summary that say how large a pixel is.
+PIXEL_SIZES = ("Pixel size X µm", "Pixel size Y µm")
 
 
 class AreaCounts(BaseModel):
@@ -66,6 +69,11 @@ class Outcome(BaseModel):
     areas: AreaCounts
     overview: str
     detail: str
+
+    @property
+    def pixel_area(self) -> float:
+        """In µm²; 0 where it is unknown."""
+        return math.prod(self.values.get(name, 0.0) for name in PIXEL_SIZES)
 
 
 class Record(BaseModel):

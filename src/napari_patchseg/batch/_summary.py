@@ -20,12 +20,13 @@ from napari_patchseg.files.tables import write_table
 from napari_patchseg.geometry import Box
 from napari_patchseg.image.pixels import Pixels
 from napari_patchseg.modality import STAINED
+from napari_patchseg.objects import has_mean
 from napari_patchseg.report import Labels, Report
 from napari_patchseg.settings import Settings
 from napari_patchseg.words import image_name
 
 from ._page import page
-from ._records import AreaCounts, Outcome
+from ._records import PIXEL_SIZES, AreaCounts, Outcome
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -34,13 +35,10 @@ if TYPE_CHECKING:
 SUMMARY, PAGE, MODEL = "summary.csv", "report.html", "model.safetensors"
 #: Columns of the summary before those of the measurements.
 IMAGE, NUCLEI, WARNINGS, ERROR = "Image", "Nuclei", "Warnings", "Error"
-PIXEL_SIZES = ("Pixel size X µm", "Pixel size Y µm")
 DENSITY = "Nuclei per mm^2"
 MEAN = "Mean:"
 MEDIAN_AREA, MEDIAN_AREA_PX = "Median area µm^2", "Median area px^2"
 
-#: Measurements whose mean says nothing.
-_OF_ONE = ("Label", "Centroid", "Orientation")
 #: Longest side of a picture in the report, in pixels.
 _SIDE = 480
 #: Nuclei of fewer pixels across are filled, not outlined.
@@ -97,7 +95,7 @@ def _values(
         values[MEDIAN_AREA_PX] = float(np.median(areas))
     if table is None:
         return values
-    means = table.drop(columns=[name for name in table if name.startswith(_OF_ONE)]).mean()
+    means = table[[name for name in table if has_mean(name)]].mean()
     # of no object there is none
     return values | {f"{MEAN} {name}": float(mean) for name, mean in means.dropna().items()}
 
