@@ -49,7 +49,16 @@ def show_features(layer: Labels, table: pd.DataFrame) -> None:
 
 def places_last(headers: Sequence[str]) -> list[str]:
     """Headers in the order in which people look at them."""
-    return sorted(headers, key=lambda name: name.startswith("Centroid"))
+    from napari_patchseg.objects import is_place
+
+    return sorted(headers, key=lambda name: name != "Label" and is_place(name))
+
+
+def without_pixels(headers: Sequence[str]) -> list[str]:
+    """Those headers whose measurement is not there in µm, too."""
+    from napari_patchseg.objects import in_micrometres
+
+    return [name for name in headers if in_micrometres(name) not in headers]
 
 
 def table_of(features: Any) -> pd.DataFrame | None:
@@ -61,5 +70,11 @@ def table_of(features: Any) -> pd.DataFrame | None:
         table.insert(0, "Label", np.arange(len(table)))
     table = table[table["Area px^2"].notna()].reset_index(drop=True)
     table["Area px^2"] = table["Area px^2"].astype(np.int64)
-    places = [name for name in table.columns if name.startswith("Centroid")]
-    return table[["Label", *places, *table.columns.drop(["Label", *places])]]
+    return table[_in_order(table.columns)]
+
+
+def _in_order(headers: Sequence[str]) -> list[str]:
+    """As they are measured: places come first."""
+    from napari_patchseg.objects import is_place
+
+    return sorted(headers, key=lambda name: (name != "Label", not is_place(name)))

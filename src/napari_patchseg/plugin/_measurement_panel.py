@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from napari_patchseg.words import pluralize
 
 from ._controls import button, narrow
 from ._editors import Editors
+from ._features import without_pixels
 from ._plots import Histogram
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 #: The column that there is before anything was measured, and whose limits are settings.
 _AREA = {False: "Area px^2", True: "Area µm^2"}
-#: Columns by which nobody tells nuclei apart.
-_PLACES = ("Label", "Centroid")
 _SIGNS = {"low": ">=", "high": "<="}
 
 
@@ -80,7 +78,7 @@ class MeasurementPanel(QWidget):
         layout.addWidget(self.histogram)
         layout.addLayout(row)
         layout.addWidget(self.others)
-        self._offer([_AREA[False]])
+        self.chooser.addItem("Area px²", _AREA[False])
         self.chooser.currentIndexChanged.connect(self._on_chosen)
         self.colour_box.toggled.connect(self._on_coloured)
         self.histogram.moved.connect(self._on_moved)
@@ -132,7 +130,9 @@ class MeasurementPanel(QWidget):
     def show_table(self, table: pd.DataFrame) -> None:
         """Take what was measured."""
         self._table = table
-        self._offer([name for name in table.columns if not name.startswith(_PLACES)])
+        from napari_patchseg.objects import is_place
+
+        self._offer([name for name in table.columns if not is_place(name)])
         if not self._is_area:
             self.histogram.show_values(table[self.header].to_numpy(float), self._unit)
 
@@ -154,7 +154,7 @@ class MeasurementPanel(QWidget):
         self.histogram.show_limits(*limits)
         others = [one for one in self._conditions if not self._is_shown(one)]
         self.others.setVisible(bool(others))
-        text = _pretty(in_words(others)).replace("<", "&lt;")
+        text = in_words(others).replace("^2", "²").replace("<", "&lt;")
         link = f'<a href="#" style="color: {POSITIVE_COLOUR}">remove all</a>'
         self.others.setText(f"only where {text} · {link}")
 
@@ -167,9 +167,9 @@ class MeasurementPanel(QWidget):
     @property
     def _unit(self) -> str:
         """Of what is shown, as people write it."""
-        words = self.header.split()
-        is_unit = len(words) > 1 and words[-1] in ("px", "µm", "px^2", "µm^2", "°", "mm^2")
-        return _pretty(words[-1]) if is_unit else ""
+        from napari_patchseg.objects import pretty, unit_of
+
+        return pretty(unit_of(self.header))
 
     @property
     def _per_unit(self) -> float:
@@ -200,6 +200,8 @@ class MeasurementPanel(QWidget):
 
     def _offer(self, headers: list[str]) -> None:
         """Offer measurements: in µm where there are such."""
+        from napari_patchseg.objects import pretty
+
         shown = without_pixels(headers)
         if [self.chooser.itemData(index) for index in range(self.chooser.count())] == shown:
             return
@@ -207,7 +209,7 @@ class MeasurementPanel(QWidget):
         with signals_blocked(self.chooser):
             self.chooser.clear()
             for name in shown:
-                self.chooser.addItem(_pretty(name), name)
+                self.chooser.addItem(pretty(name), name)
             self.chooser.setCurrentIndex(max(0, self.chooser.findData(before)))
         if self.header != before:
             self._on_chosen()
@@ -255,20 +257,3 @@ class MeasurementPanel(QWidget):
     def _keep(self, conditions: tuple[Condition, ...]) -> None:
         self._editors["keep"].set(in_words(conditions))
         self._editors["keep"].changed.emit()
-
-
-def without_pixels(headers: Sequence[str]) -> list[str]:
-    """Those headers whose measurement is not there in µm, too."""
-    return [name for name in headers if _in_micrometres(name) not in headers]
-
-
-def _pretty(text: str) -> str:
-    return text.replace("^2", "²").replace("^4", "⁴")
-
-
-def _in_micrometres(header: str) -> str:
-    """The header of the same in µm; empty where there is none."""
-    for px, um in ((" px", " µm"), (" per 10^4 px^2", " per mm^2")):
-        if px in header:
-            return header.replace(px, um)
-    return ""

@@ -23,8 +23,7 @@ from qtpy.QtWidgets import (
 from napari_patchseg.words import pluralize
 
 from ._controls import button
-from ._features import places_last
-from ._measurement_panel import without_pixels
+from ._features import places_last, without_pixels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,7 +96,9 @@ class _Model(QAbstractTableModel):
     ) -> Any:
         is_name = role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole)
         if is_name and orientation == Qt.Orientation.Horizontal:
-            return self.names[section].replace("^2", "²").replace("^4", "⁴")
+            from napari_patchseg.objects import pretty
+
+            return pretty(self.names[section])
         return None
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
