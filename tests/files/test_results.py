@@ -98,3 +98,14 @@ def test_what_holds_no_labels_is_refused(tmp_path):
         load_labels(save(tmp_path / "a.csv", LABELS, measurements=TABLE))
     with pytest.raises(FileError, match="measurements"):
         save(tmp_path / "b.csv", LABELS)
+
+
+@pytest.mark.parametrize("ending", [".geojson", ".zip"])
+def test_outlines_of_a_part_lie_where_it_is(tmp_path, ending):
+    labels = np.zeros((20, 30), np.uint16)
+    labels[3:8, 4:9], labels[5, 6], labels[12:15, 20:30] = 1, 0, 7
+    path = save(tmp_path / f"part{ending}", labels, origin=(1000, 5000))
+    np.testing.assert_array_equal(load_labels(path).labels, labels)
+    whole = load_labels(path, (1100, 5100)).labels
+    np.testing.assert_array_equal(whole[1000:1020, 5000:5030], labels)
+    assert np.count_nonzero(whole) == np.count_nonzero(labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -367,3 +368,32 @@ def test_stacks_are_no_table(tmp_path, viewer):
     with pytest.raises(PatchSegError, match="one plane"):
         layer.save(str(tmp_path / "a.csv"), plugin=PLUGIN)
     assert names(tmp_path) == []
+
+
+def test_a_part_of_a_large_image_is_saved_where_it_lies(tmp_path, viewer):
+    report = {**REPORT, "role": "nuclei", "origin": [400, 900]}
+    layer = viewer.add_labels(
+        labels(),
+        name="nuclei · slide",
+        scale=(0.5, 0.5),
+        translate=(200, 450),
+        units="µm",
+        metadata={"napari_patchseg": report},
+    )
+    for name in ("a.csv", "a.geojson", "nuclei.ome.tif"):
+        layer.save(str(tmp_path / name), plugin=PLUGIN)
+    table = pd.read_csv(tmp_path / "a.csv")
+    inside = ps.measure(labels(), pixel_size=0.5)
+    for axis, start in (("X", 900), ("Y", 400)):
+        np.testing.assert_allclose(
+            table[f"Centroid {axis} px"], inside[f"Centroid {axis} px"] + start
+        )
+        np.testing.assert_allclose(
+            table[f"Centroid {axis} µm"], (inside[f"Centroid {axis} px"] + start) / 2
+        )
+    first = json.loads((tmp_path / "a.geojson").read_text())["features"][0]
+    assert np.min(first["geometry"]["coordinates"][0], 0).tolist() == [920, 410]
+    for name in ("a.geojson", "nuclei.ome.tif"):
+        (opened,) = viewer.open(str(tmp_path / name), plugin=PLUGIN)
+        np.testing.assert_array_equal(opened.data, labels())
+        np.testing.assert_array_equal(opened.translate, (200, 450))

@@ -35,7 +35,9 @@ _MOST_PIXELS = 2**31
 _BATCH, _MOST_CROSSINGS = 2**22, 2**27
 
 
-def outlines(labels: NDArray[Any]) -> Iterator[tuple[int, list[Polygon]]]:
+def outlines(
+    labels: NDArray[Any], origin: tuple[int, int] = (0, 0)
+) -> Iterator[tuple[int, list[Polygon]]]:
     """Trace the objects of a label image along the edges of their pixels.
 
     A polygon is a piece of an object whose pixels touch by edges, and valid as the Simple Features
@@ -46,6 +48,8 @@ def outlines(labels: NDArray[Any]) -> Iterator[tuple[int, list[Polygon]]]:
     ----------
     labels : ndarray
         (H, W) of integers, 0 is background.
+    origin : (int, int)
+        Row and column of its first pixel in the image.
 
     Yields
     ------
@@ -96,7 +100,7 @@ def outlines(labels: NDArray[Any]) -> Iterator[tuple[int, list[Polygon]]]:
     row, column = np.divmod(first - width - 1, width)
     x = (column + ((kind == 1) | (kind == 2)))[order]
     y = (row + (kind >= 2))[order]
-    points = np.stack([x, y], axis=1)
+    points = np.stack([x, y], axis=1) + origin[::-1]
     ends = np.append(starts[1:], len(order))
     steps = np.arange(1, len(order) + 1)
     steps[ends - 1] = starts  # a ring's last point is followed by its first
@@ -236,6 +240,7 @@ def painted(
     *,
     frame: tuple[int, int] | None = None,
     told: tuple[int, int] | None = None,
+    origin: tuple[int, int] = (0, 0),
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Paint objects into a label image: every pixel whose centre is inside.
 
@@ -248,6 +253,8 @@ def painted(
     frame, told : (int, int), optional
         Height and width that the caller and the file give, the first of them counts; else as far as
         the objects reach. What is outside is cut off.
+    origin : (int, int)
+        Row and column in the image of what becomes the labels' first pixel.
 
     Returns
     -------
@@ -264,7 +271,8 @@ def painted(
     if frame is not None:
         frame = _checked(frame)
     numbers = np.array(numbered(shapes), np.int64)
-    rings = [np.asarray(ring, np.float64) for shape in shapes for ring in shape.rings]
+    corner = np.array(origin[::-1], np.float64)
+    rings = [np.asarray(ring, np.float64) - corner for shape in shapes for ring in shape.rings]
     points = np.concatenate([*rings, np.empty((0, 2))])
     if frame is None:
         width, height = (max(1, math.ceil(size)) for size in points.max(axis=0, initial=0))

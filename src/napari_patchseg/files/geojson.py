@@ -56,6 +56,7 @@ def write_geojson(
     pixel_size: PixelSize = None,
     report: Mapping[str, Any] | None = None,
     name: str | None = None,
+    origin: tuple[int, int] = (0, 0),
     overwrite: bool = True,
 ) -> Path:
     """Write objects as a GeoJSON FeatureCollection; packed by gzip where the name ends in ``.gz``.
@@ -79,6 +80,8 @@ def write_geojson(
     name : str, optional
         Name of the image; the file's name by default. With an object's label it makes the object's
         id, which is the same each time.
+    origin : (int, int)
+        Row and column of the labels' first pixel in the image, where they are of a part of it.
     overwrite : bool
         Whether an existing file may be replaced.
 
@@ -94,7 +97,8 @@ def write_geojson(
     """
     path, array = Path(path), plane_of_labels(labels, "GeoJSON")
     name = name or image_name(path)
-    about = About(name, (array.shape[0], array.shape[1]), sizes_of(pixel_size), report or {})
+    shape = array.shape[0], array.shape[1]
+    about = About(name, shape, sizes_of(pixel_size), report or {}, origin)
     with (
         atomic_write(path, overwrite=overwrite) as temporary,
         _created(temporary, packed=path.suffix.lower() == ".gz") as file,
@@ -102,7 +106,7 @@ def write_geojson(
         file.write(f'{{"type":"FeatureCollection",{json.dumps(NAMESPACE)}:{about.to_json()},\n')
         file.write('"features":[')
         between = "\n"
-        for feature in _features(array, measurements, name):
+        for feature in _features(array, measurements, name, origin):
             file.write(between + json.dumps(feature, separators=(",", ":"), allow_nan=False))
             between = ",\n"
         file.write("\n]}\n")
@@ -145,7 +149,9 @@ def read_geojson(path: str | os.PathLike[str], shape: tuple[int, int] | None = N
             shapes.append(Shape(_label_of(feature), rings))
         else:
             left_out += 1
-    labels, warnings = painted(shapes, path, frame=shape, told=about.shape)
+    labels, warnings = painted(
+        shapes, path, frame=shape, told=about.shape, origin=(0, 0) if shape else about.origin
+    )
     if left_out:
         warnings = (f"Points, lines and empty objects were left out ({left_out}).", *warnings)
     return about.labels(labels, path, warnings)
@@ -166,10 +172,10 @@ def _created(path: Path, *, packed: bool) -> Iterator[IO[str]]:
 
 
 def _features(
-    labels: NDArray[Any], measurements: DataFrame | None, name: str
+    labels: NDArray[Any], measurements: DataFrame | None, name: str, origin: tuple[int, int]
 ) -> Iterator[dict[str, Any]]:
     rows = rows_of(measurements)
-    for label, polygons in outlines(labels):
+    for label, polygons in outlines(labels, origin):
         coordinates = [[_closed(ring) for ring in polygon] for polygon in polygons]
         single = len(coordinates) == 1
         properties: dict[str, Any] = {

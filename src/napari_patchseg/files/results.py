@@ -72,6 +72,7 @@ def save(
     pixel_size: PixelSize = None,
     report: Mapping[str, Any] | None = None,
     name: str | None = None,
+    origin: tuple[int, int] = (0, 0),
     overwrite: bool = False,
 ) -> Path:
     """Write labels, their outlines or their measurements, as the name's ending says.
@@ -91,6 +92,8 @@ def save(
         Where the labels come from; every kind but CSV holds it.
     name : str, optional
         Name of the image; the file's name by default, and in a CSV no column "Image".
+    origin : (int, int)
+        Row and column of the labels' first pixel in the image: where outlines lie.
     overwrite : bool
         Whether an existing file may be replaced.
 
@@ -119,11 +122,11 @@ def save(
         "overwrite": overwrite,
     }
     if kind is GEOJSON:
-        return geojson.write_geojson(path, labels, measurements=measurements, **said)
+        return geojson.write_geojson(path, labels, measurements=measurements, origin=origin, **said)
     if kind is OME_ZARR:
         return omezarr.write_ome_zarr(path, labels, measurements=measurements, **said)
     if kind is IMAGEJ_ROIS:
-        return rois.write_rois(path, labels, **said)
+        return rois.write_rois(path, labels, origin=origin, **said)
     return images.write_labels(path, labels, **said)
 
 

@@ -45,6 +45,7 @@ def write_rois(
     pixel_size: PixelSize = None,
     report: Mapping[str, Any] | None = None,
     name: str | None = None,
+    origin: tuple[int, int] = (0, 0),
     overwrite: bool = True,
 ) -> Path:
     """Write objects as a zip of ImageJ ROIs, named by their labels.
@@ -66,6 +67,8 @@ def write_rois(
         is longer is left out.
     name : str, optional
         Name of the image; the file's name by default.
+    origin : (int, int)
+        Row and column of the labels' first pixel in the image, where they are of a part of it.
     overwrite : bool
         Whether an existing file may be replaced.
 
@@ -82,18 +85,20 @@ def write_rois(
     """
     path, array = Path(path), plane_of_labels(labels, "A zip of ROIs")
     height, width = array.shape
-    if max(height, width) > _FARTHEST_OF_IMAGEJ:
+    bottom, right = origin[0] + height, origin[1] + width
+    if max(bottom, right) > _FARTHEST_OF_IMAGEJ:
         raise FileError(
-            f"ImageJ's ROIs reach to {_FARTHEST_OF_IMAGEJ:,} px, but the labels are {width:,} x "
-            f"{height:,} px; save as GeoJSON."
+            f"ImageJ's ROIs reach to {_FARTHEST_OF_IMAGEJ:,} px, but the labels to {right:,} x "
+            f"{bottom:,} px; save as GeoJSON."
         )
-    about = About(name or image_name(path), (height, width), sizes_of(pixel_size), report or {})
+    sizes = sizes_of(pixel_size)
+    about = About(name or image_name(path), (height, width), sizes, report or {}, origin)
     comment = _comment(about)
     if len(comment) > _LONGEST_COMMENT:
-        comment = _comment(About(about.name, about.shape, about.pixel_size))
+        comment = _comment(About(about.name, about.shape, about.pixel_size, origin=origin))
     with atomic_write(path, overwrite=overwrite) as temporary, ZipFile(temporary, "w") as file:
         file.comment = comment
-        for label, polygons in outlines(array):
+        for label, polygons in outlines(array, origin):
             entry = ZipInfo(f"{label}.roi")  # without a time: the same objects, the same file
             entry.compress_type = ZIP_DEFLATED
             file.writestr(entry, _roi(str(label), polygons).tobytes(), compresslevel=1)
@@ -143,7 +148,9 @@ def read_rois(path: str | os.PathLike[str], shape: tuple[int, int] | None = None
         raise FileError(f"{path} holds no ImageJ ROIs that can be read.") from error
     if not rois and about.shape is None:
         raise FileError(f"{path} holds no ImageJ ROIs.")
-    labels, warnings = painted(shapes, path, frame=shape, told=about.shape)
+    labels, warnings = painted(
+        shapes, path, frame=shape, told=about.shape, origin=(0, 0) if shape else about.origin
+    )
     if left_out:
         warnings = (f"Points, lines and texts were left out ({left_out}).", *warnings)
     return about.labels(labels, path, warnings)

@@ -47,6 +47,17 @@ def show_features(layer: Labels, table: pd.DataFrame) -> None:
     layer.features = features
 
 
+def moved(
+    table: pd.DataFrame, origin: tuple[int, int], pixel_size: tuple[float, float] | None
+) -> pd.DataFrame:
+    """A table of a part of an image, whose first pixel is there: places are of the image."""
+    for axis, start in enumerate(origin):
+        table[f"Centroid {'YX'[axis]} px"] += start
+        if pixel_size is not None:
+            table[f"Centroid {'YX'[axis]} µm"] += start * pixel_size[axis]
+    return table
+
+
 def places_last(headers: Sequence[str]) -> list[str]:
     """Headers in the order in which people look at them."""
     from napari_patchseg.objects import is_place

@@ -379,7 +379,8 @@ class RunLayers:
         canvas, around = self._canvas, self._around
         placed = canvas.place(labels) if around is None else canvas.place_within(labels, around)
         written = self._plane.expand(placed)
-        metadata = {METADATA_KEY: {"role": "nuclei", **metadata}}
+        part = {"origin": list(canvas.origin)} if any(canvas.origin) else {}
+        metadata = {METADATA_KEY: {"role": "nuclei", **part, **metadata}}
         if layer is None:
             return self._new_labels(image, written, metadata)
         with _OWN[layer].writing():

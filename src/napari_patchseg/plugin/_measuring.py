@@ -19,7 +19,7 @@ from napari_patchseg.errors import PatchSegError
 
 from ._circle import Circle
 from ._colours import MOST_COLOURED, colour_by, colours_of
-from ._features import show_features
+from ._features import moved, show_features
 from ._measurement_panel import MeasurementPanel
 from ._object_tools import CLICK
 from ._plots import areas_of
@@ -314,8 +314,4 @@ def _measured(job: _Job) -> tuple[pd.DataFrame | None, PatchSegError | None]:
         table = measure(job.labels, job.pixels, pixel_size=job.pixel_size, confidence=job.nuclei)
     except PatchSegError as error:
         return None, error
-    for axis, start in zip("YX", job.origin, strict=True):
-        table[f"Centroid {axis} px"] += start
-        if job.pixel_size is not None:
-            table[f"Centroid {axis} µm"] += start * job.pixel_size["YX".index(axis)]
-    return table, None
+    return moved(table, job.origin, job.pixel_size), None

@@ -21,6 +21,7 @@ from napari_patchseg.files.results import load_labels
 from napari_patchseg.words import image_of, layer_name
 
 from .layer_source import METADATA_KEY, is_image, size_of, unwrap
+from .writer import origin_of
 
 _LayerData = tuple[Any, dict[str, Any], str]
 _Reader = Callable[[Any], list[_LayerData]]
@@ -107,9 +108,12 @@ def _as_layer(saved: SavedLabels) -> _LayerData:
     height, width = sizes[-2:]
     if place and height and width:  # the image does not say it
         report.setdefault("pixel_size", math.sqrt(height * width))
+    scale = [size or 1.0 for size in sizes]
+    origin = origin_of(report)
     options = {
         "name": layer_name("nuclei", image) if report else saved.name,
-        "scale": [size or 1.0 for size in sizes],
+        "scale": scale,
+        "translate": [*[0.0] * (len(scale) - 2), *(np.multiply(origin, scale[-2:]).tolist())],
         "units": ["pixel" if size is None else "micrometer" for size in sizes],
         "metadata": {METADATA_KEY: report},
         **place,

@@ -22,7 +22,7 @@ from napari_patchseg.files.results import (
 )
 from napari_patchseg.words import image_of
 
-from ._features import table_of
+from ._features import moved, table_of
 from .layer_source import METADATA_KEY
 
 if TYPE_CHECKING:
@@ -96,25 +96,31 @@ def write(kind: Format, path: str, data: Any, meta: dict[str, Any]) -> list[str]
     labels = labels.reshape([labels.shape[axis] for axis in axes])
     if kind.measured:
         labels = plane_of_labels(labels, kind.name)
+    origin = origin_of(report)
     written = save(
         path if overwrite else path + kind.endings[0],
         labels,
-        measurements=_table(labels, meta, sizes) if kind.measured else None,
+        measurements=_table(labels, meta, sizes, origin) if kind.measured else None,
         pixel_size=sizes,
         report=report,
         name=image_of(meta.get("name") or "") or None,
+        origin=origin,
         overwrite=overwrite,
     )
     return [str(written)]
 
 
 def _table(
-    labels: NDArray[Any], meta: Mapping[str, Any], sizes: tuple[float, ...] | None
+    labels: NDArray[Any],
+    meta: Mapping[str, Any],
+    sizes: tuple[float, ...] | None,
+    origin: tuple[int, int],
 ) -> pd.DataFrame:
     """Shape and place of the objects, and what else the layer knows of the same ones."""
     from napari_patchseg.objects import SHAPE_COLUMNS, measure
 
-    measured = measure(labels, pixel_size=None if sizes is None else (sizes[-2], sizes[-1]))
+    both = None if sizes is None else (sizes[-2], sizes[-1])
+    measured = moved(measure(labels, pixel_size=both), origin, both)
     known = table_of(meta.get("features"))
     if known is None:
         return measured
@@ -153,6 +159,14 @@ def pixel_size(
     sizes = (sizes if axes is None else sizes[list(axes)])[-3:]
     known = np.isfinite(sizes)
     return tuple(sizes[known].tolist()) if known[-2:].all() else None
+
+
+def origin_of(report: Mapping[str, Any]) -> tuple[int, int]:
+    """Row and column in the image of labels of a part of it."""
+    match report.get("origin"):
+        case [int(row), int(column)]:
+            return row, column
+    return 0, 0
 
 
 def _report(meta: Mapping[str, Any]) -> Mapping[str, Any]:
