@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from qtpy.QtCore import QObject, Qt, QUrl, Slot
@@ -369,7 +370,6 @@ def test_wrong_folders_get_a_sentence(
     (tmp_path / "file").write_text("text")
     for images, where, words in (
         ("", results, "No folder of images"),
-        (fields, "", "No folder for the results"),
         (tmp_path / "gone", results, "cannot be read"),
         (tmp_path / "none", results, "There is no image in folder"),
         (tmp_path / "file", results, "cannot be read"),
@@ -591,3 +591,26 @@ def test_a_closed_window_ends_it(
     wait(lambda: folder.image_bar.value() >= 1)
     viewer.close()
     wait(lambda: running_folder() is None)
+
+
+def test_what_holds_for_all_images_is_said(panel: PatchSegWidget, folder: FolderPanel) -> None:
+    panel.folds.buttons["Folder"].setChecked(True)
+    assert not folder.settings_label.isVisibleTo(panel)
+    panel.editors["keep"].set("Solidity >= 0.8")
+    panel.editors["keep"].changed.emit()
+    assert "keep only Solidity >= 0.8" in folder.settings_label.text()
+    assert folder.settings_label.isVisibleTo(panel)
+
+
+def test_a_pixel_size_is_that_of_all_images(folder: FolderPanel, fields: Path, wait: Wait) -> None:
+    folder.choose(str(fields))
+    folder.results_field.setText("")  # as it says: a folder in it
+    folder.pixel_size.setValue(0.5)
+    segment(folder, wait)
+    table = pd.read_csv(fields / "nuclei" / "summary.csv")
+    known = table[table["Error"].isna()]
+    assert len(known)
+    np.testing.assert_allclose(known["Median area µm^2"], known["Median area px^2"] / 4)
+    text = (fields / "nuclei" / "summary.csv").read_text(encoding="utf-8-sig")
+    column = text.splitlines()[0].split(",").index("Nuclei")
+    assert all("." not in line.split(",")[column] for line in text.splitlines()[1:])

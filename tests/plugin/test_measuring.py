@@ -210,6 +210,18 @@ def test_naparis_own_table_goes_both_ways(bench: Bench) -> None:
     assert {index.row() for index in view.selectionModel().selectedRows()} == {9}
 
 
+def test_where_another_image_is_shown_it_is_said_whose_nuclei_these_are(bench: Bench) -> None:
+    bench.shown.table_button.click()
+    count = len(bench.measured.table)
+    assert bench.shown.summary.text().startswith(f"{count} nuclei")
+    assert bench.measured._view.count.text() == f"field: {count} nuclei"
+    other = bench.viewer.add_image(bench.field[::-1].copy(), name="other")
+    bench.viewer.layers.selection.active = other
+    assert bench.shown.summary.text().startswith(f"field: {count} nuclei")
+    bench.viewer.layers.selection.active = bench.image
+    assert bench.shown.summary.text().startswith(f"{count} nuclei")
+
+
 def test_a_tool_in_use_takes_the_click(bench: Bench) -> None:
     from napari_patchseg.plugin._object_tools import Tool
 

@@ -209,3 +209,29 @@ def test_training_goes_on_from_the_model_at_hand(
     exec(script.replace("napari.current_viewer()", "viewer"), {"viewer": viewer}, there)
     labels = panel.session.labels
     np.testing.assert_array_equal(there["labels"] > 0, labels.data > 0)
+
+
+@pytest.mark.parametrize(
+    ("typed", "saved"),
+    [
+        ("nuclei · slide.ome.tif", "nuclei · slide.csv"),  # nothing but the kind was chosen
+        ("nuclei · slide.ome.csv", "nuclei · slide.csv"),
+        ("mine.tif", "mine.tif"),
+        ("mine", "mine.csv"),
+    ],
+)
+def test_the_kind_that_is_chosen_counts(
+    viewer: Any,
+    panel: PatchSegWidget,
+    image: np.ndarray,
+    wait: Callable[..., None],
+    tmp_path: Path,
+    dialog: Any,
+    typed: str,
+    saved: str,
+) -> None:
+    panel.segment(viewer.add_image(image, rgb=True, name="slide"))
+    wait(lambda: not panel.session.is_busy)
+    dialog.typed, dialog.picked = tmp_path / typed, "Measurements for Excel and others, CSV (*.csv)"
+    save(panel)
+    assert names(tmp_path) == [saved]

@@ -208,7 +208,8 @@ def _row(name: str, outcome: Outcome | str) -> Mapping[str, object]:
         return {IMAGE: name, ERROR: outcome}
     warnings = " ".join(outcome.report.warnings)
     values = {column: _rounded(value) for column, value in outcome.values.items()}
-    return {IMAGE: name, **values, WARNINGS: warnings}
+    count = {NUCLEI: int(outcome.values[NUCLEI])}  # whole also beside images that have none
+    return {IMAGE: name, **values, **count, WARNINGS: warnings}
 
 
 def _rounded(value: float) -> float | int:

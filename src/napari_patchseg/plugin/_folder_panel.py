@@ -30,11 +30,12 @@ from qtpy.QtWidgets import (
 from superqt.utils import create_worker
 
 from napari_patchseg.errors import PatchSegError
+from napari_patchseg.files.pixel_size import PLAUSIBLE
 from napari_patchseg.files.results import CSV, FORMATS, GEOJSON, IMAGEJ_ROIS, OME_TIFF
-from napari_patchseg.settings import Settings
+from napari_patchseg.settings import FIELDS, Settings
 from napari_patchseg.words import layer_name, pluralize, time_left
 
-from ._controls import button, caption, form, narrow
+from ._controls import NumberBox, button, caption, form, narrow
 from ._folder_run import Ended, FolderRun, Listed, Moved, Wish
 from ._layers import thickness
 from ._results_panel import FOR, ModelPanel
@@ -60,6 +61,8 @@ _AT_FIRST = (OME_TIFF, CSV)
 #: Formats by what opens them, where their names alone say that to few.
 _NAMES = {GEOJSON: "GeoJSON, QuPath", CSV: "CSV, Excel", IMAGEJ_ROIS: "ROIs, Fiji"}
 _EACH, _FIRST, _MODEL = "each image", "the first image", "no image: the model at hand"
+#: Settings that leave nuclei out, or make others of them.
+_SAID = ("nucleus_diameter", "threshold", "min_area", "max_area", "split", "split_depth", "keep")
 #: Text of the bar of all images.
 _IMAGES = "%v of %m images"
 #: Before the name of the image under way.
@@ -184,6 +187,15 @@ class FolderPanel(QWidget):
             "where they are alike: of the first image, or the one that Model below shows."
         )
         narrow(self.train_combo, 12)
+        self.pixel_size = NumberBox(0, PLAUSIBLE[1], 4, unit="µm/px", word="as the files say")
+        self.pixel_size.setSingleStep(0.05)
+        self.pixel_size.setToolTip(
+            "Of all images, instead of what their files say. Without one there are\n"
+            "no areas in µm² and no densities."
+        )
+        self.settings_label = QLabel()
+        self.settings_label.setWordWrap(True)
+        self.settings_label.setToolTip("What this panel says about nuclei holds for all images.")
         self.overwrite_box = QCheckBox("overwrite")
         self.overwrite_box.setToolTip(
             "Replace what the folder of the results holds of other settings, another model\n"
@@ -245,9 +257,11 @@ class FolderPanel(QWidget):
             (caption("images", self.images_field), self.images_field, self.browse_buttons[0]),
             (caption("results", self.results_field), self.results_field, self.browse_buttons[1]),
             (QLabel("files"), boxes),
+            (caption("pixel size", self.pixel_size), self.pixel_size),
             (caption("train on", self.train_combo), self.train_combo, self.overwrite_box),
         )
         layout.addWidget(fields)
+        layout.addWidget(self.settings_label)
         self._row(layout, (self.start_button, 2), (self.stop_button, 1))
         for widget in (self.images_bar, self.image_bar, self.state_label, self.list):
             layout.addWidget(widget)
@@ -263,11 +277,27 @@ class FolderPanel(QWidget):
     def showEvent(self, event: QShowEvent | None) -> None:
         """Leave room for two lines, so that nothing below moves; now the theme's font is known."""
         super().showEvent(event)
+        self.show_settings()
         label, text = self.state_label, self.state_label.text()
         label.ensurePolished()
         label.setText("1\n2")
         label.setMinimumHeight(label.sizeHint().height())
         label.setText(text)
+
+    def show_settings(self) -> None:
+        """Say what of the panel's settings is not automatic: it holds for all images."""
+        try:
+            changes = self._settings().changes()
+        except PatchSegError:  # is said when a run begins
+            changes = {}
+        said = [
+            f"{FIELDS[name].label} {value}"
+            for name, value in changes.items()
+            if FIELDS[name].group == "objects" and name in _SAID
+        ]
+        text = "; ".join(said).replace("^2", "²")
+        self.settings_label.setText(f"with {text}" if text else "")
+        self.settings_label.setVisible(bool(text))
 
     # -- choosing
 
@@ -327,8 +357,9 @@ class FolderPanel(QWidget):
         ends = tuple(end for end, box in self.format_boxes.items() if box.isChecked())
         if not images:
             raise PatchSegError("No folder of images is chosen; choose one.")
-        if not results:
-            raise PatchSegError("No folder for the results is chosen; choose one.")
+        if not results:  # as the field says
+            results = str(Path(images, _RESULTS))
+            self.results_field.setText(results)
         if not ends:
             raise PatchSegError("No kind of file is chosen; tick at least one.")
         trains = self.train_combo.currentText()
@@ -349,6 +380,7 @@ class FolderPanel(QWidget):
             model,
             None if path is None else Path(path),
             self.overwrite_box.isChecked(),
+            self.pixel_size.value() or None,
         )
 
     # -- what comes of it

@@ -70,6 +70,8 @@ class Wish:
         The file it is in; None: it is kept beside the results.
     overwrite : bool
         Whether other results may be replaced.
+    pixel_size : float or None
+        µm, instead of what the files say.
     """
 
     images: Path
@@ -80,6 +82,7 @@ class Wish:
     model: Model | None = None
     model_file: Path | None = None
     overwrite: bool = False
+    pixel_size: float | None = None
 
 
 # -- what is told, besides the events of `batch`
@@ -200,6 +203,7 @@ def _follow(run: FolderRun) -> None:
         _check(jobs, wish)
         plan = Plan(
             wish.settings,
+            wish.pixel_size,
             model=None if wish.model is None else _kept(wish.model, wish),
             train_on=images[:1] if wish.train_on_first else (),
         )

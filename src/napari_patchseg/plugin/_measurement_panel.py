@@ -46,6 +46,7 @@ class MeasurementPanel(QWidget):
         self._areas: NDArray[Any] = np.empty(0, int)
         self._pixel_size: float | None = None
         self._ground: float | None = None
+        self._of = ""
         self._least = 0.0  # what an automatic smallest area came to
         self.summary = QLabel("no nuclei yet")
         self.chooser = QComboBox()
@@ -127,6 +128,13 @@ class MeasurementPanel(QWidget):
             self.histogram.show_values(areas / self._per_unit, self._unit)
         self.show_limits()
 
+    def show_name(self, image: str) -> None:
+        """Say which image the nuclei are of; empty where nobody can be in doubt."""
+        of = f"{image}: " if image else ""
+        if of != self._of:
+            self._of = of
+            self._show_summary()
+
     def show_table(self, table: pd.DataFrame) -> None:
         """Take what was measured."""
         self._table = table
@@ -188,7 +196,7 @@ class MeasurementPanel(QWidget):
             self.summary.setText("no nuclei yet")
             return
         count, median = len(self._areas), float(np.median(self._areas))
-        text = pluralize(count, "nucleus", "nuclei")
+        text = f"{self._of}{pluralize(count, 'nucleus', 'nuclei')}"
         if self._pixel_size is None:
             text += f", median {median:.0f} px²"
         else:

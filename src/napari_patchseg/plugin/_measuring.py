@@ -211,7 +211,7 @@ class Measurements:
         show_features(job.layer, made)
         self._panel.show_table(made)
         if self._view is not None:
-            self._view.show_table(made)
+            self._view.show_table(made, self._name)
         self._colour(self._panel.colour)
 
     # -- colours
@@ -239,8 +239,13 @@ class Measurements:
             self.told.emit("There are no nuclei to measure yet; segment the image first.", False)
             return
         self._view = show_table(self._viewer, self._view, self._on_row)
-        self._view.show_table(self.table)
+        self._view.show_table(self.table, self._name)
         self.catch_up()
+
+    @property
+    def _name(self) -> str:
+        run = self._session.run
+        return "" if run is None else run.source.name
 
     def _on_row(self, number: int) -> None:
         if self.labels is not None:

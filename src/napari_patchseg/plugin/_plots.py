@@ -119,7 +119,8 @@ class Histogram(_Plots):
         super().__init__("Areas are drawn here once there are labels.", 88)
         self.setToolTip(
             "Number of nuclei by the measurement chosen. Drag the handles: what is below the left\n"
-            "one, or above the right one, is no nucleus. At the end of the axis there is no limit."
+            "one, or above the right one, is no nucleus; of areas half as much counts at the\n"
+            "border, where nuclei are cut. At the end of the axis there is no limit."
         )
         #: "low" and "high"; none before the first labels.
         self.handles: dict[str, pg.InfiniteLine] = {}

@@ -149,8 +149,8 @@ class ObjectsTable(QWidget):
         self._is_marking, self._told = False, -1
         self.show_table(None)
 
-    def show_table(self, table: pd.DataFrame | None) -> None:
-        """Show what was measured; the nucleus that was chosen stays so if it is still there."""
+    def show_table(self, table: pd.DataFrame | None, image: str = "") -> None:
+        """Show what was measured on an image; what was chosen stays so if it is still there."""
         names, bar = self.model.names, self.view.verticalScrollBar()
         scrolled = 0 if bar is None else bar.value()
         chosen = [self.model.number_at(row) for row in self._chosen_rows()]
@@ -166,7 +166,8 @@ class ObjectsTable(QWidget):
             bar.setValue(scrolled)
         if self.model.names != names:
             self._fit()
-        self.count.setText(pluralize(len(self.model.numbers), "nucleus", "nuclei"))
+        count = pluralize(len(self.model.numbers), "nucleus", "nuclei")
+        self.count.setText(f"{image}: {count}" if image else count)
         if table is None:
             self.count.setText("measured as soon as there are labels and nothing is learnt")
         self.copy_button.setEnabled(len(self.model.numbers) > 0)

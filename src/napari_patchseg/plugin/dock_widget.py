@@ -195,6 +195,7 @@ class PatchSegWidget(QWidget):
         self._viewer.layers.selection.events.active.connect(self._on_active)
         self._viewer.dims.events.ndisplay.connect(self._on_ndisplay)
         self.editors.changed.connect(self._on_settings)
+        self.editors.changed.connect(self.folder.show_settings)
         self.image.pixel_size_entered.connect(self._on_pixel_size)
         self.editors["nucleus_diameter"].changed.connect(self._show_circle)
         self.editors["diameter_unit"].changed.connect(self._show_circle)
@@ -301,6 +302,7 @@ class PatchSegWidget(QWidget):
         """Something of the layer list or of one of its layers has changed."""
         if event.type in ("inserted", "removed", "reordered", "name"):
             self.image.refresh()
+            self._show_name()
         if event.type in ("inserted", "removed", "name", "visible"):
             self.labels.refresh()
         if event.type == "removed" and self.measurements.labels is not self.session.labels:
@@ -311,6 +313,13 @@ class PatchSegWidget(QWidget):
     def _on_active(self) -> None:
         self.image.follow()
         self.labels.refresh()
+        self._show_name()
+
+    def _show_name(self) -> None:
+        """The run stays with its image: say so where the panel shows another one."""
+        run = self.session.run
+        is_other = run is not None and self.image.layer is not run.source.layer
+        self.objects.measurements.show_name(run.source.name if run and is_other else "")
 
     def _on_ndisplay(self, _event: object) -> None:
         self.hand.refresh()
@@ -341,6 +350,7 @@ class PatchSegWidget(QWidget):
             self.objects.show_class(self.session.shown_class)
         if self.session.labels is not self.measurements.labels:  # the first ones have no report yet
             self.measurements.follow()
+        self._show_name()
         if not state.is_busy:
             self.measurements.catch_up()
         self.labels.copy_button.setEnabled(run is not None)
