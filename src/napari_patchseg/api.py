@@ -241,10 +241,9 @@ def save(
     measurements : DataFrame, optional
         What `measure` made; by default it is called where the file holds measurements.
     pixel_size : float or tuple of float, optional
-        µm per pixel, one number or (y, x). A CSV has no place for it, and ImageJ does not look
-        for it among ROIs.
+        µm per pixel, one number or (y, x). ImageJ does not look for it among ROIs.
     report : Report or mapping, optional
-        Where the labels come from; kept in every file but CSV.
+        Where the labels come from; in a CSV it stands in the first row's last column.
     name : str, optional
         Name of the image; the file's name by default, and in a CSV no column "Image".
     overwrite : bool

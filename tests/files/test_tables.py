@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 
 import numpy as np
@@ -60,3 +61,16 @@ def test_a_file_is_kept_unless_it_may_go(tmp_path):
     with pytest.raises(FileError, match="exists"):
         write_table(path, TABLE[:1], overwrite=False)
     assert len(pd.read_csv(path)) == 2
+
+
+def test_where_objects_come_from_stands_in_the_first_row(tmp_path):
+    report = {"settings": {"seed": 3}, "note": '=1+1, "quoted"\nµ'}
+    path = write_table(tmp_path / "a.csv", TABLE, pixel_size=(0.5, 0.25), report=report)
+    table = pd.read_csv(path)
+    said = table.pop("Provenance")
+    assert json.loads(said[0]) == {"pixel_size": [0.5, 0.25], "report": report}
+    assert said[1:].isna().all()
+    pd.testing.assert_frame_equal(table, pd.read_csv(write_table(tmp_path / "b.csv", TABLE)))
+    assert "Provenance" not in pd.read_csv(
+        write_table(tmp_path / "c.csv", TABLE[:0], report=report)
+    )

@@ -89,7 +89,7 @@ def save(
     pixel_size : float or sequence of float, optional
         Size of a pixel in µm, one number or (y, x).
     report : mapping, optional
-        Where the labels come from; every kind but CSV holds it.
+        Where the labels come from.
     name : str, optional
         Name of the image; the file's name by default, and in a CSV no column "Image".
     origin : (int, int)
@@ -114,7 +114,14 @@ def save(
     if kind is CSV:
         if measurements is None:
             raise FileError(f"{path} is to hold measurements, but there are none.")
-        return tables.write_table(path, measurements, name=name, overwrite=overwrite)
+        return tables.write_table(
+            path,
+            measurements,
+            name=name,
+            pixel_size=pixel_size,
+            report=report,
+            overwrite=overwrite,
+        )
     said: dict[str, Any] = {
         "pixel_size": pixel_size,
         "report": report or {},  # by it files are known as ours

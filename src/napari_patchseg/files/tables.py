@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .atomic import atomic_write
+from .labels import PixelSize, sizes_of, to_json
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -17,6 +19,8 @@ def write_table(
     measurements: DataFrame,
     *,
     name: str | None = None,
+    pixel_size: PixelSize = None,
+    report: Mapping[str, Any] | None = None,
     overwrite: bool = True,
 ) -> Path:
     """Write a table as CSV: UTF-8 with byte order mark, commas, one header row.
@@ -30,6 +34,11 @@ def write_table(
     name : str, optional
         Name of the image, for a first column "Image", so that tables can be put one below the
         other.
+    pixel_size : float or sequence of float, optional
+        Size of a pixel in µm, one number or (y, x).
+    report : mapping, optional
+        Where the objects come from. It and the pixel size stand as JSON in a last column
+        "Provenance" of the first row.
     overwrite : bool
         Whether an existing file may be replaced.
 
@@ -50,6 +59,9 @@ def write_table(
             table.isetitem(position, table.iloc[:, position].map(_as_text))
     if name is not None:
         table.insert(0, "Image", _as_text(name), allow_duplicates=True)
+    if report and len(table):
+        about = to_json({"pixel_size": sizes_of(pixel_size) or None, "report": report})
+        table["Provenance"] = [about, *[""] * (len(table) - 1)]
     with atomic_write(path, overwrite=overwrite) as temporary:
         table.to_csv(
             temporary,
