@@ -495,7 +495,8 @@ def test_a_folder_waits_for_the_run(
 ) -> None:
     layer = viewer.add_image(image, rgb=True, name="slide")
     panel.show_settings(long)
-    panel.segment(layer)
+    panel.image.choose(layer)
+    panel.train()  # Segment nuclei would end where it converges
     wait(lambda: panel.session.run_state.step > 1)
     panel.show_settings(quick.replace(max_steps=STEPS))
     click(folder.start_button)
@@ -614,3 +615,17 @@ def test_a_pixel_size_is_that_of_all_images(folder: FolderPanel, fields: Path, w
     text = (fields / "nuclei" / "summary.csv").read_text(encoding="utf-8-sig")
     column = text.splitlines()[0].split(",").index("Nuclei")
     assert all("." not in line.split(",")[column] for line in text.splitlines()[1:])
+
+
+def test_one_model_of_several_images_as_from_the_command_line(
+    folder: FolderPanel, fields: Path, results: Path, tmp_path: Path, wait: Wait
+) -> None:
+    folder.train_combo.setCurrentText("the images chosen below")
+    assert "No image to train on is chosen" in segment(folder, wait)
+    for row in (0, 2):
+        folder.list.item(row).setSelected(True)
+    assert "3 of 3 images" in segment(folder, wait)
+    other = tmp_path / "other"
+    teachers = [f"--train-on={fields / name}" for name in ("0.tif", "2.tif")]
+    command_line(fields, other, *teachers, "--formats=ome.tif,csv")
+    assert contents(results) == contents(other)

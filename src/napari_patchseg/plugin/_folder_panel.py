@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Qt, QUrl
 from qtpy.QtGui import QDesktopServices, QShowEvent
 from qtpy.QtWidgets import (
+    QAbstractItemView,
     QCheckBox,
     QComboBox,
     QFileDialog,
@@ -60,7 +61,8 @@ _RESULTS = "nuclei"
 _AT_FIRST = (OME_TIFF, CSV)
 #: Formats by what opens them, where their names alone say that to few.
 _NAMES = {GEOJSON: "GeoJSON, QuPath", CSV: "CSV, Excel", IMAGEJ_ROIS: "ROIs, Fiji"}
-_EACH, _FIRST, _MODEL = "each image", "the first image", "no image: the model at hand"
+_EACH, _FIRST, _CHOSEN = "each image", "the first image", "the images chosen below"
+_MODEL = "no image: the model at hand"
 #: Settings that leave nuclei out, or make others of them.
 _SAID = ("nucleus_diameter", "threshold", "min_area", "max_area", "split", "split_depth", "keep")
 #: Text of the bar of all images.
@@ -181,10 +183,11 @@ class FolderPanel(QWidget):
             box.setChecked(kind in _AT_FIRST)
             box.setToolTip(FOR[kind])
         self.train_combo = QComboBox()
-        self.train_combo.addItems([_EACH, _FIRST, _MODEL])
+        self.train_combo.addItems([_EACH, _FIRST, _CHOSEN, _MODEL])
         self.train_combo.setToolTip(
             "Each image by itself takes longest and suits each one. One model for all is faster\n"
-            "where they are alike: of the first image, or the one that Model below shows."
+            "where they are alike: of the first image, of those chosen in the list (several with\n"
+            "Ctrl or Shift), or the one that Model shows."
         )
         narrow(self.train_combo, 12)
         self.pixel_size = NumberBox(0, PLAUSIBLE[1], 4, unit="µm/px", word="as the files say")
@@ -220,6 +223,7 @@ class FolderPanel(QWidget):
         self.state_label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.list = QListWidget()
         self.list.setToolTip("Double-click shows an image with its nuclei.")
+        self.list.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setFixedHeight(_ROWS * (self.list.fontMetrics().height() + 4))
@@ -336,12 +340,19 @@ class FolderPanel(QWidget):
             except PatchSegError as error:
                 said = str(error)
             else:
-                self.list.addItems([path.name for path in found])
+                self._list(path.name for path in found)
                 said = f"{pluralize(len(found), 'image')}."
                 if results and Records(Path(results).expanduser()).folder.is_dir():
                     said += " There are results: what the same settings gave is left as it is."
         self.state_label.setText(said)
         self._show_busy()
+
+    def _list(self, names: Iterable[str]) -> None:
+        """List images; their names stay with them, whatever is said of them later."""
+        for name in names:
+            item = QListWidgetItem(name)
+            item.setData(Qt.ItemDataRole.UserRole, name)
+            self.list.addItem(item)
 
     def _forget(self) -> None:
         """Nothing is known of the images."""
@@ -363,6 +374,10 @@ class FolderPanel(QWidget):
         if not ends:
             raise PatchSegError("No kind of file is chosen; tick at least one.")
         trains = self.train_combo.currentText()
+        items = self.list.selectedItems() if trains == _CHOSEN else []
+        chosen = tuple(str(item.data(Qt.ItemDataRole.UserRole)) for item in items)
+        if trains == _CHOSEN and not chosen:
+            raise PatchSegError("No image to train on is chosen; click one or several in the list.")
         model, path = self._models.model, self._models.path
         if trains != _MODEL:
             model = path = None
@@ -377,6 +392,7 @@ class FolderPanel(QWidget):
             ends,
             settings,
             trains == _FIRST,
+            chosen,
             model,
             None if path is None else Path(path),
             self.overwrite_box.isChecked(),
@@ -394,7 +410,7 @@ class FolderPanel(QWidget):
         match event:
             case Listed(jobs):
                 self._jobs = jobs
-                self.list.addItems([job.image.name for job in jobs])
+                self._list(job.image.name for job in jobs)
                 _show(self.images_bar, 0, len(jobs), _IMAGES)
             case Moved():
                 self._move(event)
@@ -420,6 +436,8 @@ class FolderPanel(QWidget):
                 self.list.scrollToItem(item)
         elif self._jobs and self._run is not None and self._run.wish.train_on_first:
             name = f"model of {self._jobs[0].image.name}"
+        elif self._run is not None and (taught := self._run.wish.train_on):
+            name = f"model of {pluralize(len(taught), 'image')}"
         left = ""
         if moved.remaining is not None:
             left = time_left(moved.remaining, may_end_sooner=False)

@@ -64,6 +64,8 @@ class Wish:
         For every image.
     train_on_first : bool
         Whether all are segmented with what the first one teaches.
+    train_on : tuple of str
+        Names of the images that teach one model for all.
     model : Model or None
         Segment with this model, without training.
     model_file : Path or None
@@ -79,6 +81,7 @@ class Wish:
     ends: tuple[str, ...]
     settings: Settings
     train_on_first: bool = False
+    train_on: tuple[str, ...] = ()
     model: Model | None = None
     model_file: Path | None = None
     overwrite: bool = False
@@ -205,7 +208,9 @@ def _follow(run: FolderRun) -> None:
             wish.settings,
             wish.pixel_size,
             model=None if wish.model is None else _kept(wish.model, wish),
-            train_on=images[:1] if wish.train_on_first else (),
+            train_on=images[:1]
+            if wish.train_on_first
+            else [image for image in images if image.name in wish.train_on],
         )
         due = 0.0
         for event in segment_images(
@@ -262,7 +267,7 @@ def _check(jobs: tuple[Job, ...], wish: Wish) -> None:
     from napari_patchseg.batch import MODEL, PAGE, SUMMARY, Records
 
     records = Records(wish.results)
-    own = [SUMMARY, PAGE] + [MODEL] * wish.train_on_first
+    own = [SUMMARY, PAGE] + [MODEL] * bool(wish.train_on_first or wish.train_on)
     what = {} if records.folder.is_dir() else {wish.results / name: True for name in own}
     images = {os.path.normcase(os.path.realpath(job.image)) for job in jobs}
     taken: dict[str, Path] = {}
