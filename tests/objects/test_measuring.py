@@ -84,8 +84,15 @@ def test_square_pixels_only_change_the_unit(labels: np.ndarray, size: float) -> 
     for header in plain.columns:
         if header.endswith("px"):
             found = table[header.replace("px", "µm")]
-            np.testing.assert_allclose(found, size * plain[header], atol=1e-6)
+            np.testing.assert_allclose(found, size * plain[header], atol=1e-5)
     np.testing.assert_allclose(table["Area µm^2"], size**2 * plain["Area px^2"])
+
+
+def test_what_is_on_a_line_has_no_width() -> None:
+    labels = np.zeros((7, 9), np.uint8)
+    labels[0, 6] = labels[6, 0] = 1
+    for size in (1.0, 8.513570851424381):
+        assert ps.measure(labels, pixel_size=size)["Minor axis µm"].tolist() == [0]
 
 
 @pytest.mark.parametrize("make", ["field", "huge", "comb", "parabola", "spiral"])

@@ -252,12 +252,13 @@ def _statistics(
 def _ellipse(yy: Floats, xx: Floats, xy: Floats, unit: str) -> dict[str, Floats]:
     """The ellipse of second moments, as `skimage.measure.regionprops` has it."""
     middle, half = (yy + xx) / 2, np.hypot((yy - xx) / 2, xy)
-    longest = middle + half
+    longest, shortest = middle + half, middle - half
+    shortest[shortest <= 1e-12 * longest] = 0  # of what is on a line: no more than rounding
     share = np.divide(2 * half, longest, out=np.zeros_like(half), where=longest > 0)
     turned = np.degrees(np.arctan2(2 * xy, yy - xx)) / 2
     return {
         f"Major axis {unit}": 4 * np.sqrt(longest),
-        f"Minor axis {unit}": 4 * np.sqrt(np.maximum(middle - half, 0)),
+        f"Minor axis {unit}": 4 * np.sqrt(shortest),
         "Eccentricity": np.sqrt(np.minimum(share, 1)),
         "Orientation °": np.where(half <= 1e-12 * middle, -45.0, turned),  # of what is round
     }
