@@ -52,12 +52,9 @@ _PLACES, _MASS, _SURE = 2000, 60, 0.8
 _NETWORKS, _HIDDEN, _STEPS, _RATE = 4, 24, 80, 0.02
 #: Labels keep so far from 0 and 1.
 _SOFT = 0.02
-#: How far towards what was learnt a map goes after many strokes, and the share of that which other
-#: images take.
-_FARTHEST_BLEND, _ELSEWHERE = 0.6, 0.25
-#: How many strokes take it half as far, where nuclei are many and where they are few; in between so
-#: many divided by their number. Among few, little is like a stroke, and one made worse counts more.
-_HALFWAY, _STROKES_TIMES_NUCLEI = (2, 4), 600
+#: How far towards what was learnt a map goes after many strokes, how many take it half as far, and
+#: the share of that which other images take.
+_FARTHEST_BLEND, _HALFWAY, _ELSEWHERE = 0.6, 4, 0.25
 #: Log-odds of the map count up to so much, so that what is unlike all strokes stays.
 _SUREST = 3.0
 #: Confidence is told from 0 and 1 by so much.
@@ -216,12 +213,9 @@ class Surroundings:
     ----------
     features : Tensor
         (F, ceil(h / 2), ceil(w / 2)) float16.
-    nuclei : float
-        How many of the expected diameter would cover what the map says is nuclear.
     """
 
     features: Tensor
-    nuclei: float
 
     @classmethod
     def of(
@@ -249,16 +243,14 @@ class Surroundings:
         nuclei = _halved(torch.from_numpy(confidence.nuclei)[None])
         around = [_blurred(nuclei, sigma) for sigma in sigmas[2:]]
         seen = _halved(torch.from_numpy(embedding).float())
-        features = torch.cat([seen, _halved(logits), *colours, *roughness, *around]).half()
-        covered = np.count_nonzero(confidence.nuclei > 0.5)
-        return cls(features, covered / (math.pi / 4 * diameter**2))
+        return cls(torch.cat([seen, _halved(logits), *colours, *roughness, *around]).half())
 
 
 class HintHead(nn.Module):
     """What strokes taught: small networks beside the network's own head, which see more than that.
 
     They say "nucleus" where a pixel is like strokes of nuclei or like what the map is sure of, and
-    how far a map follows them is a matter of how many strokes there were, and of how many nuclei.
+    how far a map follows them is a matter of how many strokes there were.
 
     Parameters
     ----------
@@ -362,8 +354,7 @@ def learn(
     head = HintHead(len(features))
     deviation, mean = torch.std_mean(features.float(), 1)
     head.mean, head.deviation = mean, deviation.clamp_min(_LEAST_DEVIATION)
-    halfway = np.clip(_STROKES_TIMES_NUCLEI / max(surroundings.nuclei, 1), *_HALFWAY)
-    head.blend = torch.tensor(_FARTHEST_BLEND * count / (count + float(halfway)))
+    head.blend = torch.tensor(_FARTHEST_BLEND * count / (count + _HALFWAY))
     head.fit(
         features[:, torch.from_numpy(np.concatenate(places))].T.float(),
         torch.from_numpy(np.concatenate(nuclei)).float(),
