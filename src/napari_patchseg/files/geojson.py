@@ -64,36 +64,9 @@ def write_geojson(
     An object is a Polygon along the edges of its pixels, or a MultiPolygon, and in QuPath a
     detection of class "Nucleus", named by its label. `read_geojson` gets the same labels back.
 
-    Parameters
-    ----------
-    path : path-like
-        The file.
-    labels : array-like
-        (H, W) of integers from 0.
-    measurements : DataFrame, optional
-        A row an object, with a column "Label"; its other columns of numbers become measurements.
-        What is not finite is left out.
-    pixel_size : float or sequence of float, optional
-        Size of a pixel in µm, one number or (y, x).
-    report : mapping, optional
-        Where the labels come from; anything that JSON can hold.
-    name : str, optional
-        Name of the image; the file's name by default. With an object's label it makes the object's
-        id, which is the same each time.
-    origin : (int, int)
-        Row and column of the labels' first pixel in the image, where they are of a part of it.
-    overwrite : bool
-        Whether an existing file may be replaced.
-
-    Returns
-    -------
-    Path
-        The file written.
-
-    Raises
-    ------
-    FileError
-        If the labels are no plane of whole numbers from 0, or the file cannot be written.
+    Parameters, result and errors are those of `napari_patchseg.files.results.save`; the
+    name, with an object's label, makes the object's id, which is the same each time. What is not
+    finite is left out of the measurements.
     """
     path, array = Path(path), plane_of_labels(labels, "GeoJSON")
     name = name or image_name(path)

@@ -45,34 +45,9 @@ def write_ome_zarr(
 ) -> Path:
     """Write labels as a pyramid ``labels/nuclei`` in an OME-Zarr folder.
 
-    Parameters
-    ----------
-    path : path-like
-        The folder.
-    labels : array-like
-        (H, W) of integers from 0.
-    measurements : DataFrame, optional
-        A row an object, with a column "Label"; its other columns of numbers become properties of
-        the labels. What is not finite is left out.
-    pixel_size : float or sequence of float, optional
-        Size of a pixel in µm, one number or (y, x).
-    report : mapping, optional
-        Where the labels come from; anything that JSON can hold. It is in the folder's attributes.
-    name : str, optional
-        Name of the image; the folder's name by default.
-    overwrite : bool
-        Whether a folder that was written here, and holds nothing else, may be replaced. Others
-        never are.
-
-    Returns
-    -------
-    Path
-        The folder written.
-
-    Raises
-    ------
-    FileError
-        If the labels are no plane of whole numbers from 0, or the folder cannot be written.
+    Parameters, result and errors are those of `napari_patchseg.files.results.save`.
+    Measurements become properties of the labels; what is not finite is left out. Replaced is no
+    more than a folder that was written here, and holds nothing else.
     """
     import zarr
 

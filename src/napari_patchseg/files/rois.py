@@ -53,35 +53,9 @@ def write_rois(
     An object is one ROI along the edges of its pixels: a traced one, as ImageJ's wand makes it, or
     with holes or in pieces a composite one. `read_rois` gets the same labels back.
 
-    Parameters
-    ----------
-    path : path-like
-        The file.
-    labels : array-like
-        (H, W) of integers from 0.
-    pixel_size : float or sequence of float, optional
-        Size of a pixel in µm, one number or (y, x). It and `report` are kept in the zip's comment,
-        which ImageJ does not read: there, set the scale of the image.
-    report : mapping, optional
-        Where the labels come from; anything that JSON can hold. A comment has 64 kB: a report that
-        is longer is left out.
-    name : str, optional
-        Name of the image; the file's name by default.
-    origin : (int, int)
-        Row and column of the labels' first pixel in the image, where they are of a part of it.
-    overwrite : bool
-        Whether an existing file may be replaced.
-
-    Returns
-    -------
-    Path
-        The file written.
-
-    Raises
-    ------
-    FileError
-        If the labels are no plane of whole numbers from 0 or larger than ImageJ's coordinates, or
-        the file cannot be written.
+    Parameters, result and errors are those of `napari_patchseg.files.results.save`.
+    Pixel size and report are kept in the zip's comment, which ImageJ does not read: there, set the
+    scale of the image. A comment has 64 kB: a report that is longer is left out.
     """
     path, array = Path(path), plane_of_labels(labels, "A zip of ROIs")
     height, width = array.shape

@@ -25,32 +25,10 @@ def write_table(
 ) -> Path:
     """Write a table as CSV: UTF-8 with byte order mark, commas, one header row.
 
-    Parameters
-    ----------
-    path : path-like
-        The file.
-    measurements : DataFrame
-        A row an object. Numbers are written with all their digits, what is missing is empty.
-    name : str, optional
-        Name of the image, for a first column "Image", so that tables can be put one below the
-        other.
-    pixel_size : float or sequence of float, optional
-        Size of a pixel in µm, one number or (y, x).
-    report : mapping, optional
-        Where the objects come from. It and the pixel size stand as JSON in a last column
-        "Provenance" of the first row.
-    overwrite : bool
-        Whether an existing file may be replaced.
-
-    Returns
-    -------
-    Path
-        The file written.
-
-    Raises
-    ------
-    FileError
-        If the file cannot be written.
+    Parameters, result and errors are those of `napari_patchseg.files.results.save`. Numbers
+    are written with all their digits, and what is missing is empty. With a name there is a first
+    column "Image", so that tables can be put one below the other; report and pixel size stand as
+    JSON in a last column "Provenance" of the first row.
     """
     path = Path(path)
     table = measurements.rename(columns=_as_text)

@@ -63,8 +63,6 @@ _AT_FIRST = (OME_TIFF, CSV)
 _NAMES = {GEOJSON: "GeoJSON, QuPath", CSV: "CSV, Excel", IMAGEJ_ROIS: "ROIs, Fiji"}
 _EACH, _FIRST, _CHOSEN = "each image", "the first image", "the images chosen below"
 _MODEL = "no image: the model at hand"
-#: Settings that leave nuclei out, or make others of them.
-_SAID = ("nucleus_diameter", "threshold", "min_area", "max_area", "split", "split_depth", "keep")
 #: Text of the bar of all images.
 _IMAGES = "%v of %m images"
 #: Before the name of the image under way.
@@ -297,7 +295,7 @@ class FolderPanel(QWidget):
         said = [
             f"{FIELDS[name].label} {value}"
             for name, value in changes.items()
-            if FIELDS[name].group == "objects" and name in _SAID
+            if FIELDS[name].group == "objects" and name not in ("nucleus_class", "nucleus_polarity")
         ]
         text = "; ".join(said).replace("^2", "²")
         self.settings_label.setText(f"with {text}" if text else "")

@@ -53,7 +53,7 @@ FOR = {
     IMAGEJ_ROIS: "Outlines for ImageJ and Fiji, ROIs",
 }
 #: Filters of the dialog, each with the ending that a name without one gets.
-_LABELSFORMATS = {
+_LABELS_FORMATS = {
     f"{text} ({' '.join('*' + ending for ending in kind.endings)})": kind.endings[0]
     for kind, text in FOR.items()
 }
@@ -65,8 +65,6 @@ _MODEL_FILTER = f"PatchSeg models (*{_MODEL_ENDING})"
 FORBIDDEN = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f-\x9f]')
 #: Devices of Windows, whatever the ending.
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(?=\.|$)", re.IGNORECASE)
-#: What is left of ".ome.tif" where Qt, or a user, has put another ending there.
-_TWICE = re.compile(r"\.ome(?=\.(csv|geojson|geojson\.gz|zip|png)$)", re.IGNORECASE)
 #: Bytes of an offered name; systems take 255, and an ending and a temporary file's mark are added.
 _MOST_BYTES = 180
 
@@ -160,8 +158,8 @@ class LabelsPanel(QWidget):
         if layer is None:
             return
         folder = folder_of(image_of(layer)) or folder_of(layer) or last_folder()
-        start = folder / f"{offered_name(layer.name)}.ome.tif"
-        path = ask_for_file(self, "Save nuclei", start, _LABELSFORMATS, _LABELS_ENDINGS)
+        start = folder / offered_name(layer.name)  # the kind that is chosen gives the ending
+        path = ask_for_file(self, "Save nuclei", start, _LABELS_FORMATS, _LABELS_ENDINGS)
         if path is not None:
             self.save(path)
 
@@ -289,12 +287,6 @@ def with_ending(path: str, endings: Sequence[str], otherwise: str) -> str:
     return path if path.lower().endswith(tuple(endings)) else path + otherwise
 
 
-def bare(name: str, endings: Sequence[str]) -> str:
-    """A file's name without the longest of the endings that it has."""
-    found = [ending for ending in endings if name.lower().endswith(ending)]
-    return name[: -len(max(found, key=len))] if found else name
-
-
 def folder_of(layer: Layer | None) -> Path | None:
     """Where a layer's file lies; None where it comes from no file, or its folder is gone."""
     path = None if layer is None else layer.source.path
@@ -328,10 +320,7 @@ def ask_for_file(
     )
     if not path:
         return None
-    ending = formats.get(chosen) or next(iter(formats.values()))
-    if Path(path).name == start.name and not path.lower().endswith(ending):
-        path = path.removesuffix(start.name) + bare(start.name, endings) + ending
-    path = _TWICE.sub("", with_ending(path, endings, ending))
+    path = with_ending(path, endings, formats.get(chosen) or next(iter(formats.values())))
     yes, no = QMessageBox.StandardButton.Yes, QMessageBox.StandardButton.No
     if Path(path).exists():
         question = f"{Path(path).name} exists already in {Path(path).parent}. Replace it?"
