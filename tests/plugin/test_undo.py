@@ -282,6 +282,16 @@ def test_there_is_no_way_back_to_an_image_that_is_gone(bench: Bench) -> None:
     np.testing.assert_array_equal(labels.data, found)
 
 
+def test_nor_where_it_was_gone_before_the_next_run_began(bench: Bench) -> None:
+    image = np.rot90(bench.layer.data)
+    bench.viewer.layers.select_all()
+    bench.viewer.layers.remove_selected()
+    bench.layer = bench.viewer.add_image(image, rgb=True, name="other")
+    bench.segment()
+    assert bench.session.labels is not None
+    assert not bench.undo_button.isEnabled()
+
+
 def test_a_slider_moved_right_after_an_undo_counts(bench: Bench) -> None:
     bench.segment(seed=1)
     click(bench.undo_button)

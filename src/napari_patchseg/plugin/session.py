@@ -208,7 +208,7 @@ class TrainingSession:
         self._write_waiting()
         self._forget()
         self._earlier = None
-        if self.run is not None and self.run.came_to_something:
+        if self.run is not None and self.has_image and self.run.came_to_something:
             self._earlier = self.run, self._state
             self.run.forget_features()
         run = Run(source, Canvas.of(source.shape, source.box), settings, model, start)
